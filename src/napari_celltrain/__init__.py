@@ -1,0 +1,29 @@
+"""Train a cell-centre detector on your own tracked movies, and use it, without leaving napari."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["CellTrainError", "Detector", "Experiment", "__version__", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``import napari_celltrain`` stays cheap (no torch, no napari)."""
+    if name == "Detector":
+        from napari_celltrain.detector.detector import Detector
+
+        return Detector
+    if name == "train":
+        from napari_celltrain.training.loop import train
+
+        return train
+    if name == "Experiment":
+        from napari_celltrain.experiment import Experiment
+
+        return Experiment
+    if name == "CellTrainError":
+        from napari_celltrain.errors import CellTrainError
+
+        return CellTrainError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The detector itself: its design, its network, finding peaks, loading and saving."""

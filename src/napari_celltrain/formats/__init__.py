@@ -1,0 +1,1 @@
+"""Tracking formats: one module per format behind one Protocol, and a registry."""

@@ -1,0 +1,1 @@
+"""Lazy image sources behind the FrameSource protocol."""

@@ -1,0 +1,1 @@
+"""Streaming a movie through a detector."""

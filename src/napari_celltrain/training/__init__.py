@@ -1,0 +1,1 @@
+"""Training: settings, prepared data, crops, augmentation, targets, the loop, the run folder."""
