@@ -1,0 +1,51 @@
+"""One normalisation for training and prediction: the frame's own dark and bright levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_celltrain.detector.resample import resample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+PLANES = 8
+SAMPLES = 200_000
+LOW, HIGH = 1.0, 99.8
+CLIP = (-1.0, 6.0)
+"""Normalised values are limited to this range: one hot pixel must not matter."""
+
+
+@dataclass(frozen=True)
+class IntensityRange:
+    """The stored values that become 0 and 1."""
+
+    low: float
+    high: float
+
+    def normalise(self, image: torch.Tensor) -> torch.Tensor:
+        """Map `low` to 0 and `high` to 1, in place, limited to `CLIP`."""
+        return image.sub_(self.low).mul_(1.0 / (self.high - self.low)).clamp_(*CLIP)
+
+
+def intensity_range(frame: NDArray[np.generic], steps: Sequence[float]) -> IntensityRange:
+    """Measure the levels of a (z, y, x) frame at the working scale.
+
+    At the working scale, because noise of single pixels averages out there: the same cells at
+    another magnification get the same levels. A sample of planes and voxels is enough, and it
+    never depends on tiles. A constant frame gets a range of 1.
+    """
+    planes = np.unique(np.linspace(0, len(frame) - 1, min(PLANES, len(frame))).round().astype(int))
+    values = resample(frame[planes], (1.0, *steps[1:])).reshape(-1)
+    every = max(1, len(values) // SAMPLES)
+    # an odd stride does not fall in step with the rows of the image
+    low, high = np.percentile(values[:: every | 1].numpy(), [LOW, HIGH])
+    if not high - low > 1e-6 * max(1.0, abs(high)):
+        high = low + 1.0
+    return IntensityRange(float(low), float(high))

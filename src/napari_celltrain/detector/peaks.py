@@ -1,0 +1,99 @@
+"""From the network's grid to cell centres: threshold, local maxima, offsets, suppression."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NEIGHBOURS = np.array(
+    [(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) != (0, 0, 0)]
+)
+
+
+def find_peaks(
+    logits: torch.Tensor, offsets: torch.Tensor, floor: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Find local maxima of the heat map.
+
+    Parameters
+    ----------
+    logits
+        (z, y, x), before the sigmoid.
+    offsets
+        (3, z, y, x), grid voxels from the voxel's centre to the cell's centre.
+    floor
+        Lowest score that counts.
+
+    Returns
+    -------
+    Grid indices (n, 3), positions (n, 3) in grid voxels, scores (n,).
+    Of equal neighbours the first in (z, y, x) order is the maximum.
+    """
+    level = float(np.log(floor / (1 - floor)))
+    index = torch.nonzero(logits >= level)
+    if not len(index):
+        return np.empty((0, 3), np.int64), np.empty((0, 3)), np.empty(0)
+    size = torch.tensor(logits.shape, device=logits.device)
+    value = logits[index.unbind(1)]
+    flat = logits.reshape(-1)
+    is_peak = torch.ones(len(index), dtype=torch.bool, device=logits.device)
+    strides = torch.tensor(
+        [logits.shape[1] * logits.shape[2], logits.shape[2], 1], device=logits.device
+    )
+    for step in NEIGHBOURS:
+        shift = torch.from_numpy(step).to(logits.device)
+        moved = index + shift
+        inside = ((moved >= 0) & (moved < size)).all(dim=1)
+        other = flat[(moved.clamp(min=0).minimum(size - 1) * strides).sum(dim=1)]
+        earlier = tuple(step) < (0, 0, 0)
+        beaten = other >= value if earlier else other > value
+        is_peak &= ~(inside & beaten)
+    index = index[is_peak]
+    offset = offsets[(slice(None), *index.unbind(1))].T.clamp(-2, 2)
+    scores = torch.sigmoid(value[is_peak].double())
+    grid = index.cpu().numpy()
+    return grid, grid + offset.double().cpu().numpy(), scores.cpu().numpy()
+
+
+def suppress(
+    positions: NDArray[np.float64], scores: NDArray[np.float64], radius: float
+) -> NDArray[np.int64]:
+    """Pick detections, best first, none nearer than `radius` to a better one.
+
+    Parameters
+    ----------
+    positions
+        (n, 3) in physical units.
+    scores
+        (n,).
+    radius
+        In the same unit.
+
+    Returns
+    -------
+    Indices of those kept, ascending.
+    """
+    n = len(positions)
+    if n < 2:
+        return np.arange(n)
+    pairs = cKDTree(positions).query_pairs(radius, output_type="ndarray")
+    if not len(pairs):
+        return np.arange(n)
+    # equal scores are decided by place, so that the order of computation does not matter
+    rank = np.empty(n, np.int64)
+    order = np.lexsort((positions[:, 2], positions[:, 1], positions[:, 0], -scores))
+    rank[order] = np.arange(n)
+    worse = np.where(rank[pairs[:, 0]] > rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
+    better = pairs.sum(axis=1) - worse
+    by_rank = np.argsort(rank[worse], kind="stable")
+    keep = np.ones(n, bool)
+    for bad, good in zip(worse[by_rank].tolist(), better[by_rank].tolist(), strict=True):
+        if keep[good]:
+            keep[bad] = False
+    return np.flatnonzero(keep)
