@@ -1,0 +1,59 @@
+"""Finding and opening the movie that belongs to a tracking file."""
+
+from __future__ import annotations
+
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, cast
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Finding, FrameSource
+
+if TYPE_CHECKING:
+    from napari_celltrain.formats.options import ReadOptions
+
+
+def stated_images(options: ReadOptions) -> FrameSource | None:
+    """Return the movie that the person named; None when they named none.
+
+    Raises
+    ------
+    CellTrainError
+        When it can't be opened: the person asked for this one.
+    """
+    if options.images is None:
+        return None
+    if isinstance(options.images, (str, Path)):
+        from napari_celltrain.images import open_images
+
+        return cast(FrameSource, open_images(options.images, pattern=options.images_pattern))
+    return options.images
+
+
+def found_images(
+    location: str | Path,
+    pattern: str | None,
+    findings: list[Finding],
+    *,
+    series: str | None = None,
+) -> FrameSource | None:
+    """Return the movie that a file names; None, with a finding, when it can't be opened."""
+    from napari_celltrain.images import open_images
+
+    try:
+        return cast(FrameSource, open_images(location, pattern=pattern, series=series))
+    except CellTrainError as error:
+        findings.append(
+            Finding("warning", "images-missing", f"The images in {location} can't be opened: {error}")
+        )
+        return None
+
+
+def local_path(text: str, folder: Path) -> Path:
+    """Return the path that a file names, relative to the file's folder.
+
+    Backslashes are taken as separators: such files are written on Windows and read anywhere.
+    """
+    windows = PureWindowsPath(text)
+    if windows.drive:  # stays as it is on Windows; elsewhere it can't exist, and says so later
+        return Path(text)
+    return folder / windows.as_posix()

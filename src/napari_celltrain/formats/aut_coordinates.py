@@ -1,0 +1,198 @@
+"""OrganoidTracker knows positions by their coordinates alone: finding out which are the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Annotations, Finding
+from napari_celltrain.formats.cleaning import clean_annotations, column, whole_numbers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TOLERANCE_PX = 0.01
+"""Positions of one time point that are nearer than this in every axis are one position."""
+
+
+@dataclass
+class Mentions:
+    """Every place of a file that mentions a position: the list, the tracks, the mothers.
+
+    Parameters
+    ----------
+    t, xyz
+        Time points and (x, y, z) coordinates of the mentions, as blocks: first the listed ones,
+        then those in tracks, then mothers.
+    features
+        Metadata of the first mentions of each block so far, by name; missing entries are None.
+    links, link_features
+        Pairs of mention numbers, and their metadata.
+    n_positions
+        How many of the mentions make a position; the rest (mothers) only point to one.
+    """
+
+    t: list[NDArray[Any]] = field(default_factory=list)
+    xyz: list[NDArray[np.float64]] = field(default_factory=list)
+    n: int = 0
+    features: dict[str, list[Any]] = field(default_factory=dict)
+    links: list[NDArray[np.int64]] = field(default_factory=list)
+    n_links: int = 0
+    link_features: dict[str, list[Any]] = field(default_factory=dict)
+    n_positions: int | None = None
+
+    def add(self, t: NDArray[Any], xyz: NDArray[np.float64]) -> int:
+        """Add mentions; return the number of the first."""
+        first = self.n
+        self.t.append(t)
+        self.xyz.append(xyz)
+        self.n += len(t)
+        return first
+
+    def add_features(self, first: int, values: dict[str, list[Any]], length: int) -> None:
+        """Add metadata of the mentions from `first` on; lists may be too short or too long."""
+        put_features(self.features, first, values, length)
+
+    def add_links(self, pairs: NDArray[np.int64], values: dict[str, list[Any]]) -> None:
+        """Add links between mentions, with their metadata."""
+        put_features(self.link_features, self.n_links, values, len(pairs))
+        self.links.append(pairs)
+        self.n_links += len(pairs)
+
+
+def put_features(
+    columns: dict[str, list[Any]], first: int, values: dict[str, list[Any]], length: int
+) -> None:
+    """Put values for `length` entries from `first` on into columns that grow as needed."""
+    for name, entries in values.items():
+        kept = columns.setdefault(name, [])
+        kept.extend([None] * (first - len(kept)))
+        new = list(entries[:length])
+        kept[first : first + len(new)] = new
+
+
+def coordinates(rows: Any, place: str, findings: list[Finding]) -> NDArray[np.float64]:
+    """Return (x, y, z) coordinates, shape (N, 3); two numbers are taken as z = 0.
+
+    Raises
+    ------
+    CellTrainError
+        Naming the place, when an entry is no list of two or three numbers.
+    """
+    if not isinstance(rows, list):
+        raise CellTrainError(f"{place} is no list of coordinates.")
+    if not rows:
+        return np.empty((0, 3))
+    try:
+        array = np.array(rows, np.float64)
+        if array.shape == (len(rows), 3):
+            return array
+    except (ValueError, TypeError, OverflowError):
+        pass
+    array = np.zeros((len(rows), 3))
+    flat = 0
+    for index, row in enumerate(rows):
+        try:
+            numbers = [float(value) for value in row]
+        except (TypeError, ValueError, OverflowError):
+            numbers = []
+        if len(numbers) not in (2, 3):
+            raise CellTrainError(f"{place}[{index}] is not three numbers x, y, z.")
+        flat += len(numbers) == 2
+        array[index, : len(numbers)] = numbers
+    if flat:
+        message = f"{flat} coordinates in {place} have two numbers; their z is taken as 0."
+        findings.append(Finding("info", "no-z", message))
+    return array
+
+
+def same_positions(t: NDArray[np.int64], xyz: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return, for each mention, the number of the first mention of the same position.
+
+    Parameters
+    ----------
+    t, xyz
+        Shapes (N,) and (N, 3).
+
+    Returns
+    -------
+    ndarray
+        Shape (N,).
+    """
+    n = len(t)
+    if not n:
+        return np.empty(0, np.int64)
+    rows = np.column_stack([t.astype(np.float64), xyz]) + 0.0  # turns -0.0 into 0.0
+    _, first, inverse = np.unique(_mixed(rows), return_index=True, return_inverse=True)
+    representative = first[inverse]
+    if not np.array_equal(rows[representative], rows, equal_nan=True):  # two rows, one hash
+        _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        representative = first[inverse.reshape(-1)]
+    distinct = np.unique(representative)
+    distinct = distinct[np.isfinite(rows[distinct]).all(axis=1)]
+    tree = cKDTree(rows[distinct], balanced_tree=False, compact_nodes=False)
+    near = distinct[tree.query_pairs(TOLERANCE_PX, p=np.inf, output_type="ndarray")]
+    if not len(near):
+        return representative
+    onto = np.arange(n)
+    low, high = near.min(axis=1), near.max(axis=1)
+    np.minimum.at(onto, high, low)
+    while not np.array_equal(onto[onto], onto):  # a chain of near ones ends at its first
+        onto = onto[onto]
+    return onto[representative]
+
+
+def to_annotations(mentions: Mentions, findings: list[Finding]) -> Annotations:
+    """Return positions and links; positions in (x, y, z) order are turned to (z, y, x)."""
+    t = whole_numbers(np.concatenate([np.empty(0), *mentions.t]), "time point")
+    xyz = np.concatenate([np.empty((0, 3)), *mentions.xyz])
+    representative = same_positions(t, xyz)
+    n_positions = mentions.n if mentions.n_positions is None else mentions.n_positions
+    kept = np.unique(representative[:n_positions])
+    number = np.full(mentions.n, -1, np.int64)
+    number[kept] = np.arange(len(kept))
+    links = np.concatenate([np.empty((0, 2), np.int64), *mentions.links])
+    pairs = number[representative[links]]
+    known = (pairs >= 0).all(axis=1)
+    if not known.all():
+        first = int(t[links[np.flatnonzero(~known)[0]]].max())
+        findings.append(
+            Finding(
+                "warning",
+                "unknown-mother",
+                f"{int((~known).sum())} tracks name a mother position that does not exist, the "
+                f"first at time point {first}; they start without a mother.",
+                time_point=first,
+            )
+        )
+    features: dict[str, NDArray[Any]] = {}
+    for name, values in mentions.features.items():
+        padded = values + [None] * (mentions.n - len(values))
+        chosen = [padded[index] for index in kept.tolist()]
+        if any(value is not None for value in chosen):
+            features[name] = column(chosen)
+    link_features: dict[str, NDArray[Any]] = {}
+    for name, values in mentions.link_features.items():
+        padded = values + [None] * (len(links) - len(values))
+        chosen = [padded[index] for index in np.flatnonzero(known).tolist()]
+        if any(value is not None for value in chosen):
+            link_features[name] = column(chosen)
+    return clean_annotations(
+        t[kept], xyz[kept][:, ::-1], pairs[known],
+        features=features, link_features=link_features, findings=findings,
+    )
+
+
+def _mixed(rows: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return one 64-bit number for each row, practically never the same for two rows."""
+    bits = np.ascontiguousarray(rows).view(np.uint64)
+    mixed = np.zeros(len(rows), np.uint64)
+    for axis in range(bits.shape[1]):
+        mixed ^= bits[:, axis]
+        mixed *= np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+    return mixed

@@ -1,0 +1,188 @@
+"""OrganoidTracker's `.autlist`: a list of experiments, each with its images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Experiment, Finding
+from napari_celltrain.formats.attaching import found_images, local_path, stated_images
+from napari_celltrain.formats.documents import beginning, load_json, sentences
+from napari_celltrain.formats.options import ReadOptions
+
+if TYPE_CHECKING:
+    from napari_celltrain.experiment import FrameSource
+
+_DEEPEST_NESTING = 8
+
+
+class AutlistFormat:
+    """Reads every entry of a list, and writes a list with one entry beside an `.aut`."""
+
+    name = "OrganoidTracker list"
+    suffixes = (".autlist",)
+
+    def recognises(self, path: Path) -> bool:
+        """See `TrackingFormat.recognises`."""
+        start = beginning(path).lstrip(b"\xef\xbb\xbf \t\r\n")
+        return path.suffix.lower() == ".autlist" and start.startswith(b"[")
+
+    def read(self, path: Path, **options: Any) -> list[Experiment]:
+        """See `TrackingFormat.read`."""
+        chosen = ReadOptions(**options)
+        with sentences(path, "a list of experiments"):
+            entries = load_json(path)
+            if not isinstance(entries, list):
+                raise CellTrainError(f"{path} is no list of experiments.")
+            experiments = []
+            for index, entry in enumerate(entries):
+                experiments += _entry(entry, f"entry {index + 1} of {path.name}", path, chosen)
+            return experiments
+
+    def write(self, path: Path, experiment: Experiment) -> None:
+        """Write the list, and the annotations as an `.aut` of the same name beside it."""
+        from napari_celltrain.formats.autlist_writing import write_autlist
+
+        write_autlist(path, [experiment])
+
+
+def _entry(entry: Any, place: str, path: Path, options: ReadOptions) -> list[Experiment]:
+    if not isinstance(entry, dict):
+        raise CellTrainError(f"{place} is no JSON object.")
+    named = entry.get("experiment_file")
+    has_images = any(str(key).startswith("images_") for key in entry)
+    if named is None and not has_images:
+        raise CellTrainError(f"{place} names neither an experiment_file nor images.")
+    time_range = _time_range(entry, place)
+    findings: list[Finding] = []
+    images = stated_images(options)
+    if images is None and has_images and options.find_images:
+        images = images_of_entry(entry, place, path.parent, findings)
+    if named is None:
+        name = Path(str(entry.get("images_container", path.stem)).replace("\\", "/")).stem
+        return [
+            Experiment(name, images=images, time_range=time_range, source=path,
+                       voxel_size_um=options.voxel_size_um, findings=tuple(findings))
+        ]
+    if not isinstance(named, str):
+        raise CellTrainError(f"{place}: experiment_file is no path.")
+    annotated = local_path(named, path.parent)
+    if annotated.suffix.lower() == ".autlist":
+        raise CellTrainError(f"{place} names another list ({named}); name its entries instead.")
+    if not annotated.exists():
+        raise CellTrainError(f"{place}: there is no file {annotated}. Correct the path in the list.")
+    return [
+        experiment.with_(
+            images=experiment.images if images is None else images,
+            time_range=time_range or experiment.time_range,
+            findings=(*experiment.findings, *findings),
+        )
+        for experiment in _annotated(annotated, images, options)
+    ]
+
+
+def _annotated(path: Path, images: FrameSource | None, options: ReadOptions) -> list[Experiment]:
+    """Read an entry's own tracking file; formats in micrometres need its images' voxel size."""
+    from dataclasses import replace
+
+    from napari_celltrain.formats.registry import format_of
+
+    found = format_of(path)
+    if found is None:
+        raise CellTrainError(f"{path} is no tracking data of a known kind.")
+    own = options if images is None else replace(options, images=images)
+    keywords = {name: getattr(own, name) for name in own.__dataclass_fields__}
+    return found.read(path, **keywords)
+
+
+def images_of_entry(
+    entry: dict[str, Any], place: str, folder: Path, findings: list[Finding], depth: int = 0
+) -> FrameSource | None:
+    """Return the images of an entry in any of the four forms; None, with a finding, if missing.
+
+    Raises
+    ------
+    CellTrainError
+        When the entry itself makes no sense.
+    """
+    from napari_celltrain.images import combine
+
+    if depth > _DEEPEST_NESTING:
+        raise CellTrainError(f"{place}: images within images within images; the list is damaged.")
+    if "images_channel_summing" in entry:
+        original = entry.get("images_original")
+        if not isinstance(original, dict):
+            raise CellTrainError(f"{place}: images_channel_summing without images_original.")
+        groups = _groups(entry["images_channel_summing"], place)
+        source = images_of_entry(original, place, folder, findings, depth + 1)
+        if source is None:
+            return None
+        highest = max(channel for group in groups for channel in group) + 1
+        if highest > source.n_channels:
+            raise CellTrainError(
+                f"{place}: sums channel {highest}, but the images have {source.n_channels}."
+            )
+        return combine.SummedChannels(source, groups)
+    for key, combined in (
+        ("images_channel_appending", combine.AppendedChannels),
+        ("images_time_appending", combine.AppendedTime),
+    ):
+        if key not in entry:
+            continue
+        parts = entry[key]
+        if not isinstance(parts, list) or not parts or not all(isinstance(p, dict) for p in parts):
+            raise CellTrainError(f"{place}: {key} is no list of images.")
+        sources = [images_of_entry(part, place, folder, findings, depth + 1) for part in parts]
+        present = [source for source in sources if source is not None]
+        return None if len(present) < len(sources) else combined(present)
+    container, pattern = entry.get("images_container"), entry.get("images_pattern")
+    if not isinstance(container, str) or not container:
+        raise CellTrainError(f"{place} has images without an images_container.")
+    if pattern is not None and not isinstance(pattern, str):
+        raise CellTrainError(f"{place}: images_pattern is no text.")
+    return _opened(local_path(container, folder), pattern, findings)
+
+
+def _opened(path: Path, pattern: str | None, findings: list[Finding]) -> FrameSource | None:
+    if path.suffix.lower() in (".lif", ".czi", ".nd2"):  # there the pattern is a series, from 1
+        return found_images(path, None, findings, series=pattern or None)
+    is_pattern = pattern is not None and ("{" in pattern or path.is_dir())
+    return found_images(path, pattern if is_pattern and path.suffix != ".zarr" else None, findings)
+
+
+def _groups(stated: Any, place: str) -> list[list[int]]:
+    """Return the channels to sum, counted from 0."""
+    groups: list[list[int]] = []
+    try:
+        for group in stated:
+            channels = [int(channel) - 1 for channel in group]
+            if not channels or min(channels) < 0:
+                raise ValueError
+            groups.append(channels)
+    except (TypeError, ValueError, OverflowError):
+        groups = []
+    if not groups:
+        raise CellTrainError(
+            f"{place}: images_channel_summing has to be lists of channel numbers from 1."
+        )
+    return groups
+
+
+def _time_range(entry: dict[str, Any], place: str) -> tuple[int, int] | None:
+    numbers = []
+    for key, open_end in (("min_time_point", -(10**9)), ("max_time_point", 10**9)):
+        value = entry.get(key)
+        if value is None:
+            numbers.append(open_end)
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 10**9:
+            raise CellTrainError(f"{place}: {key} is no time point.")
+        numbers.append(value)
+    if entry.get("min_time_point") is None and entry.get("max_time_point") is None:
+        return None
+    if numbers[0] > numbers[1]:
+        raise CellTrainError(
+            f"{place}: min_time_point {numbers[0]} lies after max_time_point {numbers[1]}."
+        )
+    return numbers[0], numbers[1]

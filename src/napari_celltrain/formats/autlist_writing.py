@@ -1,0 +1,74 @@
+"""Writing OrganoidTracker's lists of experiments."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from napari_celltrain.files import write_text
+from napari_celltrain.formats.aut_writing import aut_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_celltrain.experiment import Experiment, FrameSource
+
+
+def write_autlist(path: Path, experiments: Sequence[Experiment]) -> None:
+    """Write a list, and each experiment's annotations as an `.aut` in a folder beside it.
+
+    A single experiment's `.aut` lies directly beside the list. Images are named where the source
+    says where it is (its ``location`` and ``pattern``); paths are relative where that is possible.
+    """
+    entries = []
+    for number, experiment in enumerate(experiments, 1):
+        if len(experiments) == 1:
+            annotated = path.with_suffix(".aut")
+        else:
+            safe = re.sub(r"[^\w .()-]", "_", experiment.name)[:80].strip(" .") or "experiment"
+            annotated = path.parent / f"{path.stem} files" / f"{number}. {safe}.aut"
+        write_text(annotated, aut_text(experiment))
+        entry: dict[str, Any] = {"experiment_file": _relative(annotated, path.parent)}
+        if experiment.images is not None:
+            entry.update(_images(experiment.images, path.parent))
+        time_range = experiment.time_range
+        if time_range is None and experiment.images is not None and experiment.images.time_points:
+            time_range = experiment.images.time_points[0], experiment.images.time_points[-1]
+        if time_range is not None:
+            entry["min_time_point"], entry["max_time_point"] = map(int, time_range)
+        entries.append(entry)
+    write_text(path, json.dumps(entries, indent=4, sort_keys=True, ensure_ascii=False))
+
+
+def _images(source: FrameSource, folder: Path) -> dict[str, Any]:
+    """Return the images keys of an entry; none for images that lie in no file."""
+    groups, sources = getattr(source, "groups", None), getattr(source, "sources", None)
+    if groups is not None and hasattr(source, "source"):
+        inner = _images(source.source, folder)
+        summing = [[channel + 1 for channel in group] for group in groups]
+        return {"images_original": inner, "images_channel_summing": summing} if inner else {}
+    if sources is not None:
+        inners = [_images(one, folder) for one in sources]
+        key = "time" if type(source).__name__ == "AppendedTime" else "channel"
+        return {f"images_{key}_appending": inners} if all(inners) else {}
+    location = getattr(source, "location", None)
+    if location is None:
+        return {}
+    pattern = getattr(source, "pattern", None)
+    series = getattr(source, "series", None)
+    if pattern is None and series is not None:
+        pattern = str(series)
+    return {
+        "images_container": _relative(location, folder),
+        "images_pattern": pattern or "",
+    }
+
+
+def _relative(path: Any, folder: Path) -> str:
+    try:
+        return os.path.relpath(path, folder).replace(os.sep, "/")
+    except ValueError:  # another drive
+        return str(path)

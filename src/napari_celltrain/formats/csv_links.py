@@ -1,0 +1,127 @@
+"""Links from the columns of a table: parents by row, by track, or by object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_celltrain.experiment import Finding
+from napari_celltrain.formats.tracks import links_of_labels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_celltrain.formats.csv_presets import Parents
+
+
+def links_of_columns(
+    t: NDArray[np.int64],
+    columns: dict[str, NDArray[np.float64]],
+    parents: Parents,
+    findings: list[Finding],
+) -> NDArray[np.int64]:
+    """Return the links that a table states, shape (L, 2), the parent first.
+
+    Three customs are known: a parent's id in each row; a parent's track in the rows of a track
+    (whose rows follow each other); and track numbers only, which hold no divisions.
+
+    Parameters
+    ----------
+    t
+        Time points, shape (N,).
+    columns
+        Any of id, track_id, parent_id, parent_track_id, each of shape (N,), NaN for none.
+    parents
+        What parent_id refers to.
+    findings
+        Where to write what does not fit together.
+    """
+    ids, parent_ids = columns.get("id"), columns.get("parent_id")
+    track_ids = columns.get("track_id")
+    if parent_ids is not None and parents == "object" and ids is not None:
+        return _by_key(t, _keys(t, ids), _keys(t - 1, parent_ids), parent_ids > 0, findings)
+    if parent_ids is not None and ids is not None and parents == "id":
+        return _by_key(t, ids, parent_ids, np.isfinite(parent_ids), findings)
+    if track_ids is None:
+        return np.empty((0, 2), np.int64)
+    named = np.isfinite(track_ids)
+    rows = np.flatnonzero(named)
+    along = rows[links_of_labels(t[rows], _whole(track_ids[rows]))]
+    parent_tracks = columns.get("parent_track_id", parent_ids)
+    if parent_tracks is None:
+        return along
+    return np.concatenate([along, _by_track(t, track_ids, parent_tracks, findings)])
+
+
+def _keys(t: NDArray[np.int64], ids: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return one number for each (time point, object), which is unique in a table."""
+    highest = np.nanmax(np.abs(ids)) + 2 if np.isfinite(ids).any() else 1
+    return np.asarray(t * highest + ids)
+
+
+def _whole(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return numbers that are equal exactly where the given ones are."""
+    return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
+
+
+def _by_key(
+    t: NDArray[np.int64],
+    keys: NDArray[np.float64],
+    parent_keys: NDArray[np.float64],
+    has_parent: NDArray[np.bool_],
+    findings: list[Finding],
+) -> NDArray[np.int64]:
+    row_of = {key: row for row, key in enumerate(keys.tolist()) if key == key}
+    if len(row_of) < int(np.isfinite(keys).sum()):
+        findings.append(
+            Finding("warning", "repeated-id", "Some ids occur in several rows; a parent is taken "
+                    "to be the last of them.")
+        )
+    links, lost = [], 0
+    for row, key in zip(np.flatnonzero(has_parent).tolist(), parent_keys[has_parent].tolist(),
+                        strict=True):
+        parent = row_of.get(key)
+        if parent is None:
+            lost += key > 0  # 0 and -1 are ways to say: none
+        elif parent != row:
+            links.append((parent, row))
+    if lost:
+        findings.append(
+            Finding("warning", "unknown-mother", f"{lost} rows name a parent that is not in the "
+                    "table; they have none.")
+        )
+    return np.array(links, np.int64).reshape(-1, 2)
+
+
+def _by_track(
+    t: NDArray[np.int64],
+    track_ids: NDArray[np.float64],
+    parent_tracks: NDArray[np.float64],
+    findings: list[Finding],
+) -> NDArray[np.int64]:
+    first: dict[float, int] = {}
+    rows_of: dict[float, list[int]] = {}
+    parent_of: dict[float, float] = {}
+    for row in np.argsort(t, kind="stable").tolist():
+        track = float(track_ids[row])
+        if track != track:
+            continue
+        first.setdefault(track, row)
+        rows_of.setdefault(track, []).append(row)
+        parent = float(parent_tracks[row])
+        if parent == parent and parent >= 0 and parent != track:
+            parent_of.setdefault(track, parent)
+    links, lost = [], 0
+    for track, parent in parent_of.items():
+        earlier = [row for row in rows_of.get(parent, ()) if t[row] < t[first[track]]]
+        if earlier:
+            links.append((earlier[-1], first[track]))
+        elif parent != 0 or parent in rows_of:
+            lost += 1
+    if lost:
+        findings.append(
+            Finding("warning", "unknown-mother", f"{lost} tracks name a parent track that is not "
+                    "there before them; they start without a mother.")
+        )
+    return np.array(links, np.int64).reshape(-1, 2)

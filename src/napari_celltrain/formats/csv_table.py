@@ -1,0 +1,124 @@
+"""Tables of cell positions in text files, whatever program wrote them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import ZYX, Experiment, Finding
+from napari_celltrain.formats.attaching import stated_images
+from napari_celltrain.formats.cleaning import clean_annotations, whole_numbers
+from napari_celltrain.formats.csv_links import links_of_columns
+from napari_celltrain.formats.csv_presets import Mapped, map_columns
+from napari_celltrain.formats.csv_text import Table, decoded, parse_table, read_table, values_of
+from napari_celltrain.formats.documents import beginning, sentences
+from napari_celltrain.formats.options import ReadOptions
+from napari_celltrain.formats.physical import in_pixels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class CsvFormat:
+    """Reads tables by the names of their columns; writes ``t,z,y,x`` with what else is known."""
+
+    name = "CSV table"
+    suffixes = (".csv", ".tsv", ".txt")
+
+    def recognises(self, path: Path) -> bool:
+        """See `TrackingFormat.recognises`; a table needs a time, an x and a y."""
+        return self.preset_of(path) is not None
+
+    def preset_of(self, path: Path) -> str | None:
+        """Return whose table it is, judged by its header; None when it holds no tracking data."""
+        if path.suffix.lower() not in self.suffixes:
+            return None
+        start = beginning(path, 16384)
+        if b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return None
+        try:
+            table = parse_table(decoded(start))
+            mapped = None if table is None else map_columns(table.header)
+        except Exception:  # whatever it is, it is not ours
+            return None
+        return mapped.preset.name if mapped is not None and "t" in mapped.index else None
+
+    def read(self, path: Path, **options: Any) -> list[Experiment]:
+        """See `TrackingFormat.read`."""
+        chosen = ReadOptions(**options)
+        with sentences(path, "a table of positions"):
+            table = read_table(path)
+            mapped = map_columns(table.header, chosen.columns)
+            if mapped is None:
+                raise CellTrainError(
+                    f"{path} has no columns for x and y; its columns are "
+                    f"{', '.join(table.header[:12])}. Say which is which with `columns`."
+                )
+            return [_experiment(table, mapped, path, chosen)]
+
+
+def _experiment(table: Table, mapped: Mapped, path: Path, options: ReadOptions) -> Experiment:
+    findings: list[Finding] = []
+    table = _without_more_headers(table, mapped)
+    numbers = {key: table.numbers(at) for key, at in mapped.index.items()}
+    t = numbers.get("t", np.zeros(len(table)))
+    usable = np.isfinite(t) & np.isfinite(numbers["x"]) & np.isfinite(numbers["y"])
+    if not usable.any():
+        raise CellTrainError(f"{path} has no row with numbers for time, x and y.")
+    if not usable.all():
+        bad = np.flatnonzero(~usable)
+        findings.append(
+            Finding("warning", "no-number", f"{len(bad)} rows of {path.name} have no usable time, "
+                    f"x and y and are left out, the first near line "
+                    f"{table.first_line + int(bad[0])}.")
+        )
+    numbers = {key: column[usable] for key, column in numbers.items()}
+    t = whole_numbers(t[usable], "time point") - mapped.preset.first_time
+    z = np.nan_to_num(numbers.get("z", np.zeros(len(t))))
+    positions = np.column_stack([z, numbers["y"], numbers["x"]])
+    images = stated_images(options)
+    positions, voxel_size = in_pixels(positions, mapped.unit, options, images, findings)
+    links = links_of_columns(t, numbers, mapped.preset.parents, findings)
+    annotations = clean_annotations(
+        t, positions, links, features=_features(table, mapped, usable, voxel_size),
+        findings=findings,
+    )
+    return Experiment(
+        path.stem, annotations, images, voxel_size_um=voxel_size, source=path,
+        findings=tuple(findings),
+    )
+
+
+def _without_more_headers(table: Table, mapped: Mapped) -> Table:
+    """Drop the further header lines that some programs write (long names, units)."""
+    more = 0
+    x = table.numbers(mapped.index["x"])[:4]
+    while more < len(x) and not np.isfinite(x[more]):
+        more += 1
+    return table.without_rows(more) if 0 < more < 4 else table
+
+
+def _features(
+    table: Table, mapped: Mapped, usable: NDArray[np.bool_], voxel_size: ZYX | None
+) -> dict[str, NDArray[Any]]:
+    """Return all columns that are no place or time, the known ones under their usual names."""
+    meaning = {at: key for key, at in mapped.index.items()}
+    features: dict[str, NDArray[Any]] = {}
+    for at, written in enumerate(table.header):
+        key = meaning.get(at, written)
+        if key in ("t", "z", "y", "x") and at in meaning:
+            continue
+        if not written or (at not in meaning and key == "index"):
+            continue
+        if key == "radius" and at in meaning:
+            key = "radius_um" if mapped.unit == "um" else "radius_px"
+        values = values_of(table.columns[at], table.decimal_comma)[usable]
+        if values.dtype.kind == "f" and np.isnan(values).all():
+            continue
+        if values.dtype == object and not any(values):
+            continue
+        features[key if key not in features else f"{key} {at}"] = values
+    return features

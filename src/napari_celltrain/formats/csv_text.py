@@ -1,0 +1,157 @@
+"""Text tables as people's programs write them: any delimiter, decimal comma, preamble, encoding."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.errors import CellTrainError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_DELIMITERS = ",;\t|"
+_LONGEST_PREAMBLE = 8
+_MISSING = {"", "nan", "na", "n/a", "none", "null", "-", "<na>"}
+_NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?$")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of text.
+
+    Parameters
+    ----------
+    header
+        The names as written, blanks at the ends removed.
+    columns
+        One list of texts for each name, all of one length.
+    first_line
+        Number of the first row's line in the file, from 1.
+    decimal_comma
+        Whether numbers are written 1,5.
+    """
+
+    header: list[str]
+    columns: list[list[str]]
+    first_line: int
+    decimal_comma: bool
+
+    def __len__(self) -> int:
+        return len(self.columns[0]) if self.columns else 0
+
+    def numbers(self, index: int) -> NDArray[np.float64]:
+        """Return a column as numbers, NaN where there is none."""
+        return to_numbers(self.columns[index], self.decimal_comma)
+
+    def without_rows(self, n: int) -> Table:
+        """Return the table without its first rows (further header lines)."""
+        return Table(
+            self.header, [column[n:] for column in self.columns],
+            self.first_line + n, self.decimal_comma,
+        )
+
+
+def decoded(raw: bytes) -> str:
+    """Return the text of a file in any of the encodings that spreadsheets write."""
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16", errors="replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", errors="replace")
+
+
+def read_table(path: Path) -> Table:
+    """Return the table in a text file.
+
+    Raises
+    ------
+    CellTrainError
+        When there is none.
+    """
+    text = decoded(path.read_bytes())
+    if "\0" in text[:4096]:
+        raise CellTrainError(f"{path} is no text table.")
+    table = parse_table(text)
+    if table is None or not len(table):
+        raise CellTrainError(f"{path} is no table with a header and rows.")
+    return table
+
+
+def parse_table(text: str) -> Table | None:
+    """Return the table in a text; None when there is no header line with two names."""
+    lines = text.splitlines()
+    found = _header(lines)
+    if found is None:
+        return None
+    at, delimiter = found
+    rows = csv.reader(lines[at:], delimiter=delimiter)
+    header = [name.strip().lstrip("#").strip() for name in next(rows)]
+    while header and not header[-1]:  # a delimiter at the end of the line
+        header.pop()
+    n = len(header)
+    cells = [[cell.strip() for cell in row[:n]] + [""] * (n - len(row)) for row in rows if any(row)]
+    columns = [list(column) for column in zip(*cells, strict=True)] if cells else [[]] * n
+    comma = delimiter != "," and _has_decimal_comma(cells)
+    return Table(header, columns, at + 2, comma)
+
+
+def to_numbers(column: list[str], decimal_comma: bool = False) -> NDArray[np.float64]:
+    """Return texts as numbers, NaN for what is none."""
+    if decimal_comma:
+        column = [cell.replace(",", ".") for cell in column]
+    try:
+        return np.array(column, np.float64)
+    except ValueError:
+        return np.array([_number(cell) for cell in column], np.float64)
+
+
+def values_of(column: list[str], decimal_comma: bool) -> NDArray[Any]:
+    """Return a column as numbers where all entries are numbers or missing, else as texts."""
+    present = [cell for cell in column if cell.lower() not in _MISSING]
+    if present and all(_NUMBER.match(cell) for cell in present):
+        return to_numbers(column, decimal_comma)
+    if present and all(cell.lower() in ("true", "false") for cell in present):
+        if len(present) == len(column):
+            return np.array([cell.lower() == "true" for cell in column])
+    return np.array(column, object)
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
+
+
+def _header(lines: list[str]) -> tuple[int, str] | None:
+    """Return the header's line index and the delimiter.
+
+    A preamble (title lines, blank lines) has fewer delimiters than the header below it.
+    """
+    best: tuple[int, int, str] | None = None
+    for at, line in enumerate(lines[: _LONGEST_PREAMBLE + 1]):
+        for delimiter in _DELIMITERS:
+            names = [name.strip() for name in line.split(delimiter)]
+            named = [name for name in names if name and not _NUMBER.match(name)]
+            if len(named) < 2 or any(len(name) > 200 for name in named):
+                continue
+            if best is None or len(named) > best[0]:
+                best = (len(named), at, delimiter)
+    if best is None:
+        return None
+    return best[1], best[2]
+
+
+def _has_decimal_comma(cells: list[list[str]]) -> bool:
+    return any(
+        re.fullmatch(r"[-+]?\d+,\d+", cell) is not None for row in cells[:200] for cell in row
+    )

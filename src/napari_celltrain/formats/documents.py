@@ -1,0 +1,80 @@
+"""Reading whole documents without surprises: size, encoding, nesting."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from napari_celltrain.errors import CellTrainError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def sentences(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a damaged file makes a library or a parser raise into a sentence.
+
+    Expected mistakes have better sentences of their own; those pass through, with the file's name
+    added when they lack it.
+    """
+    try:
+        yield
+    except CellTrainError as error:
+        if path.name in str(error):
+            raise
+        raise CellTrainError(f"{path}: {error}") from error
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise CellTrainError(f"{path} can't be read: {reason}.") from error
+    except RecursionError as error:
+        raise CellTrainError(f"{path} is nested too deeply to be {kind}.") from error
+    except MemoryError as error:
+        raise CellTrainError(f"{path} claims to be larger than the memory.") from error
+    except Exception as error:
+        detail = " ".join(str(error).split())[:200]
+        raise CellTrainError(
+            f"{path} is damaged, or not {kind}: {type(error).__name__} {detail}".rstrip() + "."
+        ) from error
+
+
+def load_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises
+    ------
+    CellTrainError
+        With the line when it is not JSON.
+    """
+    try:
+        # utf-8-sig also takes the mark that Windows editors put first
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise CellTrainError(
+            f"{path} is not complete JSON: {error.msg} in line {error.lineno}, column "
+            f"{error.colno}."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CellTrainError(f"{path} is no text: byte {error.start} is not UTF-8.") from error
+
+
+def beginning(path: Path, size: int = 4096) -> bytes:
+    """Return the first bytes of a file; nothing when it can't be read."""
+    try:
+        if not path.is_file():
+            return b""
+        with open(path, "rb") as handle:
+            return handle.read(size)
+    except (OSError, ValueError):
+        return b""
+
+
+def number_or_none(value: Any) -> float | None:
+    """Return a positive finite number, else None (0 means unknown in most files)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if 0 < number < 1e9 else None

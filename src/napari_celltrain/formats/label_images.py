@@ -1,0 +1,166 @@
+"""Cells given as label images: one image for each time point, one number for each cell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Experiment, Finding
+from napari_celltrain.formats.attaching import stated_images
+from napari_celltrain.formats.cleaning import clean_annotations
+from napari_celltrain.formats.documents import sentences
+from napari_celltrain.formats.options import ReadOptions
+from napari_celltrain.formats.tracks import links_of_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.experiment import Annotations
+
+_MOST_COMPRESSED = 1032
+"""How many bytes of image a byte of file can hold at most in deflate, the usual compression."""
+_ALWAYS_READ = 2**28
+"""Images up to this many bytes are read however well they are compressed."""
+
+_LABEL_NAME = re.compile(r"^(.*(?:man_track|man_seg|mask|label|seg).*?)(\d+)\.tiff?$", re.IGNORECASE)
+
+
+def centroids(labels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the labels of an image, ascending, and the mean (z, y, x) pixel of each.
+
+    Parameters
+    ----------
+    labels
+        Whole numbers, shape (z, y, x); 0 is background.
+    """
+    places = np.nonzero(labels)
+    if not len(places[0]):
+        return np.empty(0, np.int64), np.empty((0, 3))
+    numbers, inverse = np.unique(labels[places], return_inverse=True)
+    counts = np.bincount(inverse)
+    sums = [np.bincount(inverse, weights=axis) for axis in places]
+    return numbers.astype(np.int64), np.column_stack(sums) / counts[:, None]
+
+
+def annotations_from_labels(
+    frames: Iterable[tuple[int, NDArray[Any]]],
+    *,
+    link_labels: bool = False,
+    findings: list[Finding] | None = None,
+) -> Annotations:
+    """Return a position for each label of each time point.
+
+    Parameters
+    ----------
+    frames
+        Time points with their (z, y, x) label images.
+    link_labels
+        Whether the same label at the next time is the same cell.
+    findings
+        Where to write what was noticed.
+
+    Returns
+    -------
+    Annotations
+        With the feature ``label``.
+    """
+    t, positions, labels = [np.empty(0, np.int64)], [np.empty((0, 3))], [np.empty(0, np.int64)]
+    for time_point, image in frames:
+        numbers, centres = centroids(image)
+        t.append(np.full(len(numbers), time_point))
+        positions.append(centres)
+        labels.append(numbers)
+    all_t, all_labels = np.concatenate(t), np.concatenate(labels)
+    links = links_of_labels(all_t, all_labels) if link_labels else np.empty((0, 2), np.int64)
+    return clean_annotations(
+        all_t, np.concatenate(positions), links,
+        features={"label": all_labels}, findings=[] if findings is None else findings,
+    )
+
+
+def read_label_image(path: Path) -> NDArray[Any]:
+    """Return a label image as (z, y, x) whole numbers.
+
+    Raises
+    ------
+    CellTrainError
+        When it can't be read, or is no label image.
+    """
+    import tifffile
+
+    with sentences(path, "a label image"), tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        size = int(np.prod(series.shape, dtype=object)) * series.dtype.itemsize
+        if size > max(_MOST_COMPRESSED * path.stat().st_size, _ALWAYS_READ):
+            raise CellTrainError(f"{path} claims {size / 2**30:.1f} GiB of pixels; it is damaged.")
+        if series.dtype.kind not in "iub":
+            raise CellTrainError(f"{path} is no label image: its pixels are {series.dtype}.")
+        labels = np.asarray(series.asarray())
+    labels = labels.reshape([n for n in labels.shape if n != 1] or [1])
+    if labels.ndim > 3 or labels.ndim < 2:
+        raise CellTrainError(f"{path} is no 2D or 3D label image: its shape is {series.shape}.")
+    return labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
+
+
+def numbered_label_files(folder: Path) -> dict[int, Path]:
+    """Return the label images of a folder by the number in their names."""
+    found: dict[str, dict[int, Path]] = {}
+    for file in sorted(folder.iterdir()):
+        match = _LABEL_NAME.match(file.name)
+        if match and len(match[2]) <= 9:
+            found.setdefault(match[1], {})[int(match[2])] = file
+    return max(found.values(), key=len) if found else {}
+
+
+class LabelImagesFormat:
+    """Reads a folder of numbered label images that has no track file."""
+
+    name = "Label images"
+    suffixes = ()
+
+    def recognises(self, path: Path) -> bool:
+        """See `TrackingFormat.recognises`."""
+        try:
+            return path.is_dir() and not path.suffix and bool(numbered_label_files(path))
+        except OSError:
+            return False
+
+    def read(self, path: Path, **options: Any) -> list[Experiment]:
+        """See `TrackingFormat.read`; a single file is read as one movie of label images."""
+        chosen = ReadOptions(**options)
+        findings: list[Finding] = []
+        with sentences(path, "label images"):
+            if path.is_dir():
+                files = numbered_label_files(path)
+                if not files:
+                    raise CellTrainError(f"{path} has no numbered label images (mask000.tif, ...).")
+                frames: Iterable[tuple[int, NDArray[Any]]] = (
+                    (number, read_label_image(file)) for number, file in sorted(files.items())
+                )
+            else:
+                from napari_celltrain.images import open_images
+
+                source = open_images(path)
+                if source.dtype.kind not in "iub":
+                    raise CellTrainError(f"{path} holds no whole numbers, so it is no label image.")
+                frames = ((t, source.read_frame(t)) for t in source.time_points)
+            annotations = annotations_from_labels(
+                frames, link_labels=chosen.link_labels, findings=findings
+            )
+        if not chosen.link_labels and len(annotations):
+            findings.append(
+                Finding("info", "labels-unlinked",
+                        "Without a track file, equal labels are not taken as the same cell.")
+            )
+        return [
+            Experiment(
+                path.stem, annotations, stated_images(chosen),
+                voxel_size_um=chosen.voxel_size_um, source=path, findings=tuple(findings),
+            )
+        ]

@@ -1,0 +1,160 @@
+"""Which module reads which file: the list of tracking formats, and the three functions over it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.formats.options import ReadOptions
+from napari_celltrain.formats.placement import placement_findings
+
+if TYPE_CHECKING:
+    from napari_celltrain.experiment import Experiment
+
+
+@runtime_checkable
+class TrackingFormat(Protocol):
+    """A kind of tracking file that can be opened.
+
+    `read` takes the fields of `ReadOptions` as keywords and raises `CellTrainError` only.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+
+    def recognises(self, path: Path) -> bool:
+        """Tell within milliseconds whether a file or folder is of this kind; never raises."""
+
+    def read(self, path: Path, **options: Any) -> list[Experiment]:
+        """Return the experiments in a file or folder."""
+
+
+@runtime_checkable
+class WritableFormat(TrackingFormat, Protocol):
+    """A kind of tracking file that can be written too."""
+
+    def write(self, path: Path, experiment: Experiment) -> None:
+        """Write one experiment, atomically."""
+
+
+# (module, class), in the order in which they are asked; the pickier ones first
+_FORMATS = (
+    ("aut", "AutFormat"),
+    ("autlist", "AutlistFormat"),
+    ("ctc", "CtcFormat"),
+    ("csv_table", "CsvFormat"),
+)
+_made: list[TrackingFormat] = []
+
+
+def formats() -> list[TrackingFormat]:
+    """Return every tracking format, in the order in which they are asked."""
+    if not _made:
+        for module, class_name in _FORMATS:
+            found = import_module(f"napari_celltrain.formats.{module}")
+            _made.append(getattr(found, class_name)())
+    return list(_made)
+
+
+def is_writable(tracking_format: TrackingFormat) -> TypeGuard[WritableFormat]:
+    """Tell whether a format can be written."""
+    return isinstance(tracking_format, WritableFormat)
+
+
+def format_named(name: str) -> TrackingFormat:
+    """Return the format of a name, in any case.
+
+    Raises
+    ------
+    CellTrainError
+        When no format has that name; the sentence lists the names.
+    """
+    for candidate in formats():
+        if candidate.name.lower() == name.lower():
+            return candidate
+    known = ", ".join(candidate.name for candidate in formats())
+    raise CellTrainError(f"There is no tracking format called {name!r}; known are: {known}.")
+
+
+def format_of(path: str | Path) -> TrackingFormat | None:
+    """Return the format of an existing file or folder; None when it is of none of them."""
+    path = Path(path)
+    return next((candidate for candidate in formats() if candidate.recognises(path)), None)
+
+
+def read_experiments(
+    path: str | Path, *, format_name: str | None = None, **options: Any
+) -> list[Experiment]:
+    """Read the experiments in a tracking file or folder of any kind.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    format_name
+        Read it as this format, whatever it looks like.
+    options
+        The fields of `ReadOptions`, such as ``images`` and ``voxel_size_um``.
+
+    Returns
+    -------
+    list of Experiment
+        With a finding where the positions do not fit the image.
+
+    Raises
+    ------
+    CellTrainError
+        When nothing is there, nobody can read it, or it is damaged.
+    """
+    path = Path(path)
+    ReadOptions(**options)  # a misspelled option is a mistake in the calling program: TypeError
+    if not path.exists():
+        raise CellTrainError(f"There is no file or folder {path}.")
+    chosen = format_of(path) if format_name is None else format_named(format_name)
+    if chosen is None:
+        chosen = _nearest(path)
+    experiments = chosen.read(path, **options)
+    return [
+        experiment.with_(findings=(*experiment.findings, *placement_findings(experiment)))
+        for experiment in experiments
+    ]
+
+
+def write_experiment(
+    path: str | Path, experiment: Experiment, format_name: str | None = None
+) -> None:
+    """Write an experiment, in the format that the suffix says or a name picks.
+
+    Raises
+    ------
+    CellTrainError
+        When no format can be written under that suffix, or the place can't be written.
+    """
+    path = Path(path)
+    if format_name is not None:
+        chosen = format_named(format_name)
+        if not is_writable(chosen):
+            raise CellTrainError(f"{chosen.name} can be read, but not written.")
+        chosen.write(path, experiment)
+        return
+    suffix = path.suffix.lower()
+    writable = [candidate for candidate in formats() if is_writable(candidate)]
+    for candidate in writable:
+        if suffix in candidate.suffixes:
+            candidate.write(path, experiment)
+            return
+    known = ", ".join(sorted({suffix for one in writable for suffix in one.suffixes if suffix}))
+    raise CellTrainError(
+        f"{path.name}: no tracking format is written with the suffix {suffix!r}; use one of {known}."
+    )
+
+
+def _nearest(path: Path) -> TrackingFormat:
+    """Return the format that can say best why this file is not of its kind."""
+    for candidate in formats():
+        if path.is_file() and path.suffix.lower() in candidate.suffixes:
+            return candidate
+    names = ", ".join(candidate.name for candidate in formats())
+    raise CellTrainError(f"{path} is no tracking data of a kind known here ({names}).")

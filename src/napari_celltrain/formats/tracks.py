@@ -1,0 +1,138 @@
+"""Between links and tracks: a track is a chain of positions without a division or merge inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_celltrain.experiment import Annotations
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A chain of positions.
+
+    Parameters
+    ----------
+    points
+        Indices of the positions, in time order.
+    links
+        Indices of the links along the chain, one fewer than points.
+    parent_links
+        Indices of the links that lead to the first point (a division's other half, a merge).
+    has_children
+        Whether links leave the last point.
+    """
+
+    points: NDArray[np.int64]
+    links: NDArray[np.int64]
+    parent_links: NDArray[np.int64]
+    has_children: bool
+
+
+def tracks_of(annotations: Annotations) -> list[Track]:
+    """Cut the links into tracks, ordered by their first point's time, then number."""
+    n, links = len(annotations), annotations.links
+    out_degree = np.bincount(links[:, 0], minlength=n)
+    in_degree = np.bincount(links[:, 1], minlength=n)
+    along = (out_degree[links[:, 0]] == 1) & (in_degree[links[:, 1]] == 1)
+    next_link = np.full(n, -1, np.int64)
+    next_link[links[along, 0]] = np.flatnonzero(along)
+    starts = np.ones(n, bool)
+    starts[links[along, 1]] = False
+    to_starts = np.flatnonzero(~along)
+    to_starts = to_starts[np.argsort(links[to_starts, 1], kind="stable")]
+    ends_at = links[to_starts, 1]
+    first_points = np.flatnonzero(starts)
+    first_points = first_points[np.argsort(annotations.t[first_points], kind="stable")]
+    low = np.searchsorted(ends_at, first_points, "left")
+    high = np.searchsorted(ends_at, first_points, "right")
+    link_after, target = next_link.tolist(), links[:, 1].tolist()
+    tracks = []
+    for first, left, right in zip(first_points.tolist(), low, high, strict=True):
+        points, chain = [first], []
+        link = link_after[first]
+        while link >= 0:
+            chain.append(link)
+            points.append(target[link])
+            link = link_after[points[-1]]
+        tracks.append(
+            Track(
+                np.array(points, np.int64),
+                np.array(chain, np.int64),
+                to_starts[left:right],
+                bool(out_degree[points[-1]]),
+            )
+        )
+    return tracks
+
+
+def track_numbers(annotations: Annotations, tracks: list[Track]) -> NDArray[np.int64]:
+    """Return, for each position, the number of its track in the list, shape (N,)."""
+    numbers = np.full(len(annotations), -1, np.int64)
+    for number, track in enumerate(tracks):
+        numbers[track.points] = number
+    return numbers
+
+
+def links_of_labels(
+    t: NDArray[np.int64], labels: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Link positions that carry the same label, each to the next in time; shape (L, 2)."""
+    order = np.lexsort((t, labels))
+    same = (labels[order][1:] == labels[order][:-1]) & (t[order][1:] > t[order][:-1])
+    return np.column_stack([order[:-1][same], order[1:][same]]).astype(np.int64)
+
+
+def in_between(annotations: Annotations) -> Annotations:
+    """Return the annotations with positions on every link that skips time points.
+
+    The new positions lie evenly on the straight line and carry ``interpolated`` = True; links
+    keep their columns. Unchanged when no link skips any.
+    """
+    t, links = annotations.t, annotations.links
+    missing = t[links[:, 1]] - t[links[:, 0]] - 1
+    skipping = np.flatnonzero(missing > 0)
+    if not len(skipping):
+        return annotations
+    n = len(annotations)
+    new_t, new_positions, new_links, of_link = [], [], [], []
+    for link in skipping.tolist():
+        source, target = links[link]
+        k = int(missing[link])
+        share = (np.arange(1, k + 1) / (k + 1))[:, None]
+        chain = [int(source), *range(n, n + k), int(target)]
+        n += k
+        new_t.append(t[source] + np.arange(1, k + 1))
+        start, end = annotations.positions[source], annotations.positions[target]
+        new_positions.append(start + share * (end - start))
+        new_links += list(zip(chain[:-1], chain[1:], strict=True))
+        of_link += [link] * (k + 1)
+    stays = np.flatnonzero(missing == 0)
+    added = n - len(annotations)
+    features = {}
+    for name, values in annotations.features.items():
+        if values.dtype == object:
+            blank = np.full(added, "" if any(isinstance(v, str) for v in values) else None, object)
+        elif values.dtype.kind == "f":
+            blank = np.full(added, np.nan)
+        else:
+            values = values.astype(object)
+            blank = np.full(added, None, object)
+        features[name] = np.concatenate([values, blank])
+    features["interpolated"] = np.arange(n) >= len(annotations)
+    order = np.concatenate([stays, np.array(of_link, np.int64)])
+    assert annotations.status is not None  # set when made
+    return Annotations(
+        np.concatenate([t, *new_t]),
+        np.concatenate([annotations.positions, *new_positions]),
+        np.concatenate([links[stays], np.array(new_links, np.int64)]),
+        np.concatenate([annotations.status, np.ones(added, np.int8)]),
+        features,
+        {name: values[order] for name, values in annotations.link_features.items()},
+    )
