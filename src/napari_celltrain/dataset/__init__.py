@@ -1,0 +1,18 @@
+"""Which experiments are learnt from, and which frames are kept for the honest test."""
+
+from napari_celltrain.dataset.dataset_file import read_dataset_file, write_dataset
+from napari_celltrain.dataset.loading import load_dataset
+from napari_celltrain.dataset.members import Dataset, Member, Role, annotated_time_points
+from napari_celltrain.dataset.splitting import Split, split
+
+__all__ = [
+    "Dataset",
+    "Member",
+    "Role",
+    "Split",
+    "annotated_time_points",
+    "load_dataset",
+    "read_dataset_file",
+    "split",
+    "write_dataset",
+]

@@ -1,0 +1,315 @@
+"""The ``dataset.toml``: a person's list of experiments, read strictly and written back.
+
+Unknown keys are mistakes, not remarks: a misspelled ``role`` would otherwise train on what was
+meant to be held out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_celltrain.dataset.members import Dataset, Member, Role
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Completeness, Experiment, Finding, Region
+from napari_celltrain.files import write_text
+
+if TYPE_CHECKING:
+    from napari_celltrain.experiment import Annotations
+
+SUFFIX = ".toml"
+_LARGEST_FILE = 10_000_000
+
+Positive = Annotated[float, Field(gt=0, lt=1e6)]
+Channel = Annotated[int, Field(ge=1, le=10_000)]
+TimePoint = Annotated[int, Field(ge=-(10**9), le=10**9)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class _RegionEntry(_Strict):
+    polygon: list[tuple[float, float]] = Field(min_length=3)
+    time_points: tuple[TimePoint, TimePoint] | None = None
+
+
+class _Entry(_Strict):
+    """One ``[[experiment]]`` as a person types it."""
+
+    name: str | None = None
+    images: str | None = None
+    annotations: str = Field(min_length=1)
+    time_points: tuple[TimePoint, TimePoint] | None = None
+    time_offset: TimePoint = 0
+    channel: Channel | None = None
+    channels: list[Channel] | None = Field(None, min_length=1)
+    voxel_size_um: tuple[Positive, Positive, Positive] | None = None
+    annotated: Completeness | None = None
+    regions: list[_RegionEntry] | None = Field(None, min_length=1)
+    role: Role | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> _Entry:
+        if self.channel is not None and self.channels is not None:
+            raise ValueError("give either 'channel' or 'channels', not both")
+        for times in (self.time_points, *(region.time_points for region in self.regions or ())):
+            if times is not None and times[0] > times[1]:
+                raise ValueError(f"'time_points' runs backwards, from {times[0]} to {times[1]}")
+        if self.annotated == "region" and not self.regions:
+            raise ValueError("annotated = \"region\" needs 'regions', the polygons")
+        if self.regions and self.annotated not in (None, "region"):
+            raise ValueError(f"'regions' does not go with annotated = \"{self.annotated}\"")
+        return self
+
+
+class _File(_Strict):
+    experiment: list[_Entry] = Field(min_length=1)
+
+
+def read_dataset_file(path: Path, *, require_images: bool = True) -> Dataset:
+    """Read a ``dataset.toml``.
+
+    Parameters
+    ----------
+    path
+        The file; paths in it are relative to its folder.
+    require_images
+        False turns images that can't be opened into a finding.
+
+    Raises
+    ------
+    CellTrainError
+        Naming the file, the experiment and the key that is wrong.
+    """
+    path = Path(path)
+    entries = _entries(path)
+    members: list[Member] = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            members += _members(entry, path.absolute().parent, require_images)
+        except CellTrainError as error:
+            raise CellTrainError(f"{_place(path, number, entry.name)}: {error}") from error
+    return Dataset(tuple(members), path.absolute())
+
+
+def write_dataset(path: Path, dataset: Dataset) -> None:
+    """Write a ``dataset.toml``, with relative paths where there is a way.
+
+    Annotations that are in no file yet are written beside it as ``.aut``.
+
+    Raises
+    ------
+    CellTrainError
+        When the images of an experiment are in no file, or the place can't be written.
+    """
+    path = Path(path).absolute()
+    taken: set[str] = set()
+    entries = [_entry_for(member, path, taken) for member in dataset.members]
+    write_text(path, tomli_w.dumps({"experiment": entries}))
+
+
+def _entries(path: Path) -> list[_Entry]:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise CellTrainError(f"{path} is too large for a data set file.")
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise CellTrainError(f"The data set file {path} can't be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise CellTrainError(f"The data set file {path} is not valid TOML: {error}.") from None
+    if "experiment" not in values and not (set(values) - {"experiment"}):
+        raise CellTrainError(
+            f"The data set file {path} lists no experiment; it needs at least one [[experiment]]."
+        )
+    try:
+        return _File.model_validate(values).experiment
+    except ValidationError as error:
+        raise CellTrainError(_sentence(error, path, values)) from None
+
+
+def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
+    from napari_celltrain.formats.registry import read_experiments
+
+    annotations = folder / entry.annotations.replace("\\", "/")
+    images_text = None
+    options: dict[str, Any] = {"voxel_size_um": entry.voxel_size_um}
+    problem: list[Finding] = []
+    if entry.images is not None:
+        from napari_celltrain.images import open_images
+
+        images_text = str(folder / entry.images.replace("\\", "/"))
+        options["find_images"] = False
+        try:
+            options["images"] = open_images(images_text)
+        except CellTrainError as error:
+            if require_images:
+                raise
+            problem.append(Finding("error", "images-missing", str(error)))
+    experiments = read_experiments(annotations, **options)
+    if len(experiments) > 1 and (entry.images is not None or entry.name is not None):
+        named = [one for one in experiments if one.name == entry.name]
+        if len(named) != 1:
+            names = ", ".join(f"'{one.name}'" for one in experiments[:10])
+            raise CellTrainError(
+                f"{annotations} holds {len(experiments)} experiments ({names}); name one of its "
+                "files, or leave out 'name' and 'images' to take them all."
+            )
+        experiments = named
+    members = []
+    for experiment in experiments:
+        changed = _changed(experiment, entry, tuple(problem))
+        if require_images:
+            _check_images(changed, annotations)
+        members.append(Member(changed, entry.role, images_text, entry.time_offset))
+    return members
+
+
+def _changed(experiment: Experiment, entry: _Entry, problem: tuple[Finding, ...]) -> Experiment:
+    """Return the experiment as the entry has it; what the entry leaves open stays as read."""
+    changes: dict[str, Any] = {"findings": (*experiment.findings, *problem)}
+    if entry.name is not None:
+        changes["name"] = entry.name
+    if entry.time_offset:
+        changes["annotations"] = _moved(experiment.annotations, entry.time_offset)
+    if entry.time_points is not None:
+        changes["time_range"] = entry.time_points
+    if entry.channel is not None:
+        changes["channels"] = (entry.channel - 1,)
+    if entry.channels is not None:
+        changes["channels"] = tuple(channel - 1 for channel in entry.channels)
+    if entry.voxel_size_um is not None:
+        changes["voxel_size_um"] = entry.voxel_size_um
+    if entry.regions:
+        changes["completeness"] = "region"
+        changes["regions"] = tuple(
+            Region(tuple(region.polygon), *(region.time_points or (None, None)))
+            for region in entry.regions
+        )
+    elif entry.annotated is not None:
+        changes["completeness"] = entry.annotated
+    return experiment.with_(**changes)
+
+
+def _moved(annotations: Annotations, offset: int) -> Annotations:
+    return replace(annotations, t=annotations.t + offset)
+
+
+def _check_images(experiment: Experiment, annotations: Path) -> None:
+    if experiment.images is None:
+        missing = [f.message for f in experiment.findings if f.code == "images-missing"]
+        raise CellTrainError(
+            missing[0]
+            if missing
+            else f'nothing says where the images of {annotations} are; add images = "...".'
+        )
+    n_channels = experiment.images.n_channels
+    if max(experiment.channels) >= n_channels:
+        has = "one channel" if n_channels == 1 else f"{n_channels} channels"
+        raise CellTrainError(
+            f"channel {max(experiment.channels) + 1} is asked for, but the images have {has}."
+        )
+
+
+def _entry_for(member: Member, path: Path, taken: set[str]) -> dict[str, Any]:
+    """Return one ``[[experiment]]``; writes the annotations when they are in no file."""
+    experiment = member.experiment
+    images = member.images or getattr(experiment.images, "location", None)
+    if images is None and experiment.images is not None:
+        raise CellTrainError(
+            f"The images of '{experiment.name}' are in memory only; save them as TIFF first, and "
+            "open that file."
+        )
+    source = experiment.source
+    if source is None or not source.exists():
+        source = path.parent / f"{_file_name(experiment.name, taken)}.aut"
+        from napari_celltrain.formats.registry import write_experiment
+
+        write_experiment(source, experiment)
+    entry: dict[str, Any] = {"name": experiment.name}
+    if images is not None:
+        entry["images"] = _relative(str(images), path.parent)
+    entry["annotations"] = _relative(str(source), path.parent)
+    if experiment.time_range is not None:
+        entry["time_points"] = list(experiment.time_range)
+    if member.time_offset and source == experiment.source:
+        entry["time_offset"] = member.time_offset
+    if len(experiment.channels) == 1:
+        entry["channel"] = experiment.channels[0] + 1
+    else:
+        entry["channels"] = [channel + 1 for channel in experiment.channels]
+    if experiment.voxel_size_um is not None:
+        entry["voxel_size_um"] = [float(size) for size in experiment.voxel_size_um]
+    entry["annotated"] = experiment.completeness
+    if experiment.regions:
+        entry["regions"] = [_region(region) for region in experiment.regions]
+    if member.role is not None:
+        entry["role"] = member.role
+    return entry
+
+
+def _region(region: Region) -> dict[str, Any]:
+    entry: dict[str, Any] = {"polygon": [[float(y), float(x)] for y, x in region.vertices]}
+    if region.first is not None or region.last is not None:
+        first = -(10**9) if region.first is None else region.first
+        last = 10**9 if region.last is None else region.last
+        entry["time_points"] = [first, last]
+    return entry
+
+
+def _relative(place: str, folder: Path) -> str:
+    """Return a path relative to a folder; as it is when there is no way (another drive)."""
+    try:
+        return Path(os.path.relpath(place, folder)).as_posix()
+    except ValueError:
+        return place
+
+
+def _file_name(name: str, taken: set[str]) -> str:
+    """Return a file name for an experiment, a new one each time."""
+    base = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name).strip() or "experiment"
+    candidate, number = base, 2
+    while candidate.lower() in taken:
+        candidate, number = f"{base} {number}", number + 1
+    taken.add(candidate.lower())
+    return candidate
+
+
+def _place(path: Path, number: int, name: object) -> str:
+    called = f" ('{name}')" if isinstance(name, str) else ""
+    return f"{path}, experiment {number}{called}"
+
+
+def _sentence(error: ValidationError, path: Path, values: dict[str, Any]) -> str:
+    first = error.errors()[0]
+    place = list(first["loc"])
+    where = str(path)
+    known: list[str] = list(_File.model_fields)
+    if len(place) >= 2 and place[0] == "experiment" and isinstance(place[1], int):
+        entry = values["experiment"][place[1]]
+        where = _place(path, place[1] + 1, entry.get("name") if isinstance(entry, dict) else None)
+        known = list(_RegionEntry.model_fields if "regions" in place else _Entry.model_fields)
+        place = place[2:]
+    key = ".".join(str(part) for part in place)
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(place[-1]), known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
+        return f"{where}: there is no key '{key}'; {hint}"
+    if first["type"] == "missing":
+        return f"{where}: the key '{key}' is missing."
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
+    if not key:
+        return f"{where}: {message}."
+    return f"{where}: '{key}' is {_shown(first['input'])}, but {message}."
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
