@@ -1,0 +1,103 @@
+"""Opening tracking files in napari: drag a file or folder into the window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_celltrain.experiment import Experiment
+    from napari_celltrain.gui.layers import LayerData
+
+DATASET_SUFFIX = ".toml"
+
+
+def reader_for(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
+    """Return the function that opens a path; None at once for other people's files.
+
+    Parameters
+    ----------
+    path
+        A file or folder. A list of them (napari's "open as stack") is never ours.
+    """
+    if not isinstance(path, str):
+        return None
+    place = Path(path)
+    if place.suffix.lower() == DATASET_SUFFIX:
+        return read_layers if _is_dataset(place) else None
+    from napari_celltrain.formats.registry import format_of
+
+    return None if format_of(place) is None else read_layers
+
+
+def read_layers(path: str | list[str]) -> list[LayerData]:
+    """Read the experiments in a file or folder as layers; what was noticed is notified.
+
+    Raises
+    ------
+    CellTrainError
+        With the sentence that napari shows.
+    """
+    from napari_celltrain.gui.layers import experiment_layers
+
+    place = Path(path if isinstance(path, str) else path[0])
+    experiments = read_experiments(place)
+    for experiment in experiments:
+        _tell(experiment)
+    look_through_depth(experiments)
+    # of several movies the first is shown: on top of each other they could not be told apart
+    return [
+        layer
+        for number, experiment in enumerate(experiments)
+        for layer in experiment_layers(experiment, visible=number == 0)
+    ]
+
+
+def read_experiments(place: Path) -> list[Experiment]:
+    """Read a tracking file, a folder or a ``dataset.toml``."""
+    if place.suffix.lower() == DATASET_SUFFIX:
+        from napari_celltrain.dataset import load_dataset
+
+        return [member.experiment for member in load_dataset([place]).members]
+    from napari_celltrain.formats.registry import read_experiments as read
+
+    return read(place)
+
+
+def _is_dataset(place: Path) -> bool:
+    try:
+        return "[[experiment]]" in place.read_text("utf-8").replace(" ", "")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _tell(experiment: Experiment) -> None:
+    from napari.utils.notifications import show_info, show_warning
+
+    for finding in experiment.findings:
+        show = show_info if finding.severity == "info" else show_warning
+        show(f"{experiment.name}: {finding.message}")
+
+
+def look_through_depth(experiments: list[Experiment]) -> None:
+    """Let cells be seen in neighbouring planes too, once their layer is there."""
+    from napari import current_viewer
+
+    from napari_celltrain.gui.layers import note, point_size, show_through_depth
+
+    deep = [one for one in experiments if one.images is not None and one.images.frame_shape[0] > 1]
+    viewer = current_viewer()
+    if viewer is None or not deep:
+        return
+    voxel = deep[0].known_voxel_size_um or (1.0, 1.0, 1.0)
+    thickness = max(point_size(deep[0].annotations) * voxel[2] / 2, voxel[0])
+    names = {id(one) for one in deep}
+
+    def layer_added(event: Any) -> None:
+        if id(note(event.value).get("experiment")) in names:
+            viewer.layers.events.inserted.disconnect(layer_added)
+            show_through_depth(viewer, thickness)
+
+    viewer.layers.events.inserted.connect(layer_added)

@@ -1,0 +1,57 @@
+"""File > Save: a points layer of cells in any tracking format that can be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.errors import CellTrainError
+
+if TYPE_CHECKING:
+    from napari.layers import Points
+
+    from napari_celltrain.experiment import Experiment
+
+
+def write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write one points layer; called by napari.
+
+    Raises
+    ------
+    CellTrainError
+        When the suffix belongs to no format, or the place can't be written.
+    """
+    from napari.layers import Points
+
+    from napari_celltrain.formats.registry import write_experiment
+
+    layer = Points(np.asarray(data), **meta)
+    write_experiment(path, experiment_of(layer))
+    return [path]
+
+
+def experiment_of(points: Points) -> Experiment:
+    """Return the experiment that a points layer alone stands for."""
+    from napari_celltrain.gui.open_experiments import OpenExperiment
+
+    return OpenExperiment([], points).read()
+
+
+def save_as(path: str | Path, experiment: Experiment) -> None:
+    """Write in the format that the suffix says.
+
+    Raises
+    ------
+    CellTrainError
+        When the suffix is missing or unknown, or the place can't be written.
+    """
+    from napari_celltrain.formats.registry import write_experiment
+
+    path = Path(path)
+    if not path.suffix:
+        raise CellTrainError(
+            f"{path.name} has no suffix; it says the format, for example {path.name}.csv."
+        )
+    write_experiment(path, experiment)

@@ -1,0 +1,170 @@
+"""Experiments become layers that lie where they should, and come back as they were."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.utils.notifications import notification_manager
+
+from napari_celltrain.experiment import Annotations, Experiment, Status
+from napari_celltrain.gui.layers import experiment_layers, show_through_depth
+from napari_celltrain.gui.lazy_images import display_range, lazy_array
+from napari_celltrain.gui.lineages import napari_tracks, track_ids
+from napari_celltrain.gui.open_experiments import open_experiments
+
+
+def test_nothing_but_one_plane_is_read_to_make_layers(experiment):
+    experiment_layers(experiment)
+    assert experiment.images.reads == [(37, 0)]
+
+
+def test_a_frame_is_read_when_it_is_looked_at(movie_class):
+    movie = movie_class()
+    array = lazy_array(movie, 0)
+    assert array.shape == (4, 3, 32, 40)
+    assert not movie.reads
+    assert int(array[1, 2, 0, 0]) == 38_002
+    assert movie.reads == [(38, 0)]
+
+
+def test_a_gap_in_time_is_an_empty_frame(movie_class):
+    assert not np.asarray(lazy_array(movie_class(), 0)[2]).any()
+
+
+def test_a_large_frame_is_read_in_slabs(movie_class, monkeypatch):
+    monkeypatch.setattr("napari_celltrain.gui.lazy_images.CHUNK_BYTES", 2 * 32 * 40 * 2)
+    array = lazy_array(movie_class(), 0)
+    assert array.chunks[1] == (2, 1)
+    assert np.asarray(array[3, :, 0, 0]).tolist() == [40_000, 40_001, 40_002]
+
+
+def test_an_unreadable_frame_is_empty_and_said(movie_class):
+    assert not np.asarray(lazy_array(movie_class(unreadable=(38,)), 0)[1]).any()
+    assert "t = 38 is cut short" in notification_manager.records[-1].message
+
+
+def test_two_movies_of_the_same_shape_are_not_mixed_up(movie_class):
+    first, second = movie_class(n_channels=2), movie_class()
+    total = lazy_array(first, 1).astype(int) + lazy_array(second, 0)
+    assert int(total[0, 0, 0, 0]) == 37_100 + 37_000
+
+
+def test_a_constant_plane_has_no_display_range(movie_class):
+    assert display_range(movie_class(), 0) is None
+
+
+def test_layers_share_scale_and_units_and_world_time_is_the_time_point(add_experiment, experiment):
+    image, tracks, points = add_experiment(experiment)
+    assert [layer.name for layer in (image, tracks, points)] == [
+        "embryo", "embryo tracks", "embryo cells",
+    ]  # fmt: skip
+    for layer in (image, tracks, points):
+        assert tuple(layer.scale) == (1, 2, 0.5, 0.5)
+        assert [str(unit) for unit in layer.units] == ["pixel"] + ["micrometer"] * 3
+    assert image.data_to_world((0, 1, 10, 10)) == points.data_to_world(points.data[0])
+    assert points.data[0, 0] == 37
+
+
+def test_channels_are_layers_and_those_without_cells_are_hidden(add_experiment, movie_class):
+    experiment = Experiment("two", images=movie_class(n_channels=2), channels=(1,))
+    nuclei, other, _ = add_experiment(experiment)
+    assert (nuclei.name, nuclei.visible) == ("two channel 1", False)
+    assert (other.name, other.visible) == ("two channel 2", True)
+
+
+def test_without_a_voxel_size_everything_is_in_pixels(add_experiment, movie_class, annotations):
+    image, *_ = add_experiment(Experiment("x", annotations, movie_class(voxel_size_um=None)))
+    assert tuple(image.scale) == (1, 1, 1, 1)
+    assert {str(unit) for unit in image.units} == {"pixel"}
+
+
+def test_marks_that_are_no_cells_look_different(add_experiment, movie_class):
+    annotations = Annotations([37, 37], np.zeros((2, 3)), status=[Status.CELL, Status.NOT_A_CELL])
+    points = add_experiment(Experiment("x", annotations, movie_class()))[-1]
+    assert [str(symbol) for symbol in points.symbol] == ["disc", "x"]
+
+
+def test_what_is_read_back_is_what_was_opened(viewer, add_experiment, experiment):
+    add_experiment(experiment)
+    (found,) = open_experiments(viewer.layers)
+    again = found.read()
+    assert again.name == "embryo"
+    assert again.images is experiment.images
+    assert again.known_voxel_size_um == (2.0, 0.5, 0.5)
+    np.testing.assert_array_equal(again.annotations.t, experiment.annotations.t)
+    np.testing.assert_allclose(again.annotations.positions, experiment.annotations.positions)
+    np.testing.assert_array_equal(again.annotations.links, experiment.annotations.links)
+    assert list(again.annotations.features) == ["score"]
+
+
+def test_links_survive_the_removal_of_other_points(viewer, add_experiment, experiment):
+    points = add_experiment(experiment)[-1]
+    points.selected_data = {1}
+    points.remove_selected()
+    annotations = open_experiments(viewer.layers)[0].read().annotations
+    assert len(annotations) == 4
+    assert annotations.links.tolist() == [[0, 1]]  # the other daughter keeps her mother
+
+
+def test_an_added_point_has_no_links_even_when_it_copies_a_selected_one(
+    viewer, add_experiment, experiment
+):
+    points = add_experiment(experiment)[-1]
+    points.selected_data = {0}
+    points.add((40, 0, 5, 5))
+    annotations = open_experiments(viewer.layers)[0].read().annotations
+    assert len(annotations) == 6
+    assert annotations.t[-1] == 40
+    assert annotations.links.tolist() == [[0, 1], [0, 2], [1, 3]]
+
+
+def test_deleting_all_points_leaves_an_empty_experiment(viewer, add_experiment, experiment):
+    points = add_experiment(experiment)[-1]
+    points.selected_data = set(range(5))
+    points.remove_selected()
+    assert len(open_experiments(viewer.layers)[0].read().annotations) == 0
+
+
+def test_someone_elses_layers_are_paired_by_name_and_read_in_the_images_pixels(viewer):
+    viewer.add_image(np.zeros((4, 20, 20)), name="fly", scale=(1, 0.5, 0.5))
+    viewer.add_image(np.zeros((4, 20, 20)), name="fish", scale=(1, 0.25, 0.25))
+    viewer.add_points([[2, 1.0, 2.0]], name="fish points", scale=(1, 1, 1))
+    fish, fly = open_experiments(viewer.layers)
+    assert (fish.images[0].name, fly.images[0].name) == ("fish", "fly")
+    read = fish.read()
+    assert read.annotations.t.tolist() == [2]
+    assert read.annotations.positions.tolist() == [[0, 4, 8]]
+    assert read.images.frame_shape == (1, 20, 20)
+    assert read.known_voxel_size_um == (1.0, 0.25, 0.25)
+
+
+def test_a_moved_image_layer_moves_the_pixels_not_the_cells(viewer):
+    image = viewer.add_image(np.zeros((2, 5, 20, 20)), translate=(0, 0, 3, 0))
+    viewer.add_points([[1, 2, 3.0, 4.0]], ndim=4)
+    assert image.ndim == 4
+    read = open_experiments(viewer.layers)[0].read()
+    assert read.annotations.positions.tolist() == [[2, 0, 4]]
+
+
+def test_several_point_layers_on_one_image_are_several_experiments(
+    viewer, add_experiment, experiment
+):
+    image, *_ = add_experiment(experiment)
+    viewer.add_points([[37, 0, 1, 1]], ndim=4, name="embryo by hand", scale=image.scale)
+    assert [one.name for one in open_experiments(viewer.layers)] == ["embryo", "embryo by hand"]
+
+
+def test_tracks_end_at_divisions_and_name_their_parents(annotations):
+    tracks = track_ids(annotations)
+    mother, daughter, other, again, lone = tracks
+    assert daughter == again
+    assert len({mother, daughter, other, lone}) == 4
+    rows, graph = napari_tracks(annotations)
+    assert len(rows) == 4  # the lone cell is no track
+    assert graph == {daughter: [mother], other: [mother]}
+
+
+def test_looking_through_depth_leaves_other_peoples_images_as_they_look(viewer):
+    image = viewer.add_image(np.zeros((2, 5, 20, 20)))
+    show_through_depth(viewer, 4.0)
+    assert tuple(viewer.dims.margin_left) == (0, 4, 0, 0)
+    assert str(image.projection_mode) == "none"
