@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,7 +29,7 @@ from napari_celltrain.detector.network import CentreNet, reach
 from napari_celltrain.detector.peaks import find_peaks, suppress
 from napari_celltrain.detector.resample import output_length, resample, to_input
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import replacing
+from napari_celltrain.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from napari_celltrain.experiment import ZYX
 
 INFO_FILE = "detector.json"
-WEIGHTS_FILE = "weights.safetensors"
+WEIGHTS_PATTERN = r"weights-[0-9a-f]{12}\.safetensors"
+"""The description names the weights file, and the file is named after its content: replacing the
+description is then the one moment at which a better detector takes the place of the old."""
 FLOOR = 0.05
 """Candidates are kept down to this score, so that the threshold can be moved later."""
 TILE_VOXELS = {"cpu": 2_000_000, "cuda": 32_000_000, "mps": 8_000_000}
@@ -83,6 +86,7 @@ class DetectorInfo(BaseModel):
     intensity: tuple[float, float] | None = None
     """Typical dark and bright levels of the training frames, as stored in their files."""
     contrast: float | None = None
+    weights_file: str = Field("weights-000000000000.safetensors", pattern=f"^{WEIGHTS_PATTERN}$")
     weights_sha256: str = ""
 
 
@@ -181,15 +185,19 @@ class Detector:
             When it is no such folder, or something in it is damaged.
         """
         folder = find_detector(Path(folder))
-        info = read_info(folder)
-        path = folder / WEIGHTS_FILE
+        for _ in range(20):
+            info = read_info(folder)
+            path = folder / info.weights_file
+            if path.exists():
+                break
+            time.sleep(0.05)  # training is putting a better one in its place right now
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise CellTrainError(f"{path} is larger than any detector; it is not loaded.")
             content = path.read_bytes()
         except OSError as error:
             raise CellTrainError(f"{path} can't be read: {error.strerror}.") from None
-        if info.weights_sha256 and hashlib.sha256(content).hexdigest() != info.weights_sha256:
+        if hashlib.sha256(content).hexdigest() != info.weights_sha256:
             raise CellTrainError(
                 f"{path} is damaged or was changed: its checksum is not the one in {INFO_FILE}. "
                 "Copy the detector again."
@@ -202,15 +210,17 @@ class Detector:
         return cls(info, weights, device=device, threads=threads, precision=precision)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``detector.json`` and ``weights.safetensors``; a folder in the place is replaced."""
+        """Write weights and description; a detector in the place is replaced at once or not at all."""
+        folder = Path(folder)
         content = save_tensors({key: value.cpu().contiguous() for key, value in self.weights.items()})
-        info = self.info.model_copy(
-            update={"weights_sha256": hashlib.sha256(content).hexdigest()}
-        )
-        with replacing(Path(folder)) as temporary:
-            temporary.mkdir()
-            (temporary / WEIGHTS_FILE).write_bytes(content)
-            (temporary / INFO_FILE).write_text(info.model_dump_json(indent=1), "utf-8")
+        digest = hashlib.sha256(content).hexdigest()
+        name = f"weights-{digest[:12]}.safetensors"
+        info = self.info.model_copy(update={"weights_file": name, "weights_sha256": digest})
+        write_bytes(folder / name, content)
+        write_text(folder / INFO_FILE, info.model_dump_json(indent=1))
+        for other in folder.glob("weights-*.safetensors"):
+            if other.name != name:
+                other.unlink(missing_ok=True)
 
     # --- detection -----------------------------------------------------------------------------
 
@@ -298,7 +308,6 @@ class Detector:
         positions = np.concatenate([part[0] for part in found])
         scores = np.concatenate([part[1] for part in found])
         size = np.asarray(voxel_size)
-        # what is judged is rounded, so that the last bit of the arithmetic decides nothing
         kept = suppress(positions * size, scores, self.design.suppression_radius)
         positions, scores = positions[kept], scores[kept]
         order = np.lexsort((positions[:, 2], positions[:, 1], positions[:, 0]))

@@ -1,0 +1,148 @@
+"""How good a detector is: the real predictor on annotated frames.
+
+Used by training for its held-out frames and by ``celltrain evaluate``; there is no other metric.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_celltrain.detector.detector import FLOOR
+from napari_celltrain.evaluation import Scores, ScoredFrame
+from napari_celltrain.experiment import Status
+from napari_celltrain.known import frame_annotations, known_place
+from napari_celltrain.prediction.frames import read_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.detector.design import Design
+    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.experiment import ZYX, Experiment
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedFrame:
+    """One annotated frame beside the candidates found in it.
+
+    Parameters
+    ----------
+    member, t
+        Which frame of the data set.
+    scored
+        Candidates and annotation.
+    """
+
+    member: int
+    t: int
+    scored: ScoredFrame
+
+
+def candidates(
+    detector: Detector,
+    experiments: Sequence[Experiment],
+    frames: Sequence[tuple[int, int]],
+    *,
+    voxel_sizes: Sequence[ZYX] | None = None,
+    tolerance: float | None = None,
+    border_px: float = 0.0,
+    exclude_dying: bool = False,
+    read: Callable[[int, int], list[NDArray[np.generic]]] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[JudgedFrame]:
+    """Run the detector on annotated frames.
+
+    Parameters
+    ----------
+    detector
+        To be judged.
+    experiments
+        Of the data set.
+    frames
+        (experiment index, time point) of each frame.
+    voxel_sizes
+        Of each experiment in the detector's unit; None: as the experiments say.
+    tolerance
+        Greatest distance of a match in the detector's unit; None: half the cell diameter.
+    border_px
+        Within so many pixels of the image's y and x edges nothing counts.
+    exclude_dying
+        As in training.
+    read
+        Gives the network's inputs for (member, t); None: from the experiments' images.
+    stopping
+        Looked at between frames.
+    """
+    design = detector.design
+    for member, t in frames:
+        if stopping():
+            return
+        experiment = experiments[member]
+        source = experiment.images
+        assert source is not None
+        voxel_size = (
+            voxel_sizes[member]
+            if voxel_sizes is not None
+            else detector.voxel_size_for(experiment.known_voxel_size_um)
+        )
+        if read is not None:
+            inputs = read(member, t)
+        else:
+            inputs = read_inputs(design, source, t, experiment.channels)
+        found = detector.detect(inputs, voxel_size, floor=FLOOR)
+        yield JudgedFrame(
+            member,
+            t,
+            scored_frame(
+                experiment, t, found.positions, found.scores, design, voxel_size,
+                tolerance=design.tolerance if tolerance is None else tolerance,
+                border_px=border_px, exclude_dying=exclude_dying,
+            ),
+        )
+
+
+def scored_frame(
+    experiment: Experiment,
+    t: int,
+    positions: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    design: Design,
+    voxel_size: ZYX,
+    *,
+    tolerance: float,
+    border_px: float = 0.0,
+    exclude_dying: bool = False,
+) -> ScoredFrame:
+    """Put candidates beside the annotation of their frame; what nobody knows does not count."""
+    truth, status = frame_annotations(experiment, t, exclude_dying=exclude_dying)
+    truth, status = truth[status != Status.NOT_A_CELL], status[status != Status.NOT_A_CELL]
+    assert experiment.images is not None
+    shape = experiment.images.frame_shape
+
+    def in_border(places: NDArray[np.float64]) -> NDArray[np.bool_]:
+        if border_px <= 0:
+            return np.zeros(len(places), bool)
+        last = np.array(shape[1:]) - 1
+        near = (places[:, 1:] < border_px) | (places[:, 1:] > last - border_px)
+        return np.asarray(near.any(axis=1))
+
+    known = known_place(experiment, design.diameter, voxel_size)(t)
+    return ScoredFrame(
+        found=positions,
+        scores=scores,
+        truth=truth,
+        tolerance=tolerance,
+        scale=voxel_size,
+        ignore_found=in_border(positions) | ~known.at(positions),
+        ignore_truth=in_border(truth) | (status == Status.UNKNOWN),
+    )
+
+
+def total(frames: Sequence[JudgedFrame], threshold: float) -> Scores:
+    """Add up the scores of all frames at a threshold."""
+    return Scores.total(frame.scored.score_at(threshold) for frame in frames)

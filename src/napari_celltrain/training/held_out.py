@@ -1,0 +1,133 @@
+"""The honest test during training: whole held-out frames, the real predictor, no augmentation."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.evaluation import Scores, best_threshold
+from napari_celltrain.prediction.frames import read_inputs
+from napari_celltrain.prediction.judge import candidates, total
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.experiment import ZYX, Experiment
+    from napari_celltrain.prediction.judge import JudgedFrame
+
+KEPT_BYTES = 200 * 2**20
+"""Held-out frames kept in memory between evaluations, at most."""
+PROBES = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75)
+"""Thresholds over which F1 is averaged to tell two equally good detectors apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Result of an evaluation.
+
+    Parameters
+    ----------
+    scores
+        At the calibrated threshold.
+    threshold
+        The score threshold with the best F1, in the middle of the range that is as good.
+    steadiness
+        Mean F1 over many thresholds: how little the choice of threshold matters.
+    cells
+        Annotated cells that count.
+    frames
+        The candidates of each frame beside its annotation.
+    """
+
+    scores: Scores
+    threshold: float
+    steadiness: float
+    cells: int
+    frames: tuple[JudgedFrame, ...]
+
+    @property
+    def f1(self) -> float:
+        """0 when there was nothing to find or to be found."""
+        value = self.scores.f1
+        return 0.0 if np.isnan(value) else value
+
+
+class HeldOut:
+    """Held-out frames, read once and kept while they fit in memory.
+
+    Parameters
+    ----------
+    experiments, frames, voxel_sizes
+        As in `prediction.judge.candidates`.
+    exclude_dying
+        Dying cells count for nobody.
+    """
+
+    def __init__(
+        self,
+        experiments: Sequence[Experiment],
+        frames: Sequence[tuple[int, int]],
+        voxel_sizes: Sequence[ZYX],
+        *,
+        exclude_dying: bool = False,
+    ) -> None:
+        self._experiments = experiments
+        self._all = tuple(frames)
+        self._voxel_sizes = voxel_sizes
+        self._exclude_dying = exclude_dying
+        self._kept: OrderedDict[tuple[int, int], list[NDArray[Any]]] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def frames(self) -> tuple[tuple[int, int], ...]:
+        """All held-out frames."""
+        return self._all
+
+    def some(self, at_most: int) -> tuple[tuple[int, int], ...]:
+        """Return a fixed choice of the frames, spread evenly over all of them."""
+        if len(self._all) <= at_most:
+            return self._all
+        index = np.linspace(0, len(self._all) - 1, at_most).round().astype(int)
+        return tuple(self._all[i] for i in np.unique(index))
+
+    def evaluate(
+        self,
+        detector: Detector,
+        frames: Sequence[tuple[int, int]],
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Verdict | None:
+        """Judge a detector; None when `stopping` says so on the way."""
+
+        def read(member: int, t: int) -> list[NDArray[Any]]:
+            if (member, t) in self._kept:
+                return self._kept[member, t]
+            experiment = self._experiments[member]
+            assert experiment.images is not None
+            inputs = read_inputs(detector.design, experiment.images, t, experiment.channels)
+            size = sum(frame.nbytes for frame in inputs)
+            if self._bytes + size <= KEPT_BYTES:
+                self._kept[member, t] = inputs
+                self._bytes += size
+            return inputs
+
+        judged = tuple(
+            candidates(
+                detector, self._experiments, frames, voxel_sizes=self._voxel_sizes,
+                exclude_dying=self._exclude_dying, read=read, stopping=stopping,
+            )
+        )
+        if len(judged) < len(frames):
+            return None
+        calibration = best_threshold([frame.scored for frame in judged], floor=0.05)
+        probes = [total(judged, threshold).f1 for threshold in PROBES]
+        cells = sum(len(f.scored.truth) for f in judged)
+        return Verdict(
+            calibration.scores, float(np.clip(calibration.threshold, 0.05, 0.95)),
+            float(np.nan_to_num(np.mean(probes))), cells, judged,
+        )

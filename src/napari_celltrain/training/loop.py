@@ -1,0 +1,667 @@
+"""The training loop: read it from top to bottom.
+
+``train`` prepares a run folder and runs a `_Run` in it. Everything the outside learns is an event;
+everything it can do is a `Control`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import math
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from napari_celltrain.dataset import split as split_frames
+from napari_celltrain.dataset import write_dataset
+from napari_celltrain.detector.detector import Detector, DetectorInfo, TrainedOn
+from napari_celltrain.detector.network import CentreNet
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Finding
+from napari_celltrain.files import write_text
+from napari_celltrain.training.augmentation import make_batch
+from napari_celltrain.training.batches import BatchLoader
+from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
+from napari_celltrain.training.control import Control
+from napari_celltrain.training.crops import CropSampler
+from napari_celltrain.training.events import (
+    CheckpointSaved,
+    Evaluation,
+    Event,
+    FindingEvent,
+    Finished,
+    StateChanged,
+    Step,
+    StopReason,
+)
+from napari_celltrain.training.fingerprint import fingerprint
+from napari_celltrain.training.held_out import HeldOut, Verdict
+from napari_celltrain.training.memory import memory_mib
+from napari_celltrain.training.plan import Plan, make_plan
+from napari_celltrain.training.prepare import PreparedFrame, prepare
+from napari_celltrain.training.run import HistoryWriter, RunFolder
+from napari_celltrain.training.schedule import Schedule
+from napari_celltrain.training.settings import TrainingSettings
+from napari_celltrain.training.targets import detection_loss, draw_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from napari_celltrain.dataset import Dataset, Split
+    from napari_celltrain.training.events import Callback
+
+CLIP_NORM = 5.0
+TELL_EVERY_S = 0.2
+EVALUATION_SHARE = 0.08
+"""Evaluations take at most about this share of the time."""
+MAX_NONFINITE = 5
+"""So many non-finite steps in bfloat16, and the run goes on in float32."""
+OVERFITTING_AFTER = 6
+"""Evaluations that have to be worse than the best before it is called overfitting."""
+
+
+def train(
+    dataset: Dataset,
+    run_folder: Path,
+    settings: TrainingSettings | None = None,
+    callbacks: Iterable[Callback] = (),
+    *,
+    control: Control | None = None,
+    resume: bool = False,
+    start_from: Path | None = None,
+) -> Finished:
+    """Train a detector; everything it makes is in the run folder.
+
+    Parameters
+    ----------
+    dataset
+        Experiments with images and annotations.
+    run_folder
+        Made when missing; must be empty unless `resume`.
+    settings
+        What to decide yourself; the rest is chosen and told.
+    callbacks
+        Called with each event, in this thread.
+    control
+        To pause and stop from another thread.
+    resume
+        Go on from the last checkpoint in the folder, or start when there is none.
+    start_from
+        A detector (or run) folder whose weights to start from.
+
+    Returns
+    -------
+    The last event. ``run_folder/best`` is the detector.
+
+    Raises
+    ------
+    CellTrainError
+        When data, settings or folder don't allow it; nothing is lost then.
+    """
+    began = time.monotonic()
+    settings = settings or TrainingSettings()
+    run = RunFolder(run_folder)
+    if not resume and run.path.exists() and any(run.path.iterdir()):
+        raise CellTrainError(
+            f"{run.path} is not empty. Choose another folder, or go on with the run in it "
+            "(--resume)."
+        )
+    if resume and run.path.exists() and not run.is_run() and any(run.path.iterdir()):
+        raise CellTrainError(f"{run.path} holds other things, but no run to resume.")
+    with run.locked():
+        return _Run(
+            dataset, run, settings, tuple(callbacks), control or Control(), resume, start_from,
+            began,
+        ).go()
+
+
+class _Run:
+    """One sitting of a run."""
+
+    def __init__(
+        self, dataset: Dataset, run: RunFolder, settings: TrainingSettings,
+        callbacks: tuple[Callback, ...], control: Control, resume: bool,
+        start_from: Path | None, began: float,
+    ) -> None:
+        self.dataset, self.run, self.settings = dataset, run, settings
+        self.control, self.resume, self.start_from = control, resume, start_from
+        self.callbacks = (*callbacks, HistoryWriter(run))
+        self.began = began
+        self.seconds_before = 0.0
+        self.paused_s = 0.0
+        self.step = 0
+        self.nonfinite = 0
+        self.nonfinite_in_bfloat16 = 0
+        self.best_f1 = -1.0
+        self.best_steadiness = -1.0
+        self.best_threshold = 0.5
+        self.best_step = 0
+        self.best_train_loss = math.inf
+        self.worse: list[float] = []
+        self.mean_loss = math.nan
+        self.next_evaluation = 0
+        self.evaluation_gap = 0
+        self.last_checkpoint_s = 0.0
+        self.schedule = Schedule(settings.budget)
+
+    # --- telling -------------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        for callback in self.callbacks:
+            callback(event)
+
+    def find(self, severity: str, code: str, message: str) -> None:
+        self.tell(FindingEvent(Finding(cast("Any", severity), code, message)))
+
+    @property
+    def seconds(self) -> float:
+        """Time of the run over all its sittings, without pauses."""
+        return self.seconds_before + time.monotonic() - self.began - self.paused_s
+
+    # --- the whole -----------------------------------------------------------------------------
+
+    def go(self) -> Finished:
+        self.tell(StateChanged("preparing", "Looking at the data."))
+        split = split_frames(
+            self.dataset, self.settings.data.held_out_share, self.settings.design.time_window
+        )
+        checkpoint = self._find_checkpoint()
+        start = self._start_detector()
+        plan = self._plan(split, checkpoint, start)
+        self._write_what_was_asked()
+        self.find("info" if split.trustworthy else "warning", "held-out", split.reason)
+        frames = self._prepare(split, plan)
+        if self.control.stopping:
+            return self._finish(self.control.reason, None, plan, split)
+        self._build(plan, start, checkpoint)
+        held_out = HeldOut(
+            self.dataset.experiments, split.held_out, plan.voxel_sizes,
+            exclude_dying=self.settings.data.exclude_dying,
+        )
+        reason = self._train(plan, split, frames, held_out)
+        return self._finish(reason, held_out, plan, split)
+
+    def _find_checkpoint(self) -> Checkpoint | None:
+        checkpoint, damaged = load_newest(self.run.checkpoints)
+        for path in damaged:
+            self.find(
+                "warning", "damaged-checkpoint",
+                f"The checkpoint {path.name} is damaged and was put aside; the run goes on from "
+                + (f"step {checkpoint.step}." if checkpoint else "the beginning."),
+            )
+            path.rename(path.with_suffix(".damaged"))
+        return checkpoint
+
+    def _start_detector(self) -> Detector | None:
+        if self.start_from is None:
+            return None
+        return Detector.from_folder(self.start_from, device="cpu", precision="float32")
+
+    def _plan(
+        self, split: Split, checkpoint: Checkpoint | None, start: Detector | None
+    ) -> Plan:
+        state = self.run.read_state() if checkpoint is not None else {}
+        design = None
+        if checkpoint is not None and "design" in checkpoint.state:
+            from napari_celltrain.detector.design import Design
+
+            design = Design.model_validate(checkpoint.state["design"])
+        elif start is not None:
+            design = start.design
+        plan = make_plan(
+            self.dataset.experiments, split, self.settings, start_design=design
+        )
+        if checkpoint is not None:
+            kept = checkpoint.state["plan"]
+            from dataclasses import replace
+
+            plan = replace(
+                plan,
+                crop_shape=tuple(kept["crop_shape"]),
+                batch_size=kept["batch_size"],
+                learning_rate=self.settings.optimiser.learning_rate or kept["learning_rate"],
+                voxel_sizes=plan.voxel_sizes,
+            )
+            if state.get("fingerprint") not in (None, fingerprint(self.dataset)):
+                self.find(
+                    "warning", "data-changed",
+                    "Images or annotations have changed since the run was started; it goes on "
+                    "with what is there now.",
+                )
+        else:
+            for choice in plan.choices:
+                self.tell(choice)
+        for finding in plan.findings:
+            self.tell(FindingEvent(finding))
+        return plan
+
+    def _write_what_was_asked(self) -> None:
+        write_text(self.run.settings_file, self.settings.to_toml())
+        with contextlib.suppress(CellTrainError):  # experiments made of arrays have no place
+            write_dataset(self.run.dataset_file, self.dataset)
+        self.run.write_state(
+            finished=False,
+            fingerprint=fingerprint(self.dataset),
+            started=self.run.read_state().get("started") or _now(),
+            experiments=[experiment.name for experiment in self.dataset.experiments],
+        )
+
+    def _prepare(self, split: Split, plan: Plan) -> list[PreparedFrame]:
+        self.tell(StateChanged("preparing", f"Reading {len(split.train)} annotated frames."))
+        return prepare(
+            self.dataset.experiments, split.train, plan.design, plan.voxel_sizes,
+            self.run.prepared,
+            exclude_dying=self.settings.data.exclude_dying,
+            tell=self.tell, stopping=lambda: self.control.stopping,
+        )
+
+    # --- weights, optimiser and their state ----------------------------------------------------
+
+    def _build(self, plan: Plan, start: Detector | None, checkpoint: Checkpoint | None) -> None:
+        self.device, self.precision = plan.device, plan.precision
+        torch.manual_seed(self.settings.compute.seed)
+        network = CentreNet(plan.design)
+        if start is not None:
+            network.load_state_dict(start.weights)
+        self.network = network.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.parameters = dict(self.network.named_parameters())
+        self.average = {key: value.detach().clone() for key, value in self.parameters.items()}
+        self.optimiser = torch.optim.AdamW(
+            self.parameters.values(), lr=plan.learning_rate,
+            weight_decay=self.settings.optimiser.weight_decay, fused=self.device.type != "mps",
+        )
+        self.peak_rate = plan.learning_rate
+        if checkpoint is not None:
+            self._load(checkpoint)
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        tensors, state = checkpoint.tensors, checkpoint.state
+        with torch.no_grad():
+            for key, parameter in self.parameters.items():
+                parameter.copy_(tensors[f"model.{key}"])
+                self.average[key].copy_(tensors[f"ema.{key}"])
+        moments = {}
+        for number, key in enumerate(self.parameters):
+            moments[number] = {
+                name: tensors[f"optimiser.{name}.{key}"].clone()
+                for name in ("step", "exp_avg", "exp_avg_sq")
+                if f"optimiser.{name}.{key}" in tensors
+            }
+        self.optimiser.load_state_dict(
+            {
+                "state": {number: moment for number, moment in moments.items() if moment},
+                "param_groups": self.optimiser.state_dict()["param_groups"],
+            }
+        )
+        self.step = checkpoint.step
+        self.seconds_before = state["seconds"]
+        for key in _KEPT:
+            setattr(self, key, state[key])
+        self.schedule.load(state["schedule"])
+        if not math.isfinite(self.mean_loss or math.nan):
+            self.mean_loss = math.nan
+        self.run.truncate_history(self.step)
+
+    def _save(self, plan: Plan) -> None:
+        tensors = {f"model.{key}": value for key, value in self.parameters.items()}
+        tensors |= {f"ema.{key}": value for key, value in self.average.items()}
+        for key, parameter in self.parameters.items():
+            for name, value in self.optimiser.state[parameter].items():
+                tensors[f"optimiser.{name}.{key}"] = value
+        state = {
+            "seconds": self.seconds,
+            "schedule": self.schedule.state(),
+            "design": plan.design.model_dump(),
+            "plan": {
+                "crop_shape": plan.crop_shape, "batch_size": plan.batch_size,
+                "learning_rate": plan.learning_rate,
+            },
+            **{key: getattr(self, key) for key in _KEPT},
+        }
+        path = save_checkpoint(self.run.checkpoints, Checkpoint(self.step, tensors, state))
+        self.last_checkpoint_s = time.monotonic()
+        self.tell(CheckpointSaved(self.step, str(path)))
+
+    # --- training ------------------------------------------------------------------------------
+
+    def _train(
+        self, plan: Plan, split: Split, frames: list[PreparedFrame], held_out: HeldOut
+    ) -> StopReason:
+        sampler = CropSampler(
+            frames, plan.design, plan.crop_shape, self.settings.augmentation,
+            cells_share=self.settings.optimiser.cells_share, seed=self.settings.compute.seed,
+        )
+
+        def make(step: int) -> Any:
+            crops = [sampler.draw(step, number) for number in range(plan.batch_size)]
+            return make_batch(crops, plan.crop_shape, self.settings.augmentation, self.device)
+
+        self.tell(StateChanged("training", "Training."))
+        self.last_checkpoint_s = time.monotonic()
+        if not self.next_evaluation:
+            self._schedule_evaluation(0.0)
+        loader = BatchLoader(make, self.step)
+        self._pace = _Pace()
+        try:
+            while True:
+                if self.control.paused and not self.control.stopping:
+                    self._pause(plan)
+                if self.control.stopping:
+                    self._save(plan)
+                    return cast("StopReason", self.control.reason)
+                if self.schedule.finished(self.step, self.seconds):
+                    return self._ran_out()
+                self._one_step(plan, loader)
+                if self.step >= self.next_evaluation:
+                    self._evaluate(plan, split, held_out)
+                    if self._overfitting():
+                        return "overfitting"
+                if time.monotonic() - self.last_checkpoint_s > self.settings.compute.checkpoint_every_s:
+                    self._save(plan)
+        finally:
+            loader.close()
+
+    def _ran_out(self) -> StopReason:
+        if self.schedule.by_convergence:
+            return "F1 stopped improving"
+        steps = self.settings.budget.steps
+        return "steps done" if steps is not None and self.step >= steps else "time is up"
+
+    def _one_step(self, plan: Plan, loader: BatchLoader) -> None:
+        waited = time.perf_counter()
+        batch = loader.next()
+        target = draw_target(batch.points, batch.crop, batch.status, batch.known, plan.design)
+        begin = time.perf_counter()
+        rate = self.peak_rate * self.schedule.rate(self.step, self.seconds)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+        ):
+            output = self.network(batch.images)
+        heat, offset = detection_loss(output, target)
+        loss = heat + offset
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+        finite = bool(torch.isfinite(norm))
+        if finite:
+            self.optimiser.step()
+        value = float(loss.detach())
+        end = time.perf_counter()
+        if finite:
+            self._update_average()
+            self.mean_loss = (
+                value if not math.isfinite(self.mean_loss) else 0.97 * self.mean_loss + 0.03 * value
+            )
+        else:
+            self._skip_step()
+        self.step += 1
+        self._pace.add(waited=begin - waited, worked=end - begin, crops=plan.batch_size)
+        if self._pace.due():
+            self._tell_step(rate)
+
+    def _update_average(self) -> None:
+        decay = min(self.settings.optimiser.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(
+            list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay
+        )
+
+    def _skip_step(self) -> None:
+        """A step whose gradient is not finite changes nothing; many of them change the precision."""
+        self.nonfinite += 1
+        if self.nonfinite == 1:
+            self.find(
+                "warning", "non-finite",
+                "A step gave values that are not finite; it was skipped. Such steps are counted.",
+            )
+        if self.precision == "bfloat16":
+            self.nonfinite_in_bfloat16 += 1
+            if self.nonfinite_in_bfloat16 >= MAX_NONFINITE:
+                self.precision = "float32"
+                self.find(
+                    "warning", "float32",
+                    f"{self.nonfinite_in_bfloat16} steps were not finite in bfloat16; training "
+                    "goes on in float32.",
+                )
+        elif self.nonfinite > 50 and self.nonfinite > 0.5 * (self.step + 1):
+            raise CellTrainError(
+                "Training gives values that are not finite at every other step. Look at the images "
+                "for extreme values, or lower optimiser.learning_rate."
+            )
+
+    def _tell_step(self, rate: float) -> None:
+        share = self.schedule.share_done(self.step, self.seconds)
+        left = None
+        if self.settings.budget.minutes is not None:
+            left = max(0.0, 60 * self.settings.budget.minutes - self.seconds)
+        elif share is not None and self.settings.budget.steps is not None:
+            left = (self.settings.budget.steps - self.step) / max(self._pace.steps_per_s, 1e-9)
+        self.tell(
+            Step(
+                step=self.step, seconds=self.seconds, loss=self.mean_loss, learning_rate=rate,
+                crops_per_s=self._pace.crops_per_s, memory_mib=memory_mib(self.device),
+                device=str(self.device), share_done=share, seconds_left=left,
+                nonfinite_steps=self.nonfinite,
+            )
+        )
+
+    def _pause(self, plan: Plan) -> None:
+        self._save(plan)
+        self.tell(StateChanged("paused", f"Paused at step {self.step}; a checkpoint is saved."))
+        self.paused_s += self.control.wait_while_paused()
+        if not self.control.stopping:
+            self.tell(StateChanged("training", "Training."))
+
+    # --- evaluation ----------------------------------------------------------------------------
+
+    def _schedule_evaluation(self, cost_s: float) -> None:
+        """Choose the step of the next evaluation, so that evaluations cost little of the time."""
+        budget = self.settings.budget
+        pace = getattr(self, "_pace", None)
+        if budget.minutes is None:
+            gap = max(25, budget.steps // 20) if budget.steps is not None else 100
+            self.evaluation_gap = max(gap, self.evaluation_gap)
+            if budget.steps is None and pace is not None and pace.steps_per_s > 0:
+                affordable = cost_s / EVALUATION_SHARE * pace.steps_per_s
+                while self.evaluation_gap < affordable:
+                    self.evaluation_gap *= 2
+        else:
+            speed = pace.steps_per_s if pace is not None and pace.steps_per_s > 0 else 10.0
+            gap_s = max(cost_s / EVALUATION_SHARE, 0.05 * 60 * budget.minutes, 1.5)
+            self.evaluation_gap = max(10, int(gap_s * speed))
+        self.next_evaluation = self.step + self.evaluation_gap
+
+    def _detector(self, plan: Plan, split: Split, verdict: Verdict | None = None) -> Detector:
+        trained_on: dict[int, list[int]] = {}
+        for member, t in split.train:
+            trained_on.setdefault(member, []).append(t)
+        experiments = self.dataset.experiments
+        scores = None if verdict is None else verdict.scores
+        info = DetectorInfo(
+            name=self.run.path.name or "detector",
+            created=_now(),
+            design=plan.design,
+            step=self.step,
+            threshold=0.5 if verdict is None else verdict.threshold,
+            f1=None if verdict is None else verdict.f1,
+            precision=_finite(None if scores is None else scores.precision),
+            recall=_finite(None if scores is None else scores.recall),
+            localisation_error=_finite(None if scores is None else scores.localisation_error),
+            trustworthy=split.trustworthy,
+            held_out=split.reason,
+            trained_on=tuple(
+                TrainedOn(
+                    experiment=experiments[member].name, time_points=tuple(times),
+                    voxel_size_um=experiments[member].known_voxel_size_um,
+                )
+                for member, times in trained_on.items()
+            ),
+            channels=experiments[split.train[0][0]].channels,
+        )
+        return Detector(info, self.average, device=str(self.device), precision=self.precision)
+
+    def _evaluate(self, plan: Plan, split: Split, held_out: HeldOut) -> None:
+        self.tell(StateChanged("evaluating", "Looking for cells in held-out frames."))
+        begin = time.monotonic()
+        detector = self._detector(plan, split)
+        frames = held_out.some(self.settings.data.max_held_out_frames)
+        verdict = held_out.evaluate(detector, frames, lambda: self.control.stopping)
+        if verdict is None:
+            return
+        best = self._is_best(verdict)
+        if best:
+            self.best_f1 = max(self.best_f1, verdict.f1)
+            self.best_steadiness = verdict.steadiness
+            self.best_threshold = verdict.threshold
+            self.best_step = self.step
+            self.best_train_loss = self.mean_loss if math.isfinite(self.mean_loss) else 1e9
+            self.worse = []
+            self._detector(plan, split, verdict).save(self.run.best)
+        else:
+            self.worse.append(verdict.f1)
+        self.schedule.evaluated(self.step, best)
+        self.tell(
+            Evaluation(
+                step=self.step, seconds=self.seconds, f1=verdict.f1,
+                precision=verdict.scores.precision, recall=verdict.scores.recall,
+                localisation_error_um=verdict.scores.localisation_error,
+                threshold=verdict.threshold, train_loss=self.mean_loss, best=best,
+                trustworthy=split.trustworthy,
+            )
+        )
+        self._cells = verdict.cells
+        self._schedule_evaluation(time.monotonic() - begin)
+        self._save(plan)
+        self.tell(StateChanged("training", self._in_words()))
+
+    def _is_best(self, verdict: Verdict) -> bool:
+        """A better F1, or as good a one (within half a cell) that depends less on the threshold."""
+        slack = max(1e-3, 0.5 / max(1, verdict.cells))
+        if verdict.f1 > self.best_f1 + slack:
+            return True
+        return verdict.f1 >= self.best_f1 - slack and verdict.steadiness > self.best_steadiness
+
+    def _in_words(self) -> str:
+        if self.best_step == self.step:
+            return f"Still improving; best F1 {self.best_f1:.3f}."
+        return f"Best F1 {self.best_f1:.3f} at step {self.best_step}."
+
+    def _overfitting(self) -> bool:
+        """Held-out F1 has been falling, by more than chance, while the training loss falls."""
+        recent = self.worse[-OVERFITTING_AFTER:]
+        if len(recent) < OVERFITTING_AFTER or self.best_f1 <= 0:
+            return False
+        noise = math.sqrt(max(self.best_f1 * (1 - self.best_f1), 0.01) / max(1, self._cells))
+        fallen = self.best_f1 - sum(recent) / len(recent) > 0.02 + 2 * noise
+        if fallen and self.mean_loss < 0.9 * self.best_train_loss:
+            self.find(
+                "warning", "overfitting",
+                f"The network learns the training frames by heart: on held-out frames F1 fell from "
+                f"{self.best_f1:.3f} to {recent[-1]:.3f} while the training loss went on falling. "
+                "The best detector is kept. More, and more different, annotated frames help.",
+            )
+            return True
+        return False
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def _finish(
+        self, reason: str, held_out: HeldOut | None, plan: Plan, split: Split
+    ) -> Finished:
+        natural = reason not in ("stopped by the user", "interrupted")
+        if natural and held_out is not None:
+            if self.best_step != self.step:
+                self._evaluate(plan, split, held_out)
+            self._judge_best(held_out)
+            self._save(plan)
+        f1 = max(self.best_f1, 0.0)
+        if natural:
+            sentence = f"Finished: {reason}. F1 {f1:.3f} on held-out frames."
+            if not split.trustworthy:
+                sentence += " This figure is not to be trusted: too little could be held out."
+        else:
+            sentence = f"{reason.capitalize()} at step {self.step}; resume to go on."
+        self.run.write_state(
+            finished=natural, stopped_because=reason, step=self.step, seconds=self.seconds,
+            best_f1=f1, threshold=self.best_threshold, ended=_now(),
+        )
+        finished = Finished(
+            reason=cast("StopReason", reason), step=self.step, seconds=self.seconds, best_f1=f1,
+            threshold=self.best_threshold, sentence=sentence,
+        )
+        self.tell(finished)
+        self.tell(StateChanged("finished", sentence))
+        return finished
+
+    def _judge_best(self, held_out: HeldOut) -> None:
+        """Calibrate the best detector on all held-out frames, if only some were used so far."""
+        if len(held_out.some(self.settings.data.max_held_out_frames)) == len(held_out.frames):
+            return
+        best = Detector.from_folder(
+            self.run.best, device=str(self.device), precision=self.precision
+        )
+        verdict = held_out.evaluate(best, held_out.frames)
+        assert verdict is not None
+        scores = verdict.scores
+        best.info = best.info.model_copy(
+            update={
+                "threshold": verdict.threshold, "f1": verdict.f1,
+                "precision": _finite(scores.precision), "recall": _finite(scores.recall),
+                "localisation_error": _finite(scores.localisation_error),
+            }
+        )
+        best.save(self.run.best)
+        self.best_f1, self.best_threshold = verdict.f1, verdict.threshold
+
+
+_KEPT = (
+    "nonfinite", "nonfinite_in_bfloat16", "best_f1", "best_steadiness", "best_threshold",
+    "best_step", "best_train_loss", "worse", "mean_loss", "next_evaluation", "evaluation_gap",
+    "precision",
+)
+"""Attributes of a run that a checkpoint keeps."""
+
+
+class _Pace:
+    """Steps and crops per second over the last seconds."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+        self._began = time.perf_counter()
+        self._steps = 0
+        self._crops = 0
+        self.steps_per_s = 0.0
+        self.crops_per_s = 0.0
+        self.waited = 0.0
+        self.worked = 0.0
+
+    def add(self, *, waited: float, worked: float, crops: int) -> None:
+        self._steps += 1
+        self._crops += crops
+        self.waited += waited
+        self.worked += worked
+        elapsed = time.perf_counter() - self._began
+        self.steps_per_s, self.crops_per_s = self._steps / elapsed, self._crops / elapsed
+        if elapsed > 10:  # forget slowly
+            self._began += elapsed / 2
+            self._steps //= 2
+            self._crops //= 2
+
+    def due(self) -> bool:
+        now = time.perf_counter()
+        if now - self._told < TELL_EVERY_S:
+            return False
+        self._told = now
+        return True
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

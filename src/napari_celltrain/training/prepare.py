@@ -1,0 +1,199 @@
+"""Reading every needed frame once, and keeping it at the working scale.
+
+A crop of a prepared frame costs a fraction of a millisecond; decoding a compressed frame for
+every crop would cost most of the training time. A prepared frame is named after what it was made
+from (the file's name, size and date, or its pixels; time point, channel and scale), so unchanged
+data is reused and changed data is never mistaken for the old.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.detector.intensity import intensity_range
+from napari_celltrain.detector.resample import resample, to_output
+from napari_celltrain.detector.window import window_time_points
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import replacing
+from napari_celltrain.known import KnownPlace, frame_annotations, known_place
+from napari_celltrain.training.events import Preparing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.detector.design import Design
+    from napari_celltrain.experiment import ZYX, Experiment, FrameSource
+    from napari_celltrain.training.events import Event
+
+FORMAT = "2"
+OPEN_BYTES = 400 * 2**20
+"""Prepared frames kept open at once; a mapped page counts as memory of the process."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedFrame:
+    """One annotated time point at the working scale.
+
+    Parameters
+    ----------
+    member
+        Index of the experiment in the data set.
+    t
+        Time point.
+    files
+        One .npy of float16 (z, y, x) for each network input.
+    shape
+        (z, y, x) of each.
+    positions, status
+        Annotated centres in working voxels, (n, 3), and what they are.
+    known
+        Where the annotation says something, in image pixels.
+    steps
+        Image voxels per working voxel, (z, y, x).
+    """
+
+    member: int
+    t: int
+    files: tuple[Path, ...]
+    shape: tuple[int, int, int]
+    positions: NDArray[np.float64]
+    status: NDArray[np.int8]
+    known: KnownPlace
+    steps: ZYX
+
+
+def prepare(
+    experiments: Sequence[Experiment],
+    frames: Sequence[tuple[int, int]],
+    design: Design,
+    voxel_sizes: Sequence[ZYX],
+    folder: Path,
+    *,
+    exclude_dying: bool = False,
+    tell: Callable[[Event], None] = lambda event: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> list[PreparedFrame]:
+    """Prepare the frames to train on.
+
+    Parameters
+    ----------
+    experiments
+        All experiments of the data set.
+    frames
+        (experiment index, time point) of each frame.
+    design
+        Of the detector.
+    voxel_sizes
+        Of each experiment's images, in the design's unit.
+    folder
+        Where prepared frames are kept.
+    exclude_dying
+        Dying cells give neither reward nor punishment.
+    tell, stopping
+        Progress, and whether to end early (the result is then incomplete).
+
+    Raises
+    ------
+    CellTrainError
+        When a frame can't be read.
+    """
+    jobs: dict[tuple[int, int, int], Path | None] = {}
+    needed: list[list[tuple[int, int, int]]] = []
+    for member, t in frames:
+        source = _source(experiments[member])
+        times = window_time_points(list(source.time_points), t, design.time_window)
+        inputs = [(member, u, c) for u in times for c in experiments[member].channels]
+        needed.append(inputs)
+        jobs.update(dict.fromkeys(inputs))
+
+    def work(job: tuple[int, int, int]) -> Path:
+        member, t, channel = job
+        source = _source(experiments[member])
+        return _prepared_file(source, t, channel, design.steps(voxel_sizes[member]), folder)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(max_workers=2) as pool:  # one decodes while the other resamples
+        for done, (job, path) in enumerate(zip(jobs, pool.map(work, jobs), strict=True), 1):
+            jobs[job] = path
+            tell(Preparing(done, len(jobs), f"{experiments[job[0]].name}, time point {job[1]}"))
+            if stopping():
+                pool.shutdown(cancel_futures=True)
+                return []
+    result = []
+    known: dict[int, Callable[[int], KnownPlace]] = {}
+    for (member, t), inputs in zip(frames, needed, strict=True):
+        experiment = experiments[member]
+        steps = design.steps(voxel_sizes[member])
+        if member not in known:
+            known[member] = known_place(
+                experiment, design.diameter, voxel_sizes[member]
+            )
+        files = tuple(path for job in inputs if (path := jobs[job]) is not None)
+        shape = np.load(files[0], mmap_mode="r").shape
+        positions, status = frame_annotations(experiment, t, exclude_dying=exclude_dying)
+        result.append(
+            PreparedFrame(
+                member, t, files, (shape[0], shape[1], shape[2]),
+                to_output(positions, steps), status, known[member](t), steps,
+            )
+        )
+    return result
+
+
+def _source(experiment: Experiment) -> FrameSource:
+    if experiment.images is None:
+        raise CellTrainError(f"The experiment '{experiment.name}' has no images to train on.")
+    return experiment.images
+
+
+def _prepared_file(source: FrameSource, t: int, channel: int, steps: ZYX, folder: Path) -> Path:
+    stamp = getattr(source, "stamp", None)
+    stamped = stamp(t, channel) if stamp is not None else None
+    frame: NDArray[Any] | None = None
+    if stamped is None:  # an array in memory: its pixels are its name
+        frame = source.read_frame(t, channel)
+        stamped = hashlib.sha256(np.ascontiguousarray(frame)).hexdigest()
+    key = f"{FORMAT}|{stamped}|{t}|{channel}|{[round(s, 9) for s in steps]}"
+    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
+    if path.is_file():
+        return path
+    if frame is None:
+        frame = source.read_frame(t, channel)
+    level = intensity_range(frame, steps)
+    values = level.normalise(resample(frame, steps)).numpy().astype(np.float16)
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+    return path
+
+
+class OpenFrames:
+    """Maps prepared frames into memory, the least recently used ones closed in time."""
+
+    def __init__(self, limit: int = OPEN_BYTES) -> None:
+        self._limit = limit
+        self._bytes = 0
+        self._open: OrderedDict[Path, NDArray[np.float16]] = OrderedDict()
+
+    def get(self, path: Path) -> NDArray[np.float16]:
+        """Return a prepared frame, (z, y, x)."""
+        if path in self._open:
+            self._open.move_to_end(path)
+            return self._open[path]
+        array: NDArray[np.float16] = np.load(path, mmap_mode="r")
+        self._open[path] = array
+        self._bytes += array.nbytes
+        while self._bytes > self._limit and len(self._open) > 1:
+            self._bytes -= self._open.popitem(last=False)[1].nbytes
+        return array

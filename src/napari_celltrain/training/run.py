@@ -1,0 +1,242 @@
+"""The run folder: where everything of a training run is, and who may write to it.
+
+::
+
+    RUN/
+        settings.toml       what was asked for
+        dataset.toml        what it trains on
+        history.jsonl       one event a line, appended
+        run.json            state, dates, the choices made; rewritten whole
+        checkpoints/        to go on from: the newest two
+        best/               the detector with the best held-out F1
+        prepared/           images at the working scale; can be deleted at any time
+        run.lock            held by the process that trains
+
+Nothing here imports torch, so a window can list runs before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import remove_leftovers, write_text
+from napari_celltrain.training import events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_celltrain.training.events import Event
+
+_KINDS: dict[str, Any] = {
+    cls.__name__: cls
+    for cls in (
+        events.Choice, events.FindingEvent, events.Step, events.Evaluation,
+        events.CheckpointSaved, events.StateChanged, events.Finished, events.Preparing,
+    )
+}
+KEPT = (events.Choice, events.FindingEvent, events.Evaluation, events.Finished, events.Step)
+"""What the history keeps; progress bars and states are for the moment only."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run, its history and its lock."""
+
+    path: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """What was asked for."""
+        return self.path / "settings.toml"
+
+    @property
+    def dataset_file(self) -> Path:
+        """What it trains on."""
+        return self.path / "dataset.toml"
+
+    @property
+    def history_file(self) -> Path:
+        """Events as JSON lines."""
+        return self.path / "history.jsonl"
+
+    @property
+    def state_file(self) -> Path:
+        """State, dates and choices."""
+        return self.path / "run.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """Folder of the best detector."""
+        return self.path / "best"
+
+    @property
+    def prepared(self) -> Path:
+        """Folder of the images at the working scale."""
+        return self.path / "prepared"
+
+    def is_run(self) -> bool:
+        """Tell whether somebody started a run here."""
+        return self.settings_file.is_file()
+
+    def is_finished(self) -> bool:
+        """Tell whether the run came to its own end."""
+        return bool(self.read_state().get("finished", False))
+
+    def read_state(self) -> dict[str, Any]:
+        """Return what ``run.json`` says; empty when it is missing or damaged."""
+        try:
+            state = json.loads(self.state_file.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def write_state(self, **changes: Any) -> None:
+        """Change entries of ``run.json``."""
+        state = {**self.read_state(), **changes}
+        write_text(self.state_file, json.dumps(state, indent=1))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only process that writes to this run.
+
+        The lock is the operating system's, so it ends with the process that holds it, however
+        that ends; the file only says who it was.
+
+        Raises
+        ------
+        CellTrainError
+            When another process holds it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CellTrainError(f"{self.path} can't be used: {error.strerror}.") from None
+        owner = self.path / "run.pid"
+        lock = FileLock(self.path / "run.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            with contextlib.suppress(OSError):
+                raise CellTrainError(
+                    f"Another process ({owner.read_text('utf-8')}) is training in {self.path}. "
+                    "Stop it first, or choose another folder."
+                ) from None
+            raise CellTrainError(f"Another process is training in {self.path}.") from None
+        except OSError as error:
+            raise CellTrainError(f"{self.path} can't be locked: {error.strerror}.") from None
+        try:
+            with contextlib.suppress(OSError):
+                owner.write_text(f"process {os.getpid()}", "utf-8")
+            for folder in (self.path, self.checkpoints, self.prepared):
+                remove_leftovers(folder)
+            yield
+        finally:
+            lock.release()
+
+    def is_locked(self) -> bool:
+        """Tell whether a living process trains here now."""
+        if not (self.path / "run.lock").exists():
+            return False
+        lock = FileLock(self.path / "run.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:
+            return False
+        lock.release()
+        return False
+
+    def read_history(self) -> list[Event]:
+        """Return the events kept so far; a last line cut off by a crash is left out."""
+        return [event for event, _ in self._history_lines()]
+
+    def _history_lines(self) -> Iterator[tuple[Event, int]]:
+        try:
+            content = self.history_file.read_bytes()
+        except OSError:
+            return
+        end = 0
+        for line in content.splitlines(keepends=True):
+            end += len(line)
+            if not line.endswith(b"\n"):
+                return
+            event = event_from_json(line)
+            if event is not None:
+                yield event, end
+
+    def truncate_history(self, step: int) -> None:
+        """Forget what came after a step: the run goes on from there and would tell it twice."""
+        lines = [
+            event_to_json(event)
+            for event in self.read_history()
+            if getattr(event, "step", 0) <= step and not isinstance(event, events.Finished)
+        ]
+        write_text(self.history_file, "".join(line + "\n" for line in lines))
+
+
+@dataclass
+class HistoryWriter:
+    """Appends events to the history, steps at most once in two seconds."""
+
+    run: RunFolder
+    every_s: float = 2.0
+    _last_step: float = field(default=-math.inf, repr=False)
+
+    def __call__(self, event: Event) -> None:
+        """Write one event."""
+        if not isinstance(event, KEPT):
+            return
+        if isinstance(event, events.Step):
+            now = time.monotonic()
+            if now - self._last_step < self.every_s:
+                return
+            self._last_step = now
+        with open(self.run.history_file, "a", encoding="utf-8") as file:
+            file.write(event_to_json(event) + "\n")
+            file.flush()
+
+
+def event_to_json(event: Event) -> str:
+    """One line; a float that is not finite becomes null."""
+    values = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in dataclasses.asdict(event).items()
+    }
+    return json.dumps({"event": type(event).__name__, **values}, ensure_ascii=False)
+
+
+def event_from_json(line: bytes | str) -> Event | None:
+    """Inverse of `event_to_json`; None for what is no event."""
+    try:
+        values = json.loads(line)
+        kind = _KINDS[values.pop("event")]
+        if kind is events.FindingEvent:
+            from napari_celltrain.experiment import Finding
+
+            finding = values["finding"]
+            finding["points"] = tuple(finding.get("points", ()))
+            return events.FindingEvent(Finding(**finding))
+        for key in ("loss", "f1", "precision", "recall", "localisation_error_um", "train_loss",
+                    "best_f1"):
+            if key in values and values[key] is None:
+                values[key] = math.nan
+        return kind(**values)  # type: ignore[no-any-return]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
