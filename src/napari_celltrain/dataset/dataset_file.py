@@ -47,6 +47,7 @@ class _Entry(_Strict):
     name: str | None = None
     images: str | None = None
     annotations: str = Field(min_length=1)
+    entry: Annotated[int, Field(ge=1)] | None = None
     time_points: tuple[TimePoint, TimePoint] | None = None
     time_offset: TimePoint = 0
     channel: Channel | None = None
@@ -153,22 +154,35 @@ def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
             if require_images:
                 raise
             problem.append(Finding("error", "images-missing", str(error)))
-    experiments = read_experiments(annotations, **options)
-    if len(experiments) > 1 and (entry.images is not None or entry.name is not None):
-        named = [one for one in experiments if one.name == entry.name]
-        if len(named) != 1:
-            names = ", ".join(f"'{one.name}'" for one in experiments[:10])
+    experiments = list(enumerate(read_experiments(annotations, **options), 1))
+    several = len(experiments) > 1
+    if entry.entry is not None:
+        if entry.entry > len(experiments):
             raise CellTrainError(
-                f"{annotations} holds {len(experiments)} experiments ({names}); name one of its "
-                "files, or leave out 'name' and 'images' to take them all."
+                f"{annotations} holds {len(experiments)} experiments; there is no entry "
+                f"{entry.entry}."
             )
-        experiments = named
+        experiments = [experiments[entry.entry - 1]]
+    elif several and (entry.images is not None or entry.name is not None):
+        raise CellTrainError(
+            f"{annotations} holds {len(experiments)} experiments; say which one with entry = 1 to "
+            f"{len(experiments)}, or leave out 'name' and 'images' to take them all."
+        )
     members = []
-    for experiment in experiments:
+    for number, experiment in experiments:
         changed = _changed(experiment, entry, tuple(problem))
         if require_images:
             _check_images(changed, annotations)
-        members.append(Member(changed, entry.role, images_text, entry.time_offset))
+        members.append(
+            Member(
+                changed,
+                role=entry.role,
+                annotations=annotations,
+                entry=number if several else None,
+                images=images_text,
+                time_offset=entry.time_offset,
+            )
+        )
     return members
 
 
@@ -221,26 +235,31 @@ def _check_images(experiment: Experiment, annotations: Path) -> None:
 def _entry_for(member: Member, path: Path, taken: set[str]) -> dict[str, Any]:
     """Return one ``[[experiment]]``; writes the annotations when they are in no file."""
     experiment = member.experiment
-    images = member.images or getattr(experiment.images, "location", None)
-    if images is None and experiment.images is not None:
-        raise CellTrainError(
-            f"The images of '{experiment.name}' are in memory only; save them as TIFF first, and "
-            "open that file."
-        )
-    source = experiment.source
-    if source is None or not source.exists():
-        source = path.parent / f"{_file_name(experiment.name, taken)}.aut"
-        from napari_celltrain.formats.registry import write_experiment
-
-        write_experiment(source, experiment)
     entry: dict[str, Any] = {"name": experiment.name}
+    images = member.images
+    if member.annotations is None:
+        images = images or getattr(experiment.images, "location", None)
+        if images is None and experiment.images is not None:
+            raise CellTrainError(
+                f"The images of '{experiment.name}' are in memory only; save them as TIFF first, "
+                "and open that file."
+            )
     if images is not None:
         entry["images"] = _relative(str(images), path.parent)
-    entry["annotations"] = _relative(str(source), path.parent)
+    if member.annotations is not None:
+        entry["annotations"] = _relative(str(member.annotations), path.parent)
+        if member.entry is not None:
+            entry["entry"] = member.entry
+        if member.time_offset:
+            entry["time_offset"] = member.time_offset
+    else:
+        from napari_celltrain.formats.registry import write_experiment
+
+        annotations = path.parent / f"{_file_name(experiment.name, taken)}.aut"
+        write_experiment(annotations, experiment)
+        entry["annotations"] = annotations.name
     if experiment.time_range is not None:
         entry["time_points"] = list(experiment.time_range)
-    if member.time_offset and source == experiment.source:
-        entry["time_offset"] = member.time_offset
     if len(experiment.channels) == 1:
         entry["channel"] = experiment.channels[0] + 1
     else:
@@ -288,7 +307,8 @@ def _place(path: Path, number: int, name: object) -> str:
 
 
 def _sentence(error: ValidationError, path: Path, values: dict[str, Any]) -> str:
-    first = error.errors()[0]
+    # a key that is unknown explains one that is missing
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place = list(first["loc"])
     where = str(path)
     known: list[str] = list(_File.model_fields)

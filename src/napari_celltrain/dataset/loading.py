@@ -55,7 +55,12 @@ def _load_one(path: Path, require_images: bool) -> Dataset:
         for experiment in experiments:
             if experiment.images is None:
                 raise CellTrainError(_images_missing(experiment, path))
-    return Dataset(tuple(Member(experiment) for experiment in experiments), path.absolute())
+    several = len(experiments) > 1
+    members = tuple(
+        Member(experiment, annotations=path.absolute(), entry=number if several else None)
+        for number, experiment in enumerate(experiments, 1)
+    )
+    return Dataset(members, path.absolute())
 
 
 def _images_missing(experiment: Experiment, path: Path) -> str:

@@ -28,15 +28,22 @@ class Member:
         The movie and its annotations.
     role
         None leaves it to `split`.
+    annotations
+        The file that the annotations were read from, as they are; None when they are in no file
+        (made in a window, or changed since).
+    entry
+        Which of several experiments in that file, counted from 1; None when it holds one.
     images
-        Where the movie is, as text that `open_images` takes; None when it was not opened from a
-        place that this data set names.
+        Where the movie is, as text that `open_images` takes; None when the annotation file says
+        it, or nobody.
     time_offset
         What was added to the time points of the annotation file.
     """
 
     experiment: Experiment
     role: Role | None = None
+    annotations: Path | None = None
+    entry: int | None = None
     images: str | None = None
     time_offset: int = 0
 

@@ -1,0 +1,217 @@
+"""``dataset.toml``: read strictly, errors that name the place, written back as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_celltrain.dataset import Dataset, Member, load_dataset, write_dataset
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Annotations, Experiment, Region
+from napari_celltrain.images import ArraySource
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two small movies (one in one channel, one in two) and their points."""
+    for name, shape in (("one", (16, 20)), ("two", (2, 16, 20))):
+        images = tmp_path / name / "images"
+        images.mkdir(parents=True)
+        for t in range(3):
+            axes = "YX" if len(shape) == 2 else "CYX"
+            tifffile.imwrite(
+                images / f"t{t:03}.tif",
+                np.full(shape, t, np.uint8),
+                metadata={"axes": axes},
+                ome=False,
+            )
+        (tmp_path / name / "points.csv").write_text(
+            "t,z,y,x\n0,0,5,6\n1,0,5,7\n2,0,5.5,8\n2,0,12,13\n", "utf-8"
+        )
+    return tmp_path
+
+
+def write(folder, text):
+    path = folder / "dataset.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+ONE = 'images = "one/images/t{time:03}.tif"\nannotations = "one/points.csv"\n'
+
+
+def test_every_key_reaches_the_experiment(folder):
+    path = write(
+        folder,
+        "[[experiment]]\n"
+        'name = "hela left"\n' + ONE + "time_points = [0, 1]\nchannel = 1\n"
+        'voxel_size_um = [1.0, 0.645, 0.5]\nannotated = "box"\nrole = "held-out"\n',
+    )
+    (member,) = load_dataset(path).members
+    experiment = member.experiment
+    assert experiment.name == "hela left"
+    assert experiment.time_range == (0, 1)
+    assert experiment.channels == (0,)
+    assert experiment.voxel_size_um == (1.0, 0.645, 0.5)
+    assert experiment.completeness == "box"
+    assert member.role == "held-out"
+    assert experiment.images is not None
+    assert experiment.images.frame_shape == (1, 16, 20)
+    assert experiment.image_time_points() == [0, 1]
+    np.testing.assert_array_equal(experiment.annotations.positions[3], [0, 12, 13])
+
+
+def test_defaults_are_all_time_points_first_channel_nobody_knows_the_voxel_size(folder):
+    (member,) = load_dataset(write(folder, "[[experiment]]\n" + ONE)).members
+    assert member.role is None
+    assert member.experiment.time_range is None
+    assert member.experiment.channels == (0,)
+    assert member.experiment.completeness == "time-points"
+    assert member.experiment.known_voxel_size_um is None
+    assert member.experiment.name
+
+
+def test_regions_and_channels(folder):
+    path = write(
+        folder,
+        '[[experiment]]\nimages = "two/images/t{time:03}.tif"\nannotations = "two/points.csv"\n'
+        "channels = [2, 1]\n"
+        "regions = [{ polygon = [[0, 0], [0, 9], [9, 9]], time_points = [1, 2] },"
+        " { polygon = [[1, 1], [1, 9], [9, 9]] }]\n",
+    )
+    experiment = load_dataset(path).experiments[0]
+    assert experiment.channels == (1, 0)
+    assert experiment.completeness == "region"
+    assert experiment.regions == (
+        Region(((0, 0), (0, 9), (9, 9)), 1, 2),
+        Region(((1, 1), (1, 9), (9, 9))),
+    )
+
+
+def test_time_offset_moves_the_annotations(folder):
+    path = write(folder, "[[experiment]]\n" + ONE + "time_offset = -1\n")
+    assert load_dataset(path).experiments[0].annotations.t.tolist() == [-1, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[[experiment]]\nname = "a"\n' + ONE + 'rolle = "train"\n', ["rolle", "role", "'a'"]),
+        ("[[experiment]]\n" + ONE + 'role = "test"\n', ["role", "held-out", "experiment 1"]),
+        ("[[experiment]]\n" + ONE + "channel = 0\n", ["channel"]),
+        ("[[experiment]]\n" + ONE + "channel = 2\n", ["channel 2", "one channel"]),
+        ("[[experiment]]\n" + ONE + "channel = 1\nchannels = [1]\n", ["channels", "not both"]),
+        ("[[experiment]]\n" + ONE + "time_points = [4, 1]\n", ["backwards"]),
+        ("[[experiment]]\n" + ONE + "time_points = [4]\n", ["time_points"]),
+        ("[[experiment]]\n" + ONE + "voxel_size_um = [1, 0, 1]\n", ["voxel_size_um"]),
+        ("[[experiment]]\n" + ONE + "voxel_size_um = [1, nan, 1]\n", ["voxel_size_um"]),
+        ("[[experiment]]\n" + ONE + 'annotated = "region"\n', ["regions"]),
+        ("[[experiment]]\n" + ONE + "regions = [{ polygon = [[0, 0]] }]\n", ["polygon"]),
+        ('[[experiment]]\nimages = "one"\n', ["annotations", "missing"]),
+        ('[[experiment]]\nannotations = "one/points.csv"\n', ["images", "points.csv"]),
+        ("[[experiment]]\n" + ONE.replace("points", "dots"), ["dots.csv"]),
+        ("[[experiment]]\n" + ONE.replace("one/images", "no/images"), ["no"]),
+        ("[[experiment]\n", ["TOML"]),
+        ("", ["[[experiment]]"]),
+        ("experiment = 5\n", ["experiment"]),
+        ("experiment = [5]\n", ["experiment"]),
+        ("other = 1\n", ["other"]),
+        pytest.param("a = " + "[" * 5000 + "]" * 5000, ["TOML"], id="deep nesting"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(folder, text, words):
+    path = write(folder, text)
+    with pytest.raises(CellTrainError) as error:
+        load_dataset(path)
+    assert "dataset.toml" in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_images_may_be_missing_when_only_counting(folder):
+    path = write(folder, "[[experiment]]\n" + ONE.replace("one/images", "no/images"))
+    experiment = load_dataset(path, require_images=False).experiments[0]
+    assert experiment.images is None
+    assert len(experiment.annotations) == 4
+    assert [f.code for f in experiment.findings if f.severity == "error"] == ["images-missing"]
+
+
+def test_several_places_become_one_data_set(folder):
+    path = write(folder, "[[experiment]]\n" + ONE)
+    data = load_dataset([path, folder])  # a folder with a dataset.toml stands for it
+    assert len(data) == 2
+    assert data.path is None
+    assert load_dataset(path).path == path
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(CellTrainError, match=r"nowhere\.toml"):
+        load_dataset(tmp_path / "nowhere.toml")
+    with pytest.raises(CellTrainError, match=r"nowhere\.autlist"):
+        load_dataset(tmp_path / "nowhere.autlist")
+
+
+def test_written_data_set_reads_back(folder, tmp_path):
+    path = write(
+        folder,
+        '[[experiment]]\nname = "a \\"quoted\\" name"\n'
+        + ONE
+        + 'time_points = [0, 1]\nvoxel_size_um = [1, 0.5, 0.5]\nrole = "train"\ntime_offset = 1\n'
+        "[[experiment]]\n"
+        + ONE
+        + "regions = [{ polygon = [[0, 0], [0, 9], [9, 9]], time_points = [1, 2] }]\n",
+    )
+    before = load_dataset(path)
+    copy = folder / "deeper" / "copy.toml"
+    write_dataset(copy, before)
+    assert str(folder) not in copy.read_text("utf-8")  # the folder can be moved as a whole
+    after = load_dataset(copy)
+    assert len(after) == len(before)
+    for old, new in zip(before.members, after.members, strict=True):
+        assert new.role == old.role
+        for name in ("name", "time_range", "channels", "completeness", "regions", "voxel_size_um"):
+            assert getattr(new.experiment, name) == getattr(old.experiment, name)
+        np.testing.assert_array_equal(new.experiment.annotations.t, old.experiment.annotations.t)
+        np.testing.assert_array_equal(
+            new.experiment.annotations.positions, old.experiment.annotations.positions
+        )
+
+
+class Placed(ArraySource):
+    """An array that knows where it is on the disk."""
+
+    location = ""
+
+
+def test_annotations_in_no_file_are_written_beside_it(folder):
+    images = Placed(np.zeros((3, 1, 16, 20), np.uint8), "tzyx")
+    images.location = str(folder / "one" / "images" / "t{time:03}.tif")
+    annotations = Annotations([0, 1], [[0, 1.25, 2], [0, 3, 4.5]], [[0, 1]])
+    made = Experiment("in/the window", annotations, images, voxel_size_um=(1, 0.5, 0.5))
+    write_dataset(folder / "run" / "dataset.toml", Dataset((Member(made), Member(made))))
+    after = load_dataset(folder / "run" / "dataset.toml")
+    assert len(after) == 2
+    for experiment in after.experiments:
+        assert experiment.name == "in/the window"
+        np.testing.assert_allclose(experiment.annotations.positions, annotations.positions)
+
+
+def test_images_in_memory_only_are_refused(tmp_path):
+    images = ArraySource(np.zeros((3, 1, 16, 20), np.uint8), "tzyx")
+    made = Experiment("a layer", Annotations([0], [[0, 1, 2]]), images)
+    with pytest.raises(CellTrainError, match="a layer"):
+        write_dataset(tmp_path / "dataset.toml", Dataset((Member(made),)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_real_lists_load_and_write_back(data_folder, tmp_path):
+    data = load_dataset(data_folder / "dev_timelapses.autlist")
+    assert len(data) == 5
+    write_dataset(tmp_path / "dataset.toml", data)
+    again = load_dataset(tmp_path / "dataset.toml")
+    for old, new in zip(data.experiments, again.experiments, strict=True):
+        assert new.name == old.name
+        assert len(new.annotations) == len(old.annotations)
+        assert new.image_time_points() == old.image_time_points()
