@@ -198,6 +198,18 @@ def test_annotations_in_no_file_are_written_beside_it(folder):
         np.testing.assert_allclose(experiment.annotations.positions, annotations.positions)
 
 
+def test_marks_that_are_no_cells_survive(folder):
+    images = Placed(np.zeros((3, 1, 16, 20), np.uint8), "tzyx")
+    images.location, images.pattern = str(folder / "one" / "images"), "t{time:03}.tif"
+    positions = [[0, 1.25, 2], [0, 3, 4.5], [0, 9.125, 7]]
+    annotations = Annotations([0, 1, 1], positions, status=np.array([1, -1, 0]))
+    made = Experiment("corrected", annotations, images, completeness="sparse")
+    write_dataset(folder / "dataset.toml", Dataset((Member(made),)))
+    after = load_dataset(folder / "dataset.toml").experiments[0].annotations
+    assert after.status.tolist() == [1, -1, 0]
+    np.testing.assert_allclose(after.positions, positions)
+
+
 def test_images_in_memory_only_are_refused(tmp_path):
     images = ArraySource(np.zeros((3, 1, 16, 20), np.uint8), "tzyx")
     made = Experiment("a layer", Annotations([0], [[0, 1, 2]]), images)

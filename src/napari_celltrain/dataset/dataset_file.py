@@ -7,22 +7,17 @@ meant to be held out.
 from __future__ import annotations
 
 import difflib
-import os
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import tomli_w
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_celltrain.dataset.members import Dataset, Member, Role
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.experiment import Completeness, Experiment, Finding, Region
-from napari_celltrain.files import write_text
-
-if TYPE_CHECKING:
-    from napari_celltrain.experiment import Annotations
+from napari_celltrain.experiment import Annotations, Completeness, Experiment, Finding, Region
 
 SUFFIX = ".toml"
 _LARGEST_FILE = 10_000_000
@@ -46,7 +41,9 @@ class _Entry(_Strict):
 
     name: str | None = None
     images: str | None = None
+    series: Annotated[int, Field(ge=1)] | None = None
     annotations: str = Field(min_length=1)
+    marks: str | None = None
     entry: Annotated[int, Field(ge=1)] | None = None
     time_points: tuple[TimePoint, TimePoint] | None = None
     time_offset: TimePoint = 0
@@ -101,22 +98,6 @@ def read_dataset_file(path: Path, *, require_images: bool = True) -> Dataset:
     return Dataset(tuple(members), path.absolute())
 
 
-def write_dataset(path: Path, dataset: Dataset) -> None:
-    """Write a ``dataset.toml``, with relative paths where there is a way.
-
-    Annotations that are in no file yet are written beside it as ``.aut``.
-
-    Raises
-    ------
-    CellTrainError
-        When the images of an experiment are in no file, or the place can't be written.
-    """
-    path = Path(path).absolute()
-    taken: set[str] = set()
-    entries = [_entry_for(member, path, taken) for member in dataset.members]
-    write_text(path, tomli_w.dumps({"experiment": entries}))
-
-
 def _entries(path: Path) -> list[_Entry]:
     try:
         if path.stat().st_size > _LARGEST_FILE:
@@ -149,7 +130,7 @@ def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
         images_text = str(folder / entry.images.replace("\\", "/"))
         options["find_images"] = False
         try:
-            options["images"] = open_images(images_text)
+            options["images"] = open_images(images_text, series=entry.series)
         except CellTrainError as error:
             if require_images:
                 raise
@@ -171,6 +152,8 @@ def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
     members = []
     for number, experiment in experiments:
         changed = _changed(experiment, entry, tuple(problem))
+        if entry.marks is not None:
+            changed = _with_marks(changed, folder / entry.marks.replace("\\", "/"))
         if require_images:
             _check_images(changed, annotations)
         members.append(
@@ -212,6 +195,26 @@ def _changed(experiment: Experiment, entry: _Entry, problem: tuple[Finding, ...]
     return experiment.with_(**changes)
 
 
+def _with_marks(experiment: Experiment, path: Path) -> Experiment:
+    """Add the marks that are no cells: a table with a column ``status`` of -1 (no cell) and 0."""
+    from napari_celltrain.formats.registry import read_experiments
+
+    marks = read_experiments(path, find_images=False)[0].annotations
+    status = marks.features.get("status")
+    if status is None or not np.isin(status, (-1, 0, 1)).all():
+        raise CellTrainError(f"{path} needs a column 'status' of -1 (no cell), 0 (unknown) or 1.")
+    cells = experiment.annotations
+    assert cells.status is not None  # set in __post_init__
+    together = Annotations(
+        np.concatenate([cells.t, marks.t]),
+        np.concatenate([cells.positions, marks.positions]),
+        cells.links,
+        np.concatenate([cells.status, status.astype(np.int8)]),
+        link_features=cells.link_features,
+    )
+    return experiment.with_(annotations=together)
+
+
 def _moved(annotations: Annotations, offset: int) -> Annotations:
     return replace(annotations, t=annotations.t + offset)
 
@@ -230,75 +233,6 @@ def _check_images(experiment: Experiment, annotations: Path) -> None:
         raise CellTrainError(
             f"channel {max(experiment.channels) + 1} is asked for, but the images have {has}."
         )
-
-
-def _entry_for(member: Member, path: Path, taken: set[str]) -> dict[str, Any]:
-    """Return one ``[[experiment]]``; writes the annotations when they are in no file."""
-    experiment = member.experiment
-    entry: dict[str, Any] = {"name": experiment.name}
-    images = member.images
-    if member.annotations is None:
-        images = images or getattr(experiment.images, "location", None)
-        if images is None and experiment.images is not None:
-            raise CellTrainError(
-                f"The images of '{experiment.name}' are in memory only; save them as TIFF first, "
-                "and open that file."
-            )
-    if images is not None:
-        entry["images"] = _relative(str(images), path.parent)
-    if member.annotations is not None:
-        entry["annotations"] = _relative(str(member.annotations), path.parent)
-        if member.entry is not None:
-            entry["entry"] = member.entry
-        if member.time_offset:
-            entry["time_offset"] = member.time_offset
-    else:
-        from napari_celltrain.formats.registry import write_experiment
-
-        annotations = path.parent / f"{_file_name(experiment.name, taken)}.aut"
-        write_experiment(annotations, experiment)
-        entry["annotations"] = annotations.name
-    if experiment.time_range is not None:
-        entry["time_points"] = list(experiment.time_range)
-    if len(experiment.channels) == 1:
-        entry["channel"] = experiment.channels[0] + 1
-    else:
-        entry["channels"] = [channel + 1 for channel in experiment.channels]
-    if experiment.voxel_size_um is not None:
-        entry["voxel_size_um"] = [float(size) for size in experiment.voxel_size_um]
-    entry["annotated"] = experiment.completeness
-    if experiment.regions:
-        entry["regions"] = [_region(region) for region in experiment.regions]
-    if member.role is not None:
-        entry["role"] = member.role
-    return entry
-
-
-def _region(region: Region) -> dict[str, Any]:
-    entry: dict[str, Any] = {"polygon": [[float(y), float(x)] for y, x in region.vertices]}
-    if region.first is not None or region.last is not None:
-        first = -(10**9) if region.first is None else region.first
-        last = 10**9 if region.last is None else region.last
-        entry["time_points"] = [first, last]
-    return entry
-
-
-def _relative(place: str, folder: Path) -> str:
-    """Return a path relative to a folder; as it is when there is no way (another drive)."""
-    try:
-        return Path(os.path.relpath(place, folder)).as_posix()
-    except ValueError:
-        return place
-
-
-def _file_name(name: str, taken: set[str]) -> str:
-    """Return a file name for an experiment, a new one each time."""
-    base = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name).strip() or "experiment"
-    candidate, number = base, 2
-    while candidate.lower() in taken:
-        candidate, number = f"{base} {number}", number + 1
-    taken.add(candidate.lower())
-    return candidate
 
 
 def _place(path: Path, number: int, name: object) -> str:

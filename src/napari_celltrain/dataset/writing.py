@@ -1,0 +1,124 @@
+"""Writing a data set as a ``dataset.toml`` that `read_dataset_file` reads back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tomli_w
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import write_text
+
+if TYPE_CHECKING:
+    from napari_celltrain.dataset.members import Dataset, Member
+    from napari_celltrain.experiment import Annotations, FrameSource, Region
+
+
+def write_dataset(path: Path, dataset: Dataset) -> None:
+    """Write a ``dataset.toml``, with relative paths where there is a way.
+
+    Annotations that are in no file yet are written beside it as ``.aut``.
+
+    Raises
+    ------
+    CellTrainError
+        When the images of an experiment are in no file, or the place can't be written.
+    """
+    path = Path(path).absolute()
+    taken: set[str] = set()
+    entries = [_entry_for(member, path, taken) for member in dataset.members]
+    write_text(path, tomli_w.dumps({"experiment": entries}))
+
+
+def _entry_for(member: Member, path: Path, taken: set[str]) -> dict[str, Any]:
+    """Return one ``[[experiment]]``; writes the annotations when they are in no file."""
+    experiment = member.experiment
+    entry: dict[str, Any] = {"name": experiment.name}
+    images = member.images
+    if member.annotations is None:
+        images = images or _location(experiment.images)
+        if images is None and experiment.images is not None:
+            raise CellTrainError(
+                f"The images of '{experiment.name}' are in memory only; save them as TIFF first, "
+                "and open that file."
+            )
+    if images is not None:
+        entry["images"] = _relative(str(images), path.parent)
+    if member.annotations is not None:
+        entry["annotations"] = _relative(str(member.annotations), path.parent)
+        if member.entry is not None:
+            entry["entry"] = member.entry
+        if member.time_offset:
+            entry["time_offset"] = member.time_offset
+    else:
+        from napari_celltrain.formats.registry import write_experiment
+
+        if images is not None and getattr(experiment.images, "series", None) is not None:
+            entry["series"] = int(getattr(experiment.images, "series", 1))
+        base = _file_name(experiment.name, taken)
+        write_experiment(path.parent / f"{base}.aut", experiment)
+        entry["annotations"] = f"{base}.aut"
+        if not experiment.annotations.is_cell.all():  # the format knows cells only
+            write_text(path.parent / f"{base} marks.csv", _marks_text(experiment.annotations))
+            entry["marks"] = f"{base} marks.csv"
+    if experiment.time_range is not None:
+        entry["time_points"] = list(experiment.time_range)
+    if len(experiment.channels) == 1:
+        entry["channel"] = experiment.channels[0] + 1
+    else:
+        entry["channels"] = [channel + 1 for channel in experiment.channels]
+    if experiment.voxel_size_um is not None:
+        entry["voxel_size_um"] = [float(size) for size in experiment.voxel_size_um]
+    entry["annotated"] = experiment.completeness
+    if experiment.regions:
+        entry["regions"] = [_region(region) for region in experiment.regions]
+    if member.role is not None:
+        entry["role"] = member.role
+    return entry
+
+
+def _location(images: FrameSource | None) -> str | None:
+    """Return what `open_images` takes to open a movie again, where the movie knows it."""
+    location, pattern = getattr(images, "location", None), getattr(images, "pattern", None)
+    if location is None or pattern is None:
+        return None if location is None else str(location)
+    return str(Path(location) / str(pattern))
+
+
+def _marks_text(annotations: Annotations) -> str:
+    assert annotations.status is not None  # set in __post_init__
+    lines = ["t,z,y,x,status"]
+    for index in np.flatnonzero(~annotations.is_cell):
+        z, y, x = annotations.positions[index].tolist()
+        lines.append(f"{annotations.t[index]},{z!r},{y!r},{x!r},{annotations.status[index]}")
+    return "\n".join(lines) + "\n"
+
+
+def _region(region: Region) -> dict[str, Any]:
+    entry: dict[str, Any] = {"polygon": [[float(y), float(x)] for y, x in region.vertices]}
+    if region.first is not None or region.last is not None:
+        first = -(10**9) if region.first is None else region.first
+        last = 10**9 if region.last is None else region.last
+        entry["time_points"] = [first, last]
+    return entry
+
+
+def _relative(place: str, folder: Path) -> str:
+    """Return a path relative to a folder; as it is when there is no way (another drive)."""
+    try:
+        return Path(os.path.relpath(place, folder)).as_posix()
+    except ValueError:
+        return place
+
+
+def _file_name(name: str, taken: set[str]) -> str:
+    """Return a file name for an experiment, a new one each time."""
+    base = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name).strip() or "experiment"
+    candidate, number = base, 2
+    while candidate.lower() in taken:
+        candidate, number = f"{base} {number}", number + 1
+    taken.add(candidate.lower())
+    return candidate
