@@ -1,0 +1,156 @@
+"""What all movies on a disk have in common: a header, checks, and errors that name the place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.errors import CellTrainError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.experiment import ZYX
+
+Crop = tuple[slice, slice, slice]
+WHOLE: Crop = (slice(None), slice(None), slice(None))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What can be known of a movie without reading a pixel; see `FrameSource` for the meanings."""
+
+    name: str
+    time_points: Sequence[int]
+    n_channels: int
+    frame_shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    voxel_size_um: ZYX | None = None
+    frame_interval_s: float | None = None
+
+    def __post_init__(self) -> None:
+        # Pixels are handed out in the machine's own byte order, whatever the file's.
+        object.__setattr__(self, "dtype", np.dtype(self.dtype).newbyteorder("="))
+
+
+class Movie(ABC):
+    """A `FrameSource` made of a header and a way to read a part of a frame.
+
+    Subclasses implement `_read`, and may raise anything there: the error that comes out names the
+    movie, the place and the time point.
+    """
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+
+    @property
+    def name(self) -> str:
+        """A short name."""
+        return self._header.name
+
+    @property
+    def time_points(self) -> Sequence[int]:
+        """The time points that exist, ascending."""
+        return self._header.time_points
+
+    @property
+    def n_channels(self) -> int:
+        """How many channels a frame has."""
+        return self._header.n_channels
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(z, y, x) of every frame."""
+        return self._header.frame_shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the pixels."""
+        return self._header.dtype
+
+    @property
+    def voxel_size_um(self) -> ZYX | None:
+        """(z, y, x) in micrometres; None when not stated."""
+        return self._header.voxel_size_um
+
+    @property
+    def frame_interval_s(self) -> float | None:
+        """Seconds between time points; None when not stated."""
+        return self._header.frame_interval_s
+
+    def read_frame(self, t: int, channel: int = 0) -> NDArray[Any]:
+        """Return the (z, y, x) array of a time point, in the stored type.
+
+        Raises
+        ------
+        CellTrainError
+            When there is no such time point or channel, or it can't be read.
+        """
+        return self.read_crop(t, channel, WHOLE)
+
+    def read_crop(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
+        """Return a (z, y, x) part of a frame; slices as numpy takes them, with a step of 1.
+
+        Raises
+        ------
+        CellTrainError
+            As `read_frame`.
+        """
+        if not has_time_point(self.time_points, t):
+            raise CellTrainError(f"{self.name} has no time point {t}; {self._extent()}.")
+        if not 0 <= channel < self.n_channels:
+            raise CellTrainError(
+                f"{self.name} has no channel {channel + 1}; it has {self.n_channels}."
+            )
+        bounds = [part.indices(size)[:2] for part, size in zip(crop, self.frame_shape, strict=True)]
+        exact = tuple(slice(start, max(start, stop)) for start, stop in bounds)
+        expected = tuple(part.stop - part.start for part in exact)
+        if 0 in expected:
+            return np.empty(expected, self.dtype)
+        try:
+            block = np.asarray(self._read(t, channel, (exact[0], exact[1], exact[2])))
+        except CellTrainError:
+            raise
+        except Exception as error:  # libraries raise all sorts of things at damaged files
+            raise CellTrainError(
+                f"Time point {t} can't be read from {self._place(t, channel)}: "
+                f"{_reason(error)}. Is the file damaged or incomplete?"
+            ) from error
+        if block.shape != expected:
+            raise CellTrainError(
+                f"Time point {t} in {self._place(t, channel)} has the shape {block.shape} where "
+                f"{expected} was expected: all frames of a movie must have one size."
+            )
+        return block.astype(self.dtype, copy=False)
+
+    @abstractmethod
+    def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
+        """Return a part of a frame; everything is checked, and every slice has a start and stop."""
+
+    def _place(self, t: int, channel: int) -> str:
+        """Return where a frame is stored, for messages."""
+        return self.name
+
+    def _extent(self) -> str:
+        if not len(self.time_points):
+            return "it has none"
+        return f"it has {self.time_points[0]} to {self.time_points[-1]}"
+
+
+def has_time_point(time_points: Sequence[int], t: int) -> bool:
+    """Tell whether a time point is among ascending ones, in logarithmic time."""
+    if isinstance(time_points, range):
+        return t in time_points
+    place = bisect_left(time_points, t)
+    return place < len(time_points) and time_points[place] == t
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return (text[0] if text else type(error).__name__).rstrip(".")

@@ -1,0 +1,97 @@
+"""From a path to a movie: which container it is, and who reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.images.pattern import TIFF_SUFFIXES, Pattern, guess_pattern, names_in
+
+if TYPE_CHECKING:
+    from napari_celltrain.images.movie import Movie
+
+TIFF_MOVIE_SUFFIXES = (*TIFF_SUFFIXES, ".lsm", ".stk", ".btf", ".tf8", ".tf2")
+
+
+def open_images(
+    location: str | Path,
+    *,
+    pattern: str | None = None,
+    series: str | int | None = None,
+    axes: str | None = None,
+) -> Movie:
+    """Open a movie; only headers are read.
+
+    Parameters
+    ----------
+    location
+        A file (TIFF, OME-TIFF, LSM), a folder of TIFF files, or a path that ends in a pattern:
+        ``movie/img_t{time:03}_c{channel}.tif``.
+    pattern
+        The file names within a folder. Without it the folder is looked at, and the number that
+        changes in the names is the time. For a file that holds several images it may be the
+        number of the image, as OrganoidTracker writes it.
+    series
+        Which image of a file that holds several, counted from 1.
+    axes
+        What the axes of a TIFF file are ("tzyx"), when the file does not say it or is wrong.
+
+    Raises
+    ------
+    CellTrainError
+        When nothing is there, nobody can read it, or the header is damaged.
+    """
+    text = str(location)
+    if not pattern and "{" in text and not Path(text).exists():
+        folder, name = _split_pattern(text)
+        return _open_folder(folder, Pattern(name))
+    path = Path(location)
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise CellTrainError(f"There are no images at '{text[:200]}': {error}.") from None
+    if is_folder:
+        return _open_folder(path, Pattern(pattern) if pattern else None)
+    if not is_file:
+        raise CellTrainError(f"There are no images at {path}: no such file or folder.")
+    if path.name.lower().endswith(TIFF_MOVIE_SUFFIXES):
+        from napari_celltrain.images.tiff import TiffMovie
+
+        return TiffMovie(path, series=series or pattern, axes=axes)
+    raise CellTrainError(
+        f"{path} is no image file that can be opened: '{path.suffix}' is not one of "
+        f"{', '.join(TIFF_MOVIE_SUFFIXES)}."
+    )
+
+
+def _split_pattern(text: str) -> tuple[Path, str]:
+    """Cut a path with a pattern where the pattern begins."""
+    parts = text.replace("\\", "/").split("/")
+    first = next(i for i, part in enumerate(parts) if "{" in part)
+    folder = "/".join(parts[:first])
+    if not folder:
+        folder = "/" if first else "."
+    return Path(folder), "/".join(parts[first:])
+
+
+def _open_folder(folder: Path, pattern: Pattern | None) -> Movie:
+    from napari_celltrain.images.tiff import TiffMovie
+    from napari_celltrain.images.tiff_series import TiffSeries
+
+    if not folder.is_dir():
+        raise CellTrainError(f"There is no image folder {folder}.")
+    if pattern is None:
+        pattern = guess_pattern(folder)
+    if pattern is None:
+        names = ", ".join(names_in(folder)[:3]) or "nothing"
+        raise CellTrainError(f"There are no TIFF images in the folder {folder}; it holds {names}.")
+    if not pattern.has("time"):
+        # A movie in one file, or one file for each channel.
+        files = pattern.files(folder)
+        movies = [TiffMovie(files[place]) for place in sorted(files)]
+        if movies and not pattern.has("z") and all(len(movie.time_points) > 1 for movie in movies):
+            from napari_celltrain.images.combine import AppendedChannels
+
+            return AppendedChannels(movies) if len(movies) > 1 else movies[0]
+    return TiffSeries(folder, pattern)

@@ -1,0 +1,200 @@
+"""Many TIFF files that make one movie: the numbers in their names say which frame each one is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.images.axes import Layout, layout
+from napari_celltrain.images.movie import Crop, Header, Movie
+from napari_celltrain.images.pattern import Pattern, Place
+from napari_celltrain.images.tiff import map_part, mapping, opened, read_planes
+from napari_celltrain.images.tiff_metadata import scale_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+class TiffSeries(Movie):
+    """A folder of TIFF files, each a time point, or a channel or plane of one.
+
+    The number in the name is the time point, and gaps stay gaps. Channel numbers may start at 0
+    or 1: the lowest is the first channel. A file may hold several channels itself. A 2D page is
+    one plane; pages without a meaning are planes.
+
+    Parameters
+    ----------
+    folder
+        Where the pattern starts.
+    pattern
+        A file name pattern.
+
+    Raises
+    ------
+    CellTrainError
+        When no file fits the pattern, or the first one can't be understood.
+    """
+
+    def __init__(self, folder: Path, pattern: Pattern) -> None:
+        self._folder = folder
+        self._pattern = pattern
+        self._files = pattern.files(folder)
+        if not self._files:
+            raise CellTrainError(
+                f"No file in {folder} fits the pattern '{pattern.text}'; {_what_is_there(folder)}."
+            )
+        self._channels = _numbers_of(place.channel for place in self._files)
+        self._planes = _numbers_of(place.z for place in self._files)
+        times = [
+            time for time in _numbers_of(place.time for place in self._files) if time is not None
+        ]
+        first = self._files[min(self._files, key=_in_order)]
+        with opened(first) as tiff:
+            image = tiff.series[0]
+            arrangement = frame_layout(image.axes, image.shape, first)
+            dtype = np.dtype(image.dtype)
+            n_planes, height, width = arrangement.frame_shape
+            voxel, interval = scale_of(tiff, 0, max(n_planes, len(self._planes)))
+        if len(self._planes) > 1 and n_planes > 1:
+            raise CellTrainError(
+                f"{first} holds {n_planes} planes, though the pattern '{pattern.text}' says that "
+                "every plane is a file of its own."
+            )
+        self._channels_in_file = arrangement.n_channels
+        super().__init__(
+            Header(
+                name=_name(folder),
+                time_points=_compact(times) if times else range(1),
+                n_channels=len(self._channels) * self._channels_in_file,
+                frame_shape=(n_planes * len(self._planes), height, width),
+                dtype=dtype,
+                voxel_size_um=voxel,
+                frame_interval_s=interval,
+            )
+        )
+
+    @property
+    def pattern(self) -> Pattern:
+        """The pattern of the file names."""
+        return self._pattern
+
+    @property
+    def folder(self) -> Path:
+        """Where the pattern starts."""
+        return self._folder
+
+    def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
+        channel_in_file = channel % self._channels_in_file
+        if len(self._planes) == 1:
+            return self._read_file(self._file(t, channel, self._planes[0]), channel_in_file, crop)
+        one_plane = (slice(0, 1), *crop[1:])
+        planes = [
+            self._read_file(self._file(t, channel, z), channel_in_file, one_plane)
+            for z in self._planes[crop[0]]
+        ]
+        return np.concatenate(planes)
+
+    def _read_file(self, path: Path, channel: int, crop: Crop) -> NDArray[Any]:
+        with opened(path) as tiff:
+            image = tiff.series[0]
+            arrangement = frame_layout(image.axes, image.shape, path)
+            expected = (self.frame_shape[0] // len(self._planes), *self.frame_shape[1:])
+            if arrangement.frame_shape != expected:
+                raise CellTrainError(
+                    f"{path} has the size {arrangement.frame_shape} (z, y, x), and the first file "
+                    f"of the movie {expected}: all frames of a movie must have one size."
+                )
+            if arrangement.n_channels != self._channels_in_file:
+                raise CellTrainError(
+                    f"{path} has {arrangement.n_channels} channels, and the first file of the "
+                    f"movie {self._channels_in_file}."
+                )
+            cut = arrangement.cut(0, channel, crop)
+            offset, dtype = mapping(tiff, image)
+            if offset is not None:
+                block = map_part(path, offset, dtype, arrangement.shape, cut)
+            else:
+                block = read_planes(image, arrangement.shape, cut)
+        if block.dtype != self.dtype and not np.can_cast(block.dtype, self.dtype):
+            raise CellTrainError(
+                f"{path} has pixels of the type {block.dtype}, and the first file of the movie "
+                f"{self.dtype}."
+            )
+        return arrangement.arrange(block, crop)
+
+    def _file(self, t: int, channel: int, z: int | None) -> Path:
+        place = self._numbers(t, channel, z)
+        path = self._files.get(place)
+        if path is None:
+            raise CellTrainError(
+                f"Time point {t} is incomplete: the file "
+                f"{self._folder / self._pattern.name_of(place)} is missing."
+            )
+        return path
+
+    def _numbers(self, t: int, channel: int, z: int | None) -> Place:
+        time = t if self._pattern.has("time") else None
+        return Place(time, self._channels[channel // self._channels_in_file], z)
+
+    def _place(self, t: int, channel: int) -> str:
+        path = self._files.get(self._numbers(t, channel, self._planes[0]))
+        return str(path or self._folder)
+
+
+def frame_layout(axes: str, shape: tuple[int, ...], path: Path) -> Layout:
+    """Find the meaning of the axes of a file that is one time point.
+
+    A stack saved as if its planes were time points (as ImageJ often has it) is a stack all the
+    same.
+
+    Raises
+    ------
+    CellTrainError
+        When the file holds several time points.
+    """
+    letters = axes.lower()
+    n_times = shape[letters.index("t")] if "t" in letters else 1
+    if "t" in letters:
+        n_planes = shape[letters.index("z")] if "z" in letters else 1
+        if n_times > 1 and n_planes > 1:
+            raise CellTrainError(
+                f"{path} holds {n_times} time points, though the file names say that every time "
+                "point is a file of its own. Open the file by itself."
+            )
+        letters = letters.replace("z", "i").replace("t", "z") if n_times > 1 else letters
+    return layout(letters, shape, where=str(path), unnamed="zc")
+
+
+def _in_order(place: Place) -> tuple[int, int, int]:
+    return (place.time or 0, place.channel or 0, place.z or 0)
+
+
+def _numbers_of(values: Iterable[int | None]) -> list[int | None]:
+    """Return the numbers that occur, ascending; [None] where the pattern has no such field."""
+    numbers: list[int | None] = [*sorted({value for value in values if value is not None})]
+    return numbers or [None]
+
+
+def _compact(times: list[int]) -> range | tuple[int, ...]:
+    contiguous = range(times[0], times[-1] + 1)
+    return contiguous if len(contiguous) == len(times) else tuple(times)
+
+
+def _name(folder: Path) -> str:
+    resolved = folder.resolve()
+    generic = resolved.name.isdigit() or resolved.name.lower() in ("images", "img", "tif", "raw")
+    return f"{resolved.parent.name}/{resolved.name}" if generic else resolved.name
+
+
+def _what_is_there(folder: Path) -> str:
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError:
+        return "there is no such folder"
+    shown = ", ".join(names[:3])
+    return f"it holds {shown}{', ...' if len(names) > 3 else ''}" if names else "it is empty"

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import FrameSource
+from napari_celltrain.images import open_images
+
+SHAPE = (4, 3, 2, 20, 16)  # t, z, c, y, x
+
+
+@pytest.fixture
+def movie() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 60_000, SHAPE, np.uint16)
+
+
+def written(folder, movie, axes="TZCYX", name="movie.tif", **options):
+    path = folder / name
+    order = ["TZCYX".index(letter) for letter in axes]
+    missing = [i for i in range(5) if i not in order]
+    block = movie.transpose(*order, *missing)[(..., *(0 for _ in missing))]
+    metadata = {"axes": axes} | options.pop("metadata", {})
+    tifffile.imwrite(path, block, metadata=metadata, photometric="minisblack", **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"imagej": True},
+        {"ome": True, "name": "movie.ome.tif"},
+        {"ome": True, "name": "movie.ome.tif", "compression": "zlib"},
+        {"ome": True, "name": "movie.ome.tif", "axes": "TCZYX", "tile": (16, 16)},
+        {"compression": "zlib", "predictor": True},
+        {"compression": "lzw", "bigtiff": True},
+        {"bigtiff": True},
+        {"byteorder": ">"},
+        {"byteorder": ">", "compression": "zlib"},
+        {"rowsperstrip": 3},
+        {"rowsperstrip": 3, "compression": "zlib"},
+    ],
+    ids=str,
+)
+def test_every_kind_of_tiff_gives_the_pixels_that_were_written(tmp_path, movie, options):
+    source = open_images(written(tmp_path, movie, **options))
+    assert isinstance(source, FrameSource)
+    assert list(source.time_points) == [0, 1, 2, 3]
+    assert source.n_channels == 2
+    assert source.frame_shape == (3, 20, 16)
+    assert source.dtype == np.uint16
+    assert source.dtype.isnative
+    for t, channel in [(0, 0), (3, 1)]:
+        frame = source.read_frame(t, channel)
+        assert frame.dtype == source.dtype
+        np.testing.assert_array_equal(frame, movie[t, :, channel])
+    crop = (slice(1, 3), slice(-5, None), slice(2, 100))
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(source)).read_crop(2, 1, crop), movie[2, 1:3, 1, -5:, 2:]
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_crop_is_a_part_of_the_frame(tmp_path_factory, data):
+    axes = data.draw(st.sampled_from(["TZCYX", "TYX", "ZYX", "YX", "TCYX"]))
+    compression = data.draw(st.sampled_from([None, "zlib"]))
+    movie = np.random.default_rng(1).integers(0, 255, SHAPE, np.uint8)
+    path = written(tmp_path_factory.mktemp("tiff"), movie, axes, compression=compression)
+    source = open_images(path)
+    t = data.draw(st.sampled_from(list(source.time_points)))
+    channel = data.draw(st.integers(0, source.n_channels - 1))
+    crop = tuple(
+        slice(*sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n)))))
+        for n in source.frame_shape
+    )
+    whole = source.read_frame(t, channel)
+    assert whole.shape == source.frame_shape
+    np.testing.assert_array_equal(source.read_crop(t, channel, crop), whole[crop])
+
+
+@pytest.mark.parametrize("axes", ["TYX", "ZYX", "CYX", "YX"])
+def test_missing_axes_have_one_entry(tmp_path, movie, axes):
+    source = open_images(written(tmp_path, movie, axes))
+    expected = {"T": (4, 1, 1), "Z": (1, 3, 1), "C": (1, 1, 2), "Y": (1, 1, 1)}[axes[0]]
+    assert (len(source.time_points), source.frame_shape[0], source.n_channels) == expected
+
+
+def test_pages_that_nobody_named_are_time_points(tmp_path, movie):
+    path = tmp_path / "plain.tif"
+    tifffile.imwrite(path, movie[:, 0, 0], metadata=None, photometric="minisblack")
+    assert len(open_images(path).time_points) == 4
+    assert open_images(path, axes="zyx").frame_shape == (4, 20, 16)
+
+
+def test_a_colour_image_becomes_one_grey_channel(tmp_path):
+    colours = np.zeros((8, 9, 3), np.uint8)
+    colours[..., 1] = 100
+    path = tmp_path / "colour.tif"
+    tifffile.imwrite(path, colours, photometric="rgb")
+    source = open_images(path)
+    assert source.n_channels == 1
+    np.testing.assert_array_equal(source.read_frame(0), np.full((1, 8, 9), 59))
+
+
+def test_imagej_states_the_scale(tmp_path, movie):
+    metadata = {"spacing": 2.0, "unit": "um", "finterval": 300.0}
+    path = written(tmp_path, movie, imagej=True, metadata=metadata, resolution=(2.5, 2.5))
+    source = open_images(path)
+    assert source.voxel_size_um == pytest.approx((2.0, 0.4, 0.4))
+    assert source.frame_interval_s == 300
+
+
+@pytest.mark.parametrize(
+    ("unit", "um"), [("micron", 1), ("\\u00B5m", 1), ("nm", 1e-3), ("mm", 1e3), ("inch", 25_400)]
+)
+def test_units_of_imagej_are_understood(tmp_path, movie, unit, um):
+    metadata = {"spacing": 2.0, "unit": unit}
+    path = written(tmp_path, movie, imagej=True, metadata=metadata, resolution=(2.0, 4.0))
+    assert open_images(path).voxel_size_um == pytest.approx((2.0 * um, 0.25 * um, 0.5 * um))
+
+
+@pytest.mark.parametrize("metadata", [{"unit": "pixel"}, {}])
+def test_pixels_are_no_scale(tmp_path, movie, metadata):
+    path = written(tmp_path, movie, imagej=True, metadata=metadata, resolution=(300, 300))
+    assert open_images(path).voxel_size_um is None
+
+
+def test_printing_resolution_is_no_scale(tmp_path, movie):
+    path = written(tmp_path, movie, resolution=(72, 72), resolutionunit="INCH")
+    assert open_images(path).voxel_size_um is None
+
+
+def test_ome_states_the_scale(tmp_path, movie):
+    metadata = {
+        "PhysicalSizeX": 400.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.4,
+        "PhysicalSizeZ": 2.0, "TimeIncrement": 5.0, "TimeIncrementUnit": "min",
+    }  # fmt: skip
+    source = open_images(written(tmp_path, movie, name="a.ome.tif", ome=True, metadata=metadata))
+    assert source.voxel_size_um == pytest.approx((2.0, 0.4, 0.4))
+    assert source.frame_interval_s == 300
+
+
+def test_a_file_with_several_images_opens_the_one_asked_for(tmp_path):
+    path = tmp_path / "several.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(np.zeros((5, 8, 8), np.uint8), metadata={"axes": "TYX"})
+        writer.write(np.ones((2, 8, 9), np.uint8), metadata={"axes": "TYX"})
+    assert open_images(path).frame_shape == (1, 8, 8)
+    second = open_images(path, series="2")
+    assert second.frame_shape == (1, 8, 9)
+    assert second.read_frame(1).min() == 1
+    with pytest.raises(CellTrainError, match="no image number '3'"):
+        open_images(path, series="3")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_truncated_file_names_the_time_point_that_is_broken(tmp_path, movie, compression):
+    path = written(tmp_path, movie, compression=compression)
+    with tifffile.TiffFile(path) as tiff:
+        image = tiff.series[0]
+        end = image.dataoffset or 0
+        end += image.nbytes // 2 if end else image.pages[13].dataoffsets[0] + 5
+    content = path.read_bytes()
+    # the list of pages lies behind the pixels: keep it, and lose the pixels of the second half
+    source = open_images(path)
+    if compression is None:
+        path.write_bytes(content[:end])
+    else:
+        path.write_bytes(content[:end] + b"\0" * (len(content) - end))
+    np.testing.assert_array_equal(source.read_frame(1), movie[1, :, 0])
+    with pytest.raises(CellTrainError, match=r"Time point 3 .*movie\.tif"):
+        source.read_frame(3)
+
+
+def test_a_time_point_or_channel_that_is_not_there_is_named(tmp_path, movie):
+    source = open_images(written(tmp_path, movie))
+    with pytest.raises(CellTrainError, match="no time point 4; it has 0 to 3"):
+        source.read_frame(4)
+    with pytest.raises(CellTrainError, match="no channel 3; it has 2"):
+        source.read_frame(0, 2)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"II*\0", b"hello, I am no TIFF", b"II*\0\xff\xff\xff\xff"]
+)
+def test_what_is_no_tiff_is_refused_with_its_name(tmp_path, content):
+    path = tmp_path / "odd.tif"
+    path.write_bytes(content)
+    with pytest.raises(CellTrainError, match=r"odd\.tif"):
+        open_images(path)
+
+
+@pytest.mark.parametrize("location", ["nothing.tif", "no folder", "x\0y.tif"])
+def test_a_place_where_nothing_is_is_named(tmp_path, location):
+    with pytest.raises(CellTrainError, match="no images"):
+        open_images(str(tmp_path / location))
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "a.docx").write_bytes(b"PK")
+    with pytest.raises(CellTrainError, match=r"\.docx"):
+        open_images(tmp_path / "a.docx")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_damaged_files_end_in_a_sentence_or_in_pixels(tmp_path, movie, compression):
+    path = written(tmp_path, movie, compression=compression, imagej=compression is None)
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    rng = np.random.default_rng(5)
+    outcomes = set()
+    for _ in range(150):
+        mutated = content.copy()
+        header = rng.integers(0, min(600, len(content)), 4)
+        mutated[header] = rng.integers(0, 256, 4)
+        path.write_bytes(mutated[: rng.integers(1, len(content))].tobytes())
+        try:
+            source = open_images(path)
+            if np.prod(source.frame_shape) < 1e7:
+                source.read_frame(source.time_points[-1])
+            outcomes.add("pixels")
+        except CellTrainError:
+            outcomes.add("sentence")
+    assert "sentence" in outcomes
