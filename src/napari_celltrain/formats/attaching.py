@@ -42,9 +42,8 @@ def found_images(
     try:
         return cast(FrameSource, open_images(location, pattern=pattern, series=series))
     except CellTrainError as error:
-        findings.append(
-            Finding("warning", "images-missing", f"The images in {location} can't be opened: {error}")
-        )
+        message = f"The images in {location} can't be opened: {error}"
+        findings.append(Finding("warning", "images-missing", message))
         return None
 
 

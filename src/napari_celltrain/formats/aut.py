@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +19,12 @@ from napari_celltrain.formats.aut_v2 import annotations_of_v2, time_point
 from napari_celltrain.formats.aut_writing import aut_text
 from napari_celltrain.formats.documents import beginning, load_json, number_or_none, sentences
 from napari_celltrain.formats.options import ReadOptions
+from napari_celltrain.formats.tracks import without_in_between
+from napari_celltrain.known import DYING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-ENDINGS = ("dead", "shed", "shed_outside", "stimulated_shed")
-"""Values of the column ``ending`` that say that this is no living cell of the tissue any more."""
+    from pathlib import Path
 
 _OWN_JSON = re.compile(
     rb'\s*\{\s*"-?\d+"\s*:\s*\[\s*(\[|\])'  # {"1": [[
@@ -85,6 +84,7 @@ def _experiment(content: Any, path: Path, options: ReadOptions) -> Experiment:
     else:
         raise CellTrainError(f"{path} is no OrganoidTracker file: it states no version.")
 
+    annotations = without_in_between(annotations, findings)
     offsets = _image_offsets(content.get("image_offsets"))
     if offsets:
         annotations = moved(annotations, offsets, -1)
@@ -181,7 +181,7 @@ def _endings(
     ending = annotations.features.get("ending")
     if ending is None:
         return annotations
-    gone = np.isin([str(value).lower() for value in ending], ENDINGS)
+    gone = np.isin([str(value).lower() for value in ending], DYING)
     if not gone.any():
         return annotations
     n = int(gone.sum())

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Finding
@@ -123,6 +122,8 @@ def same_positions(t: NDArray[np.int64], xyz: NDArray[np.float64]) -> NDArray[np
     ndarray
         Shape (N,).
     """
+    from scipy.spatial import cKDTree  # takes long to import, and only reading needs it
+
     n = len(t)
     if not n:
         return np.empty(0, np.int64)

@@ -71,7 +71,9 @@ def _entry(entry: Any, place: str, path: Path, options: ReadOptions) -> list[Exp
     if annotated.suffix.lower() == ".autlist":
         raise CellTrainError(f"{place} names another list ({named}); name its entries instead.")
     if not annotated.exists():
-        raise CellTrainError(f"{place}: there is no file {annotated}. Correct the path in the list.")
+        raise CellTrainError(
+            f"{place}: there is no file {annotated}. Correct the path in the list."
+        )
     return [
         experiment.with_(
             images=experiment.images if images is None else images,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,8 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
 LAST_TIME_POINT = 10**9
@@ -73,7 +74,7 @@ def clean_annotations(
         {key: np.asarray(column)[keep] for key, column in (link_features or {}).items()},
     )
     # a coordinate beyond 1e9 pixels is damage, and squares of it overflow further on
-    finite = (np.abs(np.nan_to_num(xyz, nan=np.inf)) < 1e9).all(axis=1)
+    finite = np.asarray((np.abs(np.nan_to_num(xyz, nan=np.inf)) < 1e9).all(axis=1), bool)
     if not finite.all():
         where = int(times[np.flatnonzero(~finite)[0]])
         _note(findings, "warning", "no-number", int((~finite).sum()), where,

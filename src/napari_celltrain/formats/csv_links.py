@@ -45,8 +45,7 @@ def links_of_columns(
         return _by_key(t, ids, parent_ids, np.isfinite(parent_ids), findings)
     if track_ids is None:
         return np.empty((0, 2), np.int64)
-    named = np.isfinite(track_ids)
-    rows = np.flatnonzero(named)
+    rows = _unbranched(t, track_ids, findings)
     along = rows[links_of_labels(t[rows], _whole(track_ids[rows]))]
     parent_tracks = columns.get("parent_track_id", parent_ids)
     if parent_tracks is None:
@@ -58,6 +57,27 @@ def _keys(t: NDArray[np.int64], ids: NDArray[np.float64]) -> NDArray[np.float64]
     """Return one number for each (time point, object), which is unique in a table."""
     highest = np.nanmax(np.abs(ids)) + 2 if np.isfinite(ids).any() else 1
     return np.asarray(t * highest + ids)
+
+
+def _unbranched(
+    t: NDArray[np.int64], track_ids: NDArray[np.float64], findings: list[Finding]
+) -> NDArray[np.int64]:
+    """Return the rows of tracks with one position for each time point.
+
+    In the tables of some programs a track is a whole lineage; which of two daughters follows
+    which is not in the table then.
+    """
+    rows = np.flatnonzero(np.isfinite(track_ids))
+    keys = np.column_stack([track_ids[rows], t[rows]])
+    _, first, counts = np.unique(keys, axis=0, return_index=True, return_counts=True)
+    branched = np.unique(track_ids[rows][first[counts > 1]])
+    if len(branched):
+        findings.append(
+            Finding("warning", "branched-tracks", f"{len(branched)} tracks have several positions "
+                    "at one time point: they divide, and the table does not say how. Their "
+                    "positions are taken without links.")
+        )
+    return rows[~np.isin(track_ids[rows], branched)]
 
 
 def _whole(numbers: NDArray[np.float64]) -> NDArray[np.int64]:

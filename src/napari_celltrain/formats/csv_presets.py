@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Unit = Literal["px", "um", "unknown"]
 Parents = Literal["id", "track", "object"]
@@ -42,7 +44,7 @@ class Preset:
     parents: Parents = "id"
 
 
-_TIME = ("t", "time", "frame", "timepoint", "time_point", "frame_index", "frame_i", "frames", "slice_t")
+_TIME = ("t", "time", "frame", "timepoint", "time_point", "frame_index", "frame_i", "frames")
 _SCORE = ("score", "quality", "probability", "prob", "confidence", "detection_quality")
 
 GENERIC: Mapping[str, tuple[str, ...]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,13 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import ZYX, Experiment, Finding
 from napari_celltrain.formats.attaching import stated_images
 from napari_celltrain.formats.cleaning import clean_annotations, whole_numbers
+from napari_celltrain.formats.csv_edges import (
+    edge_columns,
+    edges_beside,
+    links_of_edges,
+    spots_beside,
+    spots_in_edges,
+)
 from napari_celltrain.formats.csv_links import links_of_columns
 from napari_celltrain.formats.csv_presets import Mapped, map_columns
 from napari_celltrain.formats.csv_text import Table, decoded, parse_table, read_table, values_of
@@ -19,6 +25,8 @@ from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.physical import in_pixels
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 
@@ -42,6 +50,8 @@ class CsvFormat:
         try:
             table = parse_table(decoded(start))
             mapped = None if table is None else map_columns(table.header)
+            if mapped is None and table is not None and _spots_of_links(table, path) is not None:
+                return "links"
         except Exception:  # whatever it is, it is not ours
             return None
         return mapped.preset.name if mapped is not None and "t" in mapped.index else None
@@ -50,17 +60,31 @@ class CsvFormat:
         """See `TrackingFormat.read`."""
         chosen = ReadOptions(**options)
         with sentences(path, "a table of positions"):
-            table = read_table(path)
+            table, edges = read_table(path), edges_beside(path)
             mapped = map_columns(table.header, chosen.columns)
+            spots = _spots_of_links(table, path) if mapped is None else None
+            if spots is not None:
+                table, edges = spots, path
+                mapped = map_columns(table.header, chosen.columns)
             if mapped is None:
                 raise CellTrainError(
                     f"{path} has no columns for x and y; its columns are "
                     f"{', '.join(table.header[:12])}. Say which is which with `columns`."
                 )
-            return [_experiment(table, mapped, path, chosen)]
+            return [_experiment(table, mapped, path, edges, chosen)]
 
 
-def _experiment(table: Table, mapped: Mapped, path: Path, options: ReadOptions) -> Experiment:
+def _spots_of_links(table: Table, path: Path) -> Table | None:
+    """Return the spots that belong to a table of links: in it, or in a file beside it."""
+    if edge_columns(table.header) is None:
+        return None
+    beside = spots_beside(path)
+    return spots_in_edges(table) if beside is None else read_table(beside)
+
+
+def _experiment(
+    table: Table, mapped: Mapped, path: Path, edges: Path | None, options: ReadOptions
+) -> Experiment:
     findings: list[Finding] = []
     table = _without_more_headers(table, mapped)
     numbers = {key: table.numbers(at) for key, at in mapped.index.items()}
@@ -76,14 +100,17 @@ def _experiment(table: Table, mapped: Mapped, path: Path, options: ReadOptions) 
                     f"{table.first_line + int(bad[0])}.")
         )
     numbers = {key: column[usable] for key, column in numbers.items()}
-    t = whole_numbers(t[usable], "time point") - mapped.preset.first_time
-    z = np.nan_to_num(numbers.get("z", np.zeros(len(t))))
+    frames = whole_numbers(t[usable], "time point") - mapped.preset.first_time
+    z = np.nan_to_num(numbers.get("z", np.zeros(len(frames))))
     positions = np.column_stack([z, numbers["y"], numbers["x"]])
     images = stated_images(options)
     positions, voxel_size = in_pixels(positions, mapped.unit, options, images, findings)
-    links = links_of_columns(t, numbers, mapped.preset.parents, findings)
+    if edges is not None and "id" in numbers:
+        links = links_of_edges(edges, numbers["id"], findings)
+    else:
+        links = links_of_columns(frames, numbers, mapped.preset.parents, findings)
     annotations = clean_annotations(
-        t, positions, links, features=_features(table, mapped, usable, voxel_size),
+        frames, positions, links, features=_features(table, mapped, usable, voxel_size),
         findings=findings,
     )
     return Experiment(

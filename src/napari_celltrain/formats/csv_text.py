@@ -119,9 +119,9 @@ def values_of(column: list[str], decimal_comma: bool) -> NDArray[Any]:
     present = [cell for cell in column if cell.lower() not in _MISSING]
     if present and all(_NUMBER.match(cell) for cell in present):
         return to_numbers(column, decimal_comma)
-    if present and all(cell.lower() in ("true", "false") for cell in present):
-        if len(present) == len(column):
-            return np.array([cell.lower() == "true" for cell in column])
+    truths = present and all(cell.lower() in ("true", "false") for cell in present)
+    if truths and len(present) == len(column):
+        return np.array([cell.lower() == "true" for cell in column])
     return np.array(column, object)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from napari_celltrain.formats.tracks import links_of_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -28,7 +28,9 @@ _MOST_COMPRESSED = 1032
 _ALWAYS_READ = 2**28
 """Images up to this many bytes are read however well they are compressed."""
 
-_LABEL_NAME = re.compile(r"^(.*(?:man_track|man_seg|mask|label|seg).*?)(\d+)\.tiff?$", re.IGNORECASE)
+_LABEL_NAME = re.compile(
+    r"^(.*(?:man_track|man_seg|mask|label|seg).*?)(\d+)\.tiff?$", re.IGNORECASE
+)
 
 
 def centroids(labels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -102,7 +104,8 @@ def read_label_image(path: Path) -> NDArray[Any]:
         if series.dtype.kind not in "iub":
             raise CellTrainError(f"{path} is no label image: its pixels are {series.dtype}.")
         labels = np.asarray(series.asarray())
-    labels = labels.reshape([n for n in labels.shape if n != 1] or [1])
+    while labels.ndim > 3 and 1 in labels.shape:
+        labels = labels.squeeze(labels.shape.index(1))
     if labels.ndim > 3 or labels.ndim < 2:
         raise CellTrainError(f"{path} is no 2D or 3D label image: its shape is {series.shape}.")
     return labels.reshape((1,) * (3 - labels.ndim) + labels.shape)

@@ -28,7 +28,8 @@ class ReadOptions:
     hidden_spots
         Also take spots that were filtered out in TrackMate.
     only_kept_tracks
-        Take only spots in tracks that TrackMate's track filters kept.
+        Leave out the spots of tracks that TrackMate's track filters rejected; spots without a track
+        stay.
     leave_out_endings
         Make positions marked as dead or shed neither cell nor background.
     link_labels

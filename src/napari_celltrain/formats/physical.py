@@ -30,6 +30,18 @@ def um_per_unit(unit: str) -> float | None:
     return _UM_PER_UNIT.get(plain, _UM_PER_UNIT.get(plain.removesuffix("s")))
 
 
+_SECONDS_PER_UNIT = {
+    "s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3,
+    "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0, "day": 86400.0,
+}
+
+
+def seconds_per_unit(unit: str) -> float | None:
+    """Return how many seconds a unit is, in any spelling; None for frames or unknown ones."""
+    plain = unit.strip().lower().rstrip(".")
+    return _SECONDS_PER_UNIT.get(plain, _SECONDS_PER_UNIT.get(plain.removesuffix("s")))
+
+
 def in_pixels(
     positions: NDArray[np.float64],
     unit: str,
@@ -54,7 +66,8 @@ def in_pixels(
     voxel_size = options.voxel_size_um or stated
     if unit != "um":
         return positions, voxel_size
-    known = voxel_size or (images.voxel_size_um if images is not None else None)
+    # the file's own size made the micrometres from pixels, so it is what turns them back
+    known = stated or voxel_size or (images.voxel_size_um if images is not None else None)
     if known is None:
         findings.append(
             Finding("warning", "unknown-voxel-size", "The positions are in micrometres and nobody "
@@ -62,4 +75,4 @@ def in_pixels(
                     "the images, to put them right.")
         )
         return positions, None
-    return positions / np.asarray(known, np.float64), known
+    return positions / np.asarray(known, np.float64), voxel_size or known

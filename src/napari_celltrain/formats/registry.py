@@ -43,8 +43,18 @@ class WritableFormat(TrackingFormat, Protocol):
 _FORMATS = (
     ("aut", "AutFormat"),
     ("autlist", "AutlistFormat"),
+    ("trackmate", "TrackMateFormat"),
+    ("geff_store", "GeffFormat"),
+    ("mastodon", "MastodonFormat"),
     ("ctc", "CtcFormat"),
     ("csv_table", "CsvFormat"),
+    ("acetree", "AceTreeFormat"),
+    ("imaris", "ImarisFormat"),
+    ("btrack", "BtrackFormat"),
+    ("cellfinder", "CellfinderFormat"),
+    ("deepcell", "DeepCellFormat"),
+    ("label_images", "LabelImagesFormat"),
+    ("pickles", "PickledTracks"),
 )
 _made: list[TrackingFormat] = []
 
@@ -147,7 +157,8 @@ def write_experiment(
             return
     known = ", ".join(sorted({suffix for one in writable for suffix in one.suffixes if suffix}))
     raise CellTrainError(
-        f"{path.name}: no tracking format is written with the suffix {suffix!r}; use one of {known}."
+        f"{path.name}: no tracking format is written with the suffix {suffix!r}; use one of "
+        f"{known}."
     )
 
 

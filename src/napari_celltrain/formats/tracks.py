@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_celltrain.experiment import Annotations
+from napari_celltrain.experiment import Annotations, Finding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,7 +112,7 @@ def in_between(annotations: Annotations) -> Annotations:
         new_t.append(t[source] + np.arange(1, k + 1))
         start, end = annotations.positions[source], annotations.positions[target]
         new_positions.append(start + share * (end - start))
-        new_links += list(zip(chain[:-1], chain[1:], strict=True))
+        new_links += list(pairwise(chain))
         of_link += [link] * (k + 1)
     stays = np.flatnonzero(missing == 0)
     added = n - len(annotations)
@@ -136,3 +137,55 @@ def in_between(annotations: Annotations) -> Annotations:
         features,
         {name: values[order] for name, values in annotations.link_features.items()},
     )
+
+
+def without_in_between(annotations: Annotations, findings: list[Finding]) -> Annotations:
+    """Take positions out again that `in_between` put in and that nobody has touched since.
+
+    That is: marked ``interpolated``, with one link in and one out, and still on the straight line
+    between their neighbours.
+    """
+    marked = annotations.features.get("interpolated")
+    if marked is None:
+        return annotations
+    flags = np.array([str(value) in ("True", "1", "1.0") for value in marked.tolist()])
+    links, n = annotations.links, len(annotations)
+    out_degree = np.bincount(links[:, 0], minlength=n)
+    in_degree = np.bincount(links[:, 1], minlength=n)
+    candidate = flags & (out_degree == 1) & (in_degree == 1)
+    next_link = np.full(n, -1, np.int64)
+    next_link[links[:, 0]] = np.arange(len(links))  # right where a position has one link out
+    removed = np.zeros(n, bool)
+    joined, of_link, gone = [], [], np.zeros(len(links), bool)
+    for link in np.flatnonzero(candidate[links[:, 1]] & ~candidate[links[:, 0]]).tolist():
+        chain, points = [link], []
+        while candidate[links[chain[-1], 1]]:
+            points.append(int(links[chain[-1], 1]))
+            chain.append(int(next_link[points[-1]]))
+        source, target = int(links[link, 0]), int(links[chain[-1], 1])
+        t0, t1 = annotations.t[source], annotations.t[target]
+        share = ((annotations.t[points] - t0) / (t1 - t0))[:, None]
+        start, end = annotations.positions[source], annotations.positions[target]
+        if np.abs(annotations.positions[points] - start - share * (end - start)).max() > 0.01:
+            continue
+        removed[points] = True
+        gone[chain] = True
+        joined.append((source, target))
+        of_link.append(link)
+    if not joined:
+        return annotations
+    kept_features = dict(annotations.features)
+    if not (flags & ~removed).any():
+        del kept_features["interpolated"]
+    order = np.concatenate([np.flatnonzero(~gone), np.array(of_link, np.int64)])
+    whole = Annotations(
+        annotations.t, annotations.positions,
+        np.concatenate([links[~gone], np.array(joined, np.int64)]), annotations.status,
+        kept_features, {name: values[order] for name, values in annotations.link_features.items()},
+    )
+    count = int(removed.sum())
+    findings.append(
+        Finding("info", "interpolated", f"{count} positions had only been put in to bridge gaps; "
+                "they are taken out again.")
+    )
+    return whole.select(~removed)

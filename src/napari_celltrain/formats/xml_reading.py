@@ -1,0 +1,101 @@
+"""Reading XML that strangers wrote: as a stream, without entities, without endless nesting."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.formats.documents import beginning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import BinaryIO
+
+_DEEPEST = 100
+_BEFORE_ROOT = re.compile(r"(?:\s|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
+_ROOT = re.compile(r"<([A-Za-z_][\w.:-]*)")
+
+
+def root_name(path: Path) -> str:
+    """Return the name of a file's first element, "" when it has none; reads the beginning only."""
+    start = beginning(path, 16384)
+    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    text = start.decode(encoding, errors="ignore")
+    before = _BEFORE_ROOT.match(text)
+    match = _ROOT.match(text, before.end() if before else 0)
+    return match[1] if match else ""
+
+
+def stream_elements(
+    handle: BinaryIO,
+    on_start: Callable[[str, dict[str, str]], object],
+    on_end: Callable[[str], object] | None = None,
+    on_text: Callable[[str], object] | None = None,
+) -> None:
+    """Call back for each element of a document, in order.
+
+    Document type declarations are refused: nothing here needs one, and entities that expand into
+    gigabytes, or into other files, are declared there.
+
+    Raises
+    ------
+    CellTrainError
+        With the line, when it is no XML, has a document type, or is nested too deeply.
+    """
+    parser = expat.ParserCreate()
+    depth = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST:
+            raise CellTrainError(f"The XML is nested more than {_DEEPEST} elements deep.")
+        on_start(name, attributes)
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        if on_end is not None:
+            on_end(name)
+
+    def refuse(*_: object) -> None:
+        raise CellTrainError("The XML has a document type declaration, which is not accepted.")
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    if on_text is not None:
+        parser.CharacterDataHandler = on_text
+        parser.buffer_text = True
+    try:
+        parser.ParseFile(handle)
+    except expat.ExpatError as error:
+        raise CellTrainError(
+            f"It is not complete XML: {expat.ErrorString(error.code)} in line {error.lineno}."
+        ) from error
+
+
+def read_tree(handle: BinaryIO) -> Element:
+    """Return the root of a whole, small document; see `stream_elements` for what is refused."""
+    builder = TreeBuilder()
+    stream_elements(handle, builder.start, builder.end, builder.data)
+    return builder.close()
+
+
+def floats_in(text: str | None) -> list[float]:
+    """Return the numbers in a text.
+
+    Raises
+    ------
+    CellTrainError
+        When something in it is no number.
+    """
+    try:
+        return [float(word) for word in (text or "").split()]
+    except ValueError as error:
+        raise CellTrainError(f"{str(text)[:40]!r} is not a list of numbers.") from error
