@@ -1,0 +1,139 @@
+"""A training run on the console: the events of the run as lines, and a bar on a terminal."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from napari_celltrain.cli.output import SECONDS_BETWEEN_LINES, duration, say
+from napari_celltrain.training.events import (
+    Choice,
+    Evaluation,
+    FindingEvent,
+    Finished,
+    Preparing,
+    StateChanged,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from napari_celltrain.training.events import Event
+
+_BAR = "{desc} |{bar}| {percentage:3.0f}% {postfix}"
+_BAR_WITHOUT_END = "{desc} {postfix}"
+
+
+class Console:
+    """A callback for `train` that tells a person what happens.
+
+    Parameters
+    ----------
+    unit
+        Of distances, ``um`` or ``px``.
+    """
+
+    def __init__(self, unit: str = "um") -> None:
+        self._unit = unit
+        self._bar: Any = None
+        self._bar_is_for = ""
+        self._last_line = -math.inf
+        self._last_sentence = ""
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case Choice():
+                say(f"  {event.name}: {event.value}  ({event.reason})")
+            case FindingEvent():
+                finding = event.finding
+                about = f"{finding.experiment}: " if finding.experiment else ""
+                say(f"{finding.severity}: {about}{finding.message}")
+            case Preparing():
+                self._preparing(event)
+            case Step():
+                self._step(event)
+            case Evaluation():
+                say(evaluation_line(event, self._unit))
+            case StateChanged():
+                if event.sentence and event.sentence != self._last_sentence:
+                    self._last_sentence = event.sentence
+                    say(event.sentence)
+            case Finished():
+                self.close()
+                if event.sentence != self._last_sentence:
+                    say(event.sentence)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+            self._bar_is_for = ""
+
+    def _preparing(self, event: Preparing) -> None:
+        if sys.stderr.isatty():
+            bar = self._bar_for("preparing", event.total, "{desc} |{bar}| {n_fmt}/{total_fmt}")
+            bar.set_description_str(event.message or "Preparing", refresh=False)
+            bar.n = event.done
+            bar.refresh()
+            if event.done >= event.total:
+                self.close()
+        elif self._is_time_for_a_line(last=event.done >= event.total):
+            say(f"Preparing: {event.done} of {event.total} frames. {event.message}".rstrip())
+
+    def _step(self, event: Step) -> None:
+        left = "" if event.seconds_left is None else f", {duration(event.seconds_left)} left"
+        skipped = f", {event.nonfinite_steps} steps skipped" if event.nonfinite_steps else ""
+        numbers = (
+            f"loss {event.loss:.4f}, {event.crops_per_s:.0f} crops/s, "
+            f"{event.memory_mib:.0f} MiB on {event.device}{skipped}{left}"
+        )
+        if sys.stderr.isatty():
+            ends = event.share_done is not None
+            bar = self._bar_for("steps", 100, _BAR if ends else _BAR_WITHOUT_END)
+            bar.set_description_str(f"step {event.step}", refresh=False)
+            bar.set_postfix_str(numbers, refresh=False)
+            bar.n = round(100 * (event.share_done or 0.0))
+            bar.refresh()
+        elif self._is_time_for_a_line():
+            say(f"{duration(event.seconds)}  step {event.step}: {numbers}")
+
+    def _bar_for(self, what: str, total: int, bar_format: str) -> Any:
+        if self._bar is None or self._bar_is_for != what:
+            from tqdm import tqdm
+
+            self.close()
+            self._bar = tqdm(total=total, bar_format=bar_format, file=sys.stderr, leave=False)
+            self._bar_is_for = what
+        return self._bar
+
+    def _is_time_for_a_line(self, *, last: bool = False) -> bool:
+        now = time.monotonic()
+        if last or now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            return True
+        return False
+
+
+def evaluation_line(event: Evaluation, unit: str) -> str:
+    """Return an evaluation in words."""
+    distance = (
+        "nothing matched"
+        if math.isnan(event.localisation_error_um)
+        else f"off by {event.localisation_error_um:.2f} {unit} on average"
+    )
+    remarks = [
+        remark
+        for remark, holds in (
+            ("best so far", event.best),
+            ("not to be trusted: too little is held out", not event.trustworthy),
+        )
+        if holds
+    ]
+    remark = f"  [{'; '.join(remarks)}]" if remarks else ""
+    return (
+        f"{duration(event.seconds)}  step {event.step}: F1 {event.f1:.3f} "
+        f"(precision {event.precision:.3f}, recall {event.recall:.3f}), {distance}{remark}"
+    )

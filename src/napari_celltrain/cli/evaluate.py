@@ -1,0 +1,171 @@
+"""``celltrain evaluate``: how good a detector is on frames that it never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_celltrain.cli.arguments import add_device, add_json, not_negative, positive, share
+from napari_celltrain.cli.output import Progress, print_json, say
+from napari_celltrain.errors import CellTrainError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from napari_celltrain.dataset import Dataset
+    from napari_celltrain.detector.detector import Detector, DetectorInfo
+
+SUMMARY = "Compare what a detector finds with annotation that it did not learn from."
+EXAMPLES = """\
+examples:
+  celltrain evaluate run dataset.toml
+  celltrain evaluate run other_movie.autlist --tolerance-um 3 --border 20
+
+Experiments with the role "held-out" are used; when none has that role, the frames that the
+detector did not train on. A detection counts as right when it is matched, one to one, with an
+annotated cell within the tolerance (default: half the cell diameter).
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("detector", type=Path, metavar="DETECTOR", help="a run or detector folder")
+    parser.add_argument(
+        "dataset",
+        nargs="+",
+        type=Path,
+        metavar="DATASET",
+        help="a dataset.toml, an .autlist, a CTC folder or another tracking file",
+    )
+    tolerance = parser.add_mutually_exclusive_group()
+    tolerance.add_argument(
+        "--tolerance-um", type=positive, metavar="D", help="greatest distance of a match"
+    )
+    tolerance.add_argument(
+        "--tolerance-px", type=positive, metavar="D", help="the same in pixels in plane"
+    )
+    parser.add_argument(
+        "--border",
+        type=not_negative,
+        default=0.0,
+        metavar="PX",
+        help="cells and detections within PX pixels of the image's edge count for nobody",
+    )
+    parser.add_argument(
+        "--threshold", type=share, metavar="T", help="score threshold; default: the detector's own"
+    )
+    add_device(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate."""
+    from napari_celltrain.dataset import load_dataset
+
+    dataset = load_dataset(arguments.dataset)
+
+    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.evaluation import Scores
+    from napari_celltrain.prediction.judge import candidates
+
+    detector = Detector.from_folder(
+        arguments.detector, device=arguments.device, threads=arguments.threads
+    )
+    frames, what = frames_to_judge(dataset, detector.info)
+    threshold = detector.threshold if arguments.threshold is None else arguments.threshold
+    scores = Scores()
+    with Progress("Evaluating", len(frames)) as progress:
+        for member in sorted({index for index, _ in frames}):
+            own = [frame for frame in frames if frame[0] == member]
+            for judged in candidates(
+                detector,
+                dataset.experiments,
+                own,
+                tolerance=_tolerance(arguments, detector, dataset, member),
+                border_px=arguments.border,
+            ):
+                scores += judged.scored.score_at(threshold)
+                progress.advance()
+    say(f"Judged on {what}.")
+    unit = detector.design.unit
+    if arguments.json:
+        print_json(
+            {
+                "f1": scores.f1,
+                "precision": scores.precision,
+                "recall": scores.recall,
+                "tp": scores.tp,
+                "fp": scores.fp,
+                "fn": scores.fn,
+                "localisation_error_um": scores.localisation_error,
+                "unit": unit,
+                "threshold": threshold,
+                "frames": len(frames),
+            }
+        )
+    else:
+        print(
+            f"F1 {scores.f1:.3f}, precision {scores.precision:.3f}, recall {scores.recall:.3f} at "
+            f"threshold {threshold:.2f}\n"
+            f"{scores.tp} cells found, {scores.fn} missed, {scores.fp} false detections; found "
+            f"cells are off by {scores.localisation_error:.2f} {unit} on average"
+        )
+    return 0
+
+
+def frames_to_judge(dataset: Dataset, info: DetectorInfo) -> tuple[list[tuple[int, int]], str]:
+    """Return the frames that a detector can be judged on honestly, and what they are in words.
+
+    Raises
+    ------
+    CellTrainError
+        When there are none.
+    """
+    from napari_celltrain.dataset import annotated_time_points
+
+    held_out = [i for i, member in enumerate(dataset.members) if member.role == "held-out"]
+    if held_out:
+        frames = [(i, t) for i in held_out for t in annotated_time_points(dataset.experiments[i])]
+        if not frames:
+            raise CellTrainError(
+                "No experiment with the role 'held-out' has an annotated time point with an image."
+            )
+        return frames, f"{len(frames)} frames of the held-out experiments"
+    first, last = info.design.time_window
+    seen: dict[str, set[int]] = {}
+    for part in info.trained_on:
+        times = seen.setdefault(part.experiment, set())
+        times.update(t + d for t in part.time_points for d in range(first, last + 1))
+    annotated = [
+        (i, t)
+        for i, experiment in enumerate(dataset.experiments)
+        for t in annotated_time_points(experiment)
+    ]
+    frames = [(i, t) for i, t in annotated if t not in seen.get(dataset.experiments[i].name, ())]
+    if not annotated:
+        raise CellTrainError(
+            "There is nothing to compare with: no time point has both an image and annotations."
+        )
+    if not frames:
+        raise CellTrainError(
+            "The detector was trained on every annotated frame of this data set, so there is none "
+            "that it could be judged on honestly. Annotate other frames, or name other data."
+        )
+    what = f"{len(frames)} frames that the detector did not train on"
+    return frames, what
+
+
+def _tolerance(
+    arguments: argparse.Namespace, detector: Detector, dataset: Dataset, member: int
+) -> float | None:
+    """Return the tolerance in the detector's unit; None for the default."""
+    if arguments.tolerance_um is not None:
+        if detector.design.unit != "um":
+            raise CellTrainError(
+                "This detector knows no voxel size, only pixels; use --tolerance-px."
+            )
+        return float(arguments.tolerance_um)
+    if arguments.tolerance_px is not None:
+        voxel_size = detector.voxel_size_for(dataset.experiments[member].known_voxel_size_um)
+        return float(arguments.tolerance_px * voxel_size[2])
+    return None

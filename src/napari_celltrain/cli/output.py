@@ -1,0 +1,118 @@
+"""What the commands print: results, progress, and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Self
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def say(text: str = "") -> None:
+    """Print a line of progress to standard error, clear of any progress bar."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr, flush=True)
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line of standard output; what is not a number becomes null."""
+    print(json.dumps(_plain(values), allow_nan=False, ensure_ascii=False), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table for reading: the first column to the left, the others to the right."""
+    lines = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``1:05`` or ``2:00:05``."""
+    whole = max(0, round(seconds))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a plain line now and then.
+
+    Parameters
+    ----------
+    what
+        What is being done, e.g. ``Predicting``.
+    total
+        How many of it there are.
+    unit
+        What one of it is called.
+    """
+
+    def __init__(self, what: str, total: int, unit: str = "frame") -> None:
+        self._what, self._total, self._unit = what, total, unit
+        self._done = 0
+        self._started = self._last_line = time.monotonic()
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc=what, unit=unit, file=sys.stderr, leave=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, note: str = "") -> None:
+        """One more is done."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update()
+            return
+        now = time.monotonic()
+        if now - self._last_line < SECONDS_BETWEEN_LINES and self._done < self._total:
+            return
+        self._last_line = now
+        left = (now - self._started) / self._done * (self._total - self._done)
+        parts = [f"{self._what}: {self._done} of {self._total} {self._unit}s"]
+        if note:
+            parts.append(note)
+        if self._done < self._total:
+            parts.append(f"{duration(left)} left")
+        say(", ".join(parts))

@@ -1,0 +1,213 @@
+"""``celltrain train``: a data set in, a detector out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_celltrain.cli.arguments import add_device, add_json, positive, positive_int
+from napari_celltrain.cli.output import duration, print_json, say
+from napari_celltrain.errors import CellTrainError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from napari_celltrain.dataset import Dataset
+    from napari_celltrain.training.run import RunFolder
+    from napari_celltrain.training.settings import TrainingSettings
+
+SUMMARY = "Train a detector on annotated movies."
+EXAMPLES = """\
+examples:
+  celltrain train dataset.toml --out run                     until F1 stops improving
+  celltrain train list.autlist ctc_folder --out run --minutes 10
+  celltrain train --out run --resume                         go on with a run
+  celltrain train dataset.toml --out new --from old_run      start from another detector
+  celltrain train dataset.toml --out run --set augmentation.strength=0.5
+
+Ctrl+C saves a checkpoint and ends; --resume goes on from it.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument(
+        "dataset",
+        nargs="*",
+        type=Path,
+        metavar="DATASET",
+        help="a dataset.toml, an .autlist, a CTC folder or another tracking file; several are "
+        "learnt from together. With --resume: what the run was started with, if left out",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="the run folder")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="settings, a TOML file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="assignments",
+        help="change one setting; may be given several times",
+    )
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=positive, metavar="M", help="train for M minutes")
+    budget.add_argument("--steps", type=positive_int, metavar="N", help="train for N steps")
+    add_device(parser, default=None)
+    parser.add_argument("--seed", type=int, metavar="N", help="of all random choices")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in RUN; starts it when it has no checkpoint yet",
+    )
+    parser.add_argument(
+        "--from",
+        type=Path,
+        metavar="DETECTOR",
+        dest="start_from",
+        help="start from the weights of this detector or run",
+    )
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, or go on training."""
+    from napari_celltrain.cli.console import Console
+    from napari_celltrain.cli.interruption import GracefulStop
+    from napari_celltrain.dataset import load_dataset
+    from napari_celltrain.training.run import RunFolder
+
+    folder = RunFolder(arguments.out)
+    _check_folder(folder, resume=arguments.resume)
+    places = arguments.dataset
+    if not places:
+        if not (arguments.resume and folder.dataset_file.is_file()):
+            raise CellTrainError(
+                "Name at least one DATASET: a dataset.toml, an .autlist, a CTC folder or another "
+                "tracking file."
+            )
+        places = [folder.dataset_file]
+    going_on = arguments.resume and folder.is_run()
+    settings = _settings(arguments, folder if going_on else None)
+    if going_on and folder.is_finished() and settings == _stored_settings(folder):
+        return _already_finished(folder, as_json=arguments.json)
+    dataset = load_dataset(places)
+
+    from napari_celltrain.training.control import Control
+    from napari_celltrain.training.loop import train  # torch is imported here, not before
+
+    control = Control()
+    stop = GracefulStop(
+        lambda: control.stop("interrupted"), "Stopping: the checkpoint is being saved."
+    )
+    console = Console(_unit(dataset))
+    try:
+        with stop.watching():
+            finished = train(
+                dataset,
+                folder.path,
+                settings,
+                [console],
+                control=control,
+                resume=arguments.resume,
+                start_from=arguments.start_from,
+            )
+    finally:
+        console.close()
+    result = {
+        "run": str(folder.path),
+        "steps": finished.step,
+        "best_f1": finished.best_f1,
+        "threshold": finished.threshold,
+        "seconds": finished.seconds,
+        "stopped_because": finished.reason,
+        **folder.read_state().get("measured", {}),
+    }
+    if stop.status is not None:
+        say(f"Go on with: {_resume_command(arguments)}")
+    elif not arguments.json:
+        print(
+            f"{folder.path}: F1 {finished.best_f1:.3f} on held-out frames, after {finished.step} "
+            f"steps in {duration(finished.seconds)} ({finished.reason})."
+        )
+    if arguments.json:
+        print_json(result)
+    return stop.status or 0
+
+
+def _check_folder(folder: RunFolder, *, resume: bool) -> None:
+    path = folder.path
+    if path.exists() and not path.is_dir():
+        raise CellTrainError(f"{path} is a file; --out names the folder of the run.")
+    if resume or not path.exists():
+        return
+    try:
+        empty = not any(path.iterdir())
+    except OSError as error:
+        raise CellTrainError(f"The folder {path} can't be read: {error.strerror}.") from None
+    if not empty:
+        hint = "go on with the run in it with --resume" if folder.is_run() else "empty it"
+        raise CellTrainError(f"The folder {path} is not empty. Choose another --out, or {hint}.")
+
+
+def _stored_settings(folder: RunFolder) -> TrainingSettings:
+    from napari_celltrain.training.settings import TrainingSettings
+
+    return TrainingSettings.from_toml(folder.settings_file)
+
+
+def _settings(arguments: argparse.Namespace, run: RunFolder | None) -> TrainingSettings:
+    """Return the settings: those of the run that goes on or of the file, changed by the options."""
+    from napari_celltrain.training.settings import TrainingSettings
+
+    if arguments.settings is not None:
+        settings = TrainingSettings.from_toml(arguments.settings)
+    elif run is not None:
+        settings = _stored_settings(run)
+    else:
+        settings = TrainingSettings()
+    settings = settings.changed(arguments.assignments)
+    values: dict[str, Any] = settings.model_dump()
+    if arguments.minutes is not None:
+        values["budget"].update(minutes=arguments.minutes, steps=None)
+    if arguments.steps is not None:
+        values["budget"].update(steps=arguments.steps, minutes=None)
+    for name in ("device", "threads", "seed"):
+        if getattr(arguments, name) is not None:
+            values["compute"][name] = getattr(arguments, name)
+    return TrainingSettings.from_dict(values, "The options")
+
+
+def _already_finished(folder: RunFolder, *, as_json: bool) -> int:
+    state = folder.read_state()
+    say(
+        f"The run in {folder.path} is finished ({state.get('stopped_because')}); nothing is left "
+        "to do. To train it further, give it a larger --minutes or --steps."
+    )
+    if as_json:
+        print_json(
+            {
+                "run": str(folder.path),
+                "steps": state.get("step"),
+                "best_f1": state.get("best_f1"),
+                "threshold": state.get("threshold"),
+                "seconds": state.get("seconds"),
+                "stopped_because": state.get("stopped_because"),
+                **state.get("measured", {}),
+            }
+        )
+    return 0
+
+
+def _unit(dataset: Dataset) -> str:
+    known = all(experiment.known_voxel_size_um for experiment in dataset.experiments)
+    return "um" if known else "px"
+
+
+def _resume_command(arguments: argparse.Namespace) -> str:
+    import shlex
+
+    program = "celltrain" if "celltrain" in Path(sys.argv[0]).name else "python -m napari_celltrain"
+    places = " ".join(shlex.quote(str(place)) for place in arguments.dataset)
+    out = shlex.quote(str(arguments.out))
+    return " ".join(part for part in (program, "train", places, "--out", out, "--resume") if part)
