@@ -56,14 +56,16 @@ class Console:
                 self._step(event)
             case Evaluation():
                 say(evaluation_line(event, self._unit))
-            case StateChanged():
-                if event.sentence and event.sentence != self._last_sentence:
-                    self._last_sentence = event.sentence
-                    say(event.sentence)
+            case StateChanged() if event.state != "evaluating":  # its result is a line anyway
+                self._sentence(event.sentence)
             case Finished():
                 self.close()
-                if event.sentence != self._last_sentence:
-                    say(event.sentence)
+                self._sentence(event.sentence)
+
+    def _sentence(self, sentence: str) -> None:
+        if sentence and sentence != self._last_sentence:
+            self._last_sentence = sentence
+            say(sentence)
 
     def close(self) -> None:
         """Take the bar away."""

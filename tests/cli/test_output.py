@@ -1,0 +1,60 @@
+"""What is printed: JSON that any program reads, and progress that does not flood a log."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from napari_celltrain.cli import output
+from napari_celltrain.cli.output import Progress, duration, print_json, table
+
+
+def test_json_is_one_line_and_valid(capsys):
+    print_json(
+        {"a": float("nan"), "b": np.float32(0.5), "c": (np.int64(1), [None]), "d": np.arange(2),
+         "e": "Zelle µ\n"}
+    )  # fmt: skip
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert json.loads(out) == {"a": None, "b": 0.5, "c": [1, [None]], "d": [0, 1], "e": "Zelle µ\n"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (65.4, "1:05"), (7205, "2:00:05"), (-1, "0:00")]
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_table_lines_columns_up():
+    lines = table(["name", "cells"], [["a", "5"], ["longer", "1234"]]).splitlines()
+    assert lines == ["name    cells", "a           5", "longer   1234"]
+
+
+def test_progress_tells_the_end_and_little_else(capsys):
+    with Progress("Predicting", 500) as progress:
+        for _ in range(500):
+            progress.advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "Predicting: 500 of 500 frames"
+    assert len(lines) <= 2
+
+
+def test_progress_goes_to_standard_error_only(capsys, monkeypatch):
+    monkeypatch.setattr(output, "SECONDS_BETWEEN_LINES", 0.0)
+    with Progress("Predicting", 3) as progress:
+        for t in range(3):
+            progress.advance(f"{t} cells")
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines()[0].startswith("Predicting: 1 of 3 frames, 0 cells, ")
+
+
+def test_a_terminal_gets_a_bar(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with Progress("Predicting", 3) as progress:
+        for _ in range(3):
+            progress.advance()
+    assert "Predicting" in capsys.readouterr().err
