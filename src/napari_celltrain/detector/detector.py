@@ -148,7 +148,6 @@ class Detector:
         self.precision: Precision = choose_precision(self.device, precision)[0]
         network = CentreNet(info.design)
         network.load_state_dict(self.weights)
-        network.fold()
         network = network.eval().requires_grad_(False)
         self._network = network.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._tile_voxels = TILE_VOXELS[self.device.type]

@@ -6,10 +6,9 @@ pooled only where the design says so; with one plane the kernels have one plane,
 same code.
 
 There is no normalisation layer. Statistics over a crop would make the result depend on the tile
-it is computed in, and on how a batch is spread over machines; instead the weights themselves are
-standardised and the residual branches start at a small gain (Brock, De and Smith, "Characterizing
-signal propagation to close the performance gap in unnormalized ResNets", ICLR 2021), which costs
-nothing per voxel.
+it is computed in, and on how a batch is spread over machines. Residual branches that start small
+train as well without (Zhang, Dauphin and Ma, "Fixup initialization", ICLR 2019), and every layer
+that only moves memory is left out.
 """
 
 from __future__ import annotations
@@ -24,50 +23,33 @@ from torch import nn
 if TYPE_CHECKING:
     from napari_celltrain.detector.design import Design
 
-RELU_GAIN = math.sqrt(2 / (1 - 1 / math.pi))
-"""Keeps the variance of a rectified standard normal at 1."""
-
-
-class StandardisedConv(nn.Conv3d):
-    """A convolution whose kernels have zero mean and unit norm, times a learned gain."""
-
-    def __init__(self, n_in: int, n_out: int, kernel: tuple[int, int, int],
-                 stride: tuple[int, int, int] = (1, 1, 1)) -> None:
-        super().__init__(n_in, n_out, kernel, stride, padding=tuple(k // 2 for k in kernel))
-        self.gain = nn.Parameter(torch.ones(n_out, 1, 1, 1, 1))
-
-    def standardised(self) -> torch.Tensor:
-        """Return the kernels that are actually applied."""
-        weight = self.weight
-        mean = weight.mean(dim=(1, 2, 3, 4), keepdim=True)
-        var = weight.var(dim=(1, 2, 3, 4), keepdim=True, unbiased=False)
-        fan_in = weight[0].numel()
-        return (weight - mean) * torch.rsqrt(var * fan_in + 1e-6) * self.gain
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Convolve with the standardised kernels."""
-        return F.conv3d(x, self.standardised(), self.bias, self.stride, self.padding)
-
-
-def _activate(x: torch.Tensor) -> torch.Tensor:
-    return F.relu(x)
+def _convolution(
+    n_in: int,
+    n_out: int,
+    kernel: tuple[int, int, int],
+    stride: tuple[int, int, int] = (1, 1, 1),
+    gain: float = math.sqrt(2),
+) -> nn.Conv3d:
+    """A convolution that multiplies the variance of a rectified input by gain**2 / 2."""
+    layer = nn.Conv3d(n_in, n_out, kernel, stride, padding=tuple(k // 2 for k in kernel))
+    with torch.no_grad():
+        layer.weight.normal_(std=gain / math.sqrt(layer.weight[0].numel()))
+        layer.bias.zero_()  # type: ignore[union-attr]
+    return layer
 
 
 class Block(nn.Module):
-    """Two convolutions and a short cut."""
+    """Two convolutions and a short cut; starts close to doing nothing."""
 
     def __init__(self, width: int, kernel: tuple[int, int, int], flat_first: bool = False) -> None:
         super().__init__()
         first = (1, *kernel[1:]) if flat_first else kernel
-        self.conv1 = StandardisedConv(width, width, first)
-        self.conv2 = StandardisedConv(width, width, kernel)
-        with torch.no_grad():
-            self.conv1.gain.fill_(RELU_GAIN)
-            self.conv2.gain.fill_(0.5)
+        self.conv1 = _convolution(width, width, first)
+        self.conv2 = _convolution(width, width, kernel, gain=0.5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add what the two convolutions find to what came in."""
-        return x + self.conv2(_activate(self.conv1(_activate(x))))
+        return x + self.conv2(F.relu_(self.conv1(F.relu(x))))
 
 
 class CentreNet(nn.Module):
@@ -88,7 +70,7 @@ class CentreNet(nn.Module):
         )
         if kernels[0][0] == 1:
             stem_kernel = (1, *stem_kernel[1:])
-        self.stem = StandardisedConv(design.n_inputs, widths[0], stem_kernel, strides[0])
+        self.stem = _convolution(design.n_inputs, widths[0], stem_kernel, strides[0], gain=1.0)
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
         self.encode = nn.ModuleList()
@@ -103,8 +85,8 @@ class CentreNet(nn.Module):
             below = widths[level + 1]
             stride = strides[level + 1]
             down_kernel = tuple(3 if s == 2 else 1 for s in stride)
-            self.down.append(StandardisedConv(width, below, down_kernel, stride))
-            self.up.append(StandardisedConv(below, width, (1, 1, 1)))
+            self.down.append(_convolution(width, below, down_kernel, stride))
+            self.up.append(_convolution(below, width, (1, 1, 1)))
         self.head = nn.Conv3d(widths[0], 4, 1)
         with torch.no_grad():
             self.head.weight.mul_(0.1)
@@ -117,29 +99,13 @@ class CentreNet(nn.Module):
         skips = []
         for level, down in enumerate(self.down):
             skips.append(x)
-            x = self.encode[level + 1](down(_activate(x)))
+            x = self.encode[level + 1](down(F.relu(x)))
         x = self.encode[-1](x)
         for level in reversed(range(len(self.down))):
             skip = skips[level]
-            up = self.up[level](_activate(x))
+            up = self.up[level](F.relu(x))
             x = self.decode[level](skip + F.interpolate(up, size=skip.shape[2:], mode="nearest"))
-        return self.head(_activate(x))
-
-    def fold(self) -> None:
-        """Replace standardised kernels by plain ones; for prediction only, and irreversible."""
-        for module in self.modules():
-            for name, child in list(module.named_children()):
-                if isinstance(child, StandardisedConv):
-                    plain = nn.Conv3d(
-                        child.in_channels, child.out_channels, child.kernel_size,
-                        child.stride, child.padding,
-                    )
-                    with torch.no_grad():
-                        plain.weight.copy_(child.standardised())
-                        plain.bias.copy_(child.bias)
-                    setattr(module, name, plain)
-                    if isinstance(module, nn.ModuleList):
-                        module[int(name)] = plain
+        return self.head(F.relu(x))
 
 
 def reach(design: Design) -> tuple[int, int, int]:

@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 
 from napari_celltrain.detector.intensity import CLIP
+from napari_celltrain.training.targets import Target, draw_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from napari_celltrain.detector.design import Design
     from napari_celltrain.training.crops import Crop
     from napari_celltrain.training.settings import Augmentation
 
@@ -33,23 +35,19 @@ class Batch:
     ----------
     images
         (n, inputs, z, y, x) float32.
-    points, status, crop
-        All centres in crop voxels (p, 3), what they are (p,), and whose they are (p,).
-    known
-        (n, z', y', x') where the annotation is complete.
+    target
+        What the network should say.
     """
 
     images: torch.Tensor
-    points: torch.Tensor
-    status: torch.Tensor
-    crop: torch.Tensor
-    known: torch.Tensor
+    target: Target
 
 
 def make_batch(
     crops: Sequence[Crop],
     shape: tuple[int, int, int],
     augmentation: Augmentation,
+    design: Design,
     device: torch.device,
 ) -> Batch:
     """Turn crops into a batch on the device."""
@@ -60,13 +58,14 @@ def make_batch(
     number = np.repeat(np.arange(len(crops)), [len(crop.points) for crop in crops])
     status = np.concatenate([crop.status for crop in crops])
     known = np.stack([crop.known for crop in crops])
-    return Batch(
-        images=images.contiguous(memory_format=torch.channels_last_3d),
-        points=torch.from_numpy(points.astype(np.float32)).to(device),
-        status=torch.from_numpy(status).to(device),
-        crop=torch.from_numpy(number).to(device),
-        known=torch.from_numpy(known).to(device),
+    target = draw_target(
+        torch.from_numpy(points.astype(np.float32)).to(device),
+        torch.from_numpy(number).to(device),
+        torch.from_numpy(status).to(device),
+        torch.from_numpy(known).to(device),
+        design,
     )
+    return Batch(images.contiguous(memory_format=torch.channels_last_3d), target)
 
 
 def _warp(

@@ -221,6 +221,8 @@ class CropSampler:
     ) -> NDArray[np.bool_]:
         stride = np.array(self.design.strides[0])
         grid = -(-np.array(self.shape) // stride)
+        if self._surely_known(frame, matrix, in_source, z0):
+            return np.ones(grid, bool)
         z, y, x = ((np.arange(n) + 0.5) * s - 0.5 for n, s in zip(grid, stride, strict=True))
         z = z[::-1] if flip_z else z
         plane = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1) - (
@@ -238,6 +240,28 @@ class CropSampler:
         if frame.shape[0] == 1:
             planes = np.ones(len(z), bool)
         return np.asarray(planes[:, None, None] & inside[None])
+
+
+    def _surely_known(
+        self, frame: PreparedFrame, matrix: NDArray[np.float64], in_source: NDArray[np.float64],
+        z0: int,
+    ) -> bool:
+        """Tell whether the whole crop lies inside the frame and what is known of it: the usual."""
+        known = frame.known
+        if known.nothing or known.mask is not None:
+            return False
+        half = np.abs(matrix) @ (np.array(self.shape[1:]) / 2)
+        first, last = np.array([z0, *(in_source - half)]), np.array(
+            [z0 + self.shape[0] - 1, *(in_source + half)]
+        )
+        if frame.shape[0] == 1:
+            first[0] = last[0] = 0
+        steps = np.array(frame.steps)
+        low, high = (first + 0.5) * steps - 0.5, (last + 0.5) * steps - 0.5
+        return bool(
+            (first >= -0.5).all() and (last <= np.array(frame.shape) - 0.5).all()
+            and (low >= known.low).all() and (high <= known.high).all()
+        )
 
 
 def _balanced(weight: NDArray[np.float64], member: NDArray[np.int64]) -> NDArray[np.float64]:

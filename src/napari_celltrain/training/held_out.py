@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.evaluation import Scores, best_threshold
 from napari_celltrain.prediction.frames import read_inputs
 from napari_celltrain.prediction.judge import candidates, total
@@ -124,9 +125,12 @@ class HeldOut:
         )
         if len(judged) < len(frames):
             return None
-        calibration = best_threshold([frame.scored for frame in judged], floor=0.05)
-        probes = [total(judged, threshold).f1 for threshold in PROBES]
         cells = sum(len(f.scored.truth) for f in judged)
+        # one cell more or less is chance: all thresholds within that are equally good
+        calibration = best_threshold(
+            [frame.scored for frame in judged], floor=FLOOR, slack=max(0.002, 1 / max(1, cells))
+        )
+        probes = [total(judged, threshold).f1 for threshold in PROBES]
         return Verdict(
             calibration.scores, float(np.clip(calibration.threshold, 0.05, 0.95)),
             float(np.nan_to_num(np.mean(probes))), cells, judged,

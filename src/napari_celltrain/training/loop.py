@@ -44,7 +44,7 @@ from napari_celltrain.training.prepare import PreparedFrame, prepare
 from napari_celltrain.training.run import HistoryWriter, RunFolder
 from napari_celltrain.training.schedule import Schedule
 from napari_celltrain.training.settings import TrainingSettings
-from napari_celltrain.training.targets import detection_loss, draw_target
+from napari_celltrain.training.targets import detection_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -337,7 +337,9 @@ class _Run:
 
         def make(step: int) -> Any:
             crops = [sampler.draw(step, number) for number in range(plan.batch_size)]
-            return make_batch(crops, plan.crop_shape, self.settings.augmentation, self.device)
+            return make_batch(
+                crops, plan.crop_shape, self.settings.augmentation, plan.design, self.device
+            )
 
         self.tell(StateChanged("training", "Training."))
         self.last_checkpoint_s = time.monotonic()
@@ -373,7 +375,6 @@ class _Run:
     def _one_step(self, plan: Plan, loader: BatchLoader) -> None:
         waited = time.perf_counter()
         batch = loader.next()
-        target = draw_target(batch.points, batch.crop, batch.status, batch.known, plan.design)
         begin = time.perf_counter()
         rate = self.peak_rate * self.schedule.rate(self.step, self.seconds)
         for group in self.optimiser.param_groups:
@@ -382,7 +383,7 @@ class _Run:
             self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
         ):
             output = self.network(batch.images)
-        heat, offset = detection_loss(output, target)
+        heat, offset = detection_loss(output, batch.target)
         loss = heat + offset
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -539,8 +540,8 @@ class _Run:
         self.tell(StateChanged("training", self._in_words()))
 
     def _is_best(self, verdict: Verdict) -> bool:
-        """A better F1, or as good a one (within half a cell) that depends less on the threshold."""
-        slack = max(1e-3, 0.5 / max(1, verdict.cells))
+        """A better F1, or as good a one (within a cell or two) that depends less on the threshold."""
+        slack = max(1e-3, 1.5 / max(1, verdict.cells))
         if verdict.f1 > self.best_f1 + slack:
             return True
         return verdict.f1 >= self.best_f1 - slack and verdict.steadiness > self.best_steadiness

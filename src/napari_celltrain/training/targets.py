@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 REACH = 3.0
 """A mark speaks for the voxels within so many sigmas of it: half a cell diameter."""
 POSITIVE_WEIGHT = 9.0
+NEGATIVE_WEIGHT = 3.0
 OFFSET_REACH = 1.8
 """Offsets are learned within so many sigmas of a centre."""
 _BITS = 20
@@ -29,24 +30,30 @@ _BITS = 20
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Targets and weights on the output grid.
+    """Targets and weights on the output grid of n crops.
 
     Parameters
     ----------
     heat
         1 at a centre, Gaussian around it, (n, z, y, x).
-    offset
-        To the nearest centre in grid voxels, (n, 3, z, y, x).
     weight
         0 where nothing is known, (n, z, y, x).
+    near
+        Flat indices (into n, z, y, x) of the voxels near a centre, (v,).
+    offset
+        From those voxels to their nearest centre, in grid voxels, (v, 3).
     offset_weight
-        0 away from centres, (n, z, y, x).
+        How much each offset counts, (v,).
+    entropy
+        The part of the cross-entropy that no network can avoid, because the target is soft.
     """
 
     heat: torch.Tensor
-    offset: torch.Tensor
     weight: torch.Tensor
+    near: torch.Tensor
+    offset: torch.Tensor
     offset_weight: torch.Tensor
+    entropy: float
 
 
 def draw_target(
@@ -71,35 +78,39 @@ def draw_target(
     design
         For strides and sizes.
     """
-    n, *grid = known.shape
-    device = known.device
-    weight = known.float()
-    cell = status == Status.CELL
-    distance, nearest = _nearest(points[cell], batch[cell], n, grid, design)
-    near_cell = distance <= REACH**2
-    heat = torch.exp(-0.5 * distance) * near_cell
-    # a mark that is no cell is known ground; an undecided one is not, unless a cell is as near
-    no_cell, _ = _nearest(
-        points[status == Status.NOT_A_CELL], batch[status == Status.NOT_A_CELL], n, grid, design
-    )
-    weight = torch.where(no_cell <= REACH**2, torch.full_like(weight, 3.0), weight)
-    unknown, _ = _nearest(
-        points[status == Status.UNKNOWN], batch[status == Status.UNKNOWN], n, grid, design
-    )
-    weight = torch.where((unknown <= REACH**2) & (unknown < distance), 0.0, weight)
-    weight = torch.where(near_cell & (distance <= unknown), weight.clamp(min=1.0), weight)
-    weight = weight * (1 + POSITIVE_WEIGHT * heat)
+    shape = known.shape
+    weight = known.float().reshape(-1)
 
-    axes = [torch.arange(size, device=device, dtype=torch.float32) for size in grid]
-    here = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
-    place = _to_grid(points[cell], design)
-    if len(place):
-        there = place[nearest].movedim(-1, 1)
-        offset = torch.where(near_cell[:, None], there - here, 0.0)
-    else:
-        offset = torch.zeros(n, 3, *grid, device=device)
-    offset_weight = heat * (distance <= OFFSET_REACH**2) * (weight > 0)
-    return Target(heat, offset, weight, offset_weight)
+    def near(kind: Status) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        own = status == kind
+        return _nearest(points[own], batch[own], shape, design)
+
+    # a mark that is no cell is known ground; an undecided one is not, unless a cell is as near
+    if bool((status == Status.NOT_A_CELL).any()):
+        weight[near(Status.NOT_A_CELL)[0]] = NEGATIVE_WEIGHT
+    voxel, squared, offset = near(Status.CELL)
+    known_here = weight[voxel].clamp(min=1.0)
+    if bool((status == Status.UNKNOWN).any()):
+        unsure, unsure_squared, _ = near(Status.UNKNOWN)
+        weight[unsure] = 0.0
+        distance = torch.full_like(weight, torch.inf)
+        distance[unsure] = unsure_squared
+        known_here = torch.where(squared <= distance[voxel], known_here, 0.0)
+    heat_here = torch.exp(-0.5 * squared)
+    weight_here = known_here * (1 + POSITIVE_WEIGHT * heat_here)
+    weight[voxel] = weight_here
+    heat = torch.zeros_like(weight)
+    heat[voxel] = heat_here
+    soft = heat_here.clamp(1e-6, 1 - 1e-6)
+    entropy = -(soft * soft.log() + (1 - soft) * torch.log1p(-soft))
+    return Target(
+        heat=heat.reshape(shape),
+        weight=weight.reshape(shape),
+        near=voxel,
+        offset=offset,
+        offset_weight=heat_here * (squared <= OFFSET_REACH**2) * (known_here > 0),
+        entropy=float((entropy * weight_here).sum()),
+    )
 
 
 def _to_grid(points: torch.Tensor, design: Design) -> torch.Tensor:
@@ -108,40 +119,43 @@ def _to_grid(points: torch.Tensor, design: Design) -> torch.Tensor:
 
 
 def _nearest(
-    points: torch.Tensor, batch: torch.Tensor, n: int, grid: list[int], design: Design
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Squared distance in sigmas to the nearest point, and which it is, for the voxels near one.
+    points: torch.Tensor, batch: torch.Tensor, shape: torch.Size, design: Design
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Find the voxels near a point: flat index, squared distance in sigmas, offset to the nearest.
 
     Each point offers itself to the few voxels around it; the smallest key of (distance, point)
     wins, so the result does not depend on the order of computation.
     """
     device = points.device
-    far = torch.full((n * math.prod(grid),), (1 << 62), dtype=torch.int64, device=device)
-    if len(points):
-        sigma = torch.tensor(
-            [s / g for s, g in zip(design.sigma, design.grid_voxel_size, strict=True)],
-            device=device, dtype=torch.float32,
-        )
-        reach = [math.ceil(REACH * s) + 1 for s in sigma.tolist()]
-        reach = [min(r, size) for r, size in zip(reach, grid, strict=True)]
-        around = torch.tensor(
-            list(itertools.product(*(range(-r, r + 1) for r in reach))), device=device
-        )
-        place = _to_grid(points, design)
-        voxel = place.round().long()[:, None] + around
-        size = torch.tensor(grid, device=device)
-        inside = ((voxel >= 0) & (voxel < size)).all(dim=-1)
-        squared = (((voxel - place[:, None]) / sigma) ** 2).sum(dim=-1)
-        key = (squared * 2**20).long() << _BITS | torch.arange(len(points), device=device)[:, None]
-        flat = ((batch[:, None] * size[0] + voxel[..., 0]) * size[1] + voxel[..., 1]) * size[
-            2
-        ] + voxel[..., 2]
-        far.scatter_reduce_(0, flat[inside], key[inside], "amin")
-    far = far.reshape(n, *grid)
-    found = far < (1 << 62)
-    squared = torch.where(found, (far >> _BITS).float() / 2**20, torch.inf)
-    nearest = torch.where(found, far & ((1 << _BITS) - 1), 0)
-    return squared, nearest
+    if not len(points):
+        empty = torch.empty(0, device=device)
+        return empty.long(), empty, empty.reshape(0, 3)
+    grid = list(shape[1:])
+    sigma = torch.tensor(
+        [s / g for s, g in zip(design.sigma, design.grid_voxel_size, strict=True)],
+        device=device, dtype=torch.float32,
+    )
+    reach = [math.ceil(REACH * s / g + 0.5)
+             for s, g in zip(design.sigma, design.grid_voxel_size, strict=True)]
+    reach = [min(r, size - 1) for r, size in zip(reach, grid, strict=True)]
+    around = torch.tensor(
+        list(itertools.product(*(range(-r, r + 1) for r in reach))), device=device
+    )
+    place = _to_grid(points, design)
+    voxel = place.round().long()[:, None] + around
+    step = place[:, None] - voxel
+    squared = ((step / sigma) ** 2).sum(dim=-1)
+    size = torch.tensor(grid, device=device)
+    use = ((voxel >= 0) & (voxel < size)).all(dim=-1) & (squared <= REACH**2)
+    flat = ((batch[:, None] * size[0] + voxel[..., 0]) * size[1] + voxel[..., 1]) * size[
+        2
+    ] + voxel[..., 2]
+    key = (squared * 2**20).long() << _BITS | torch.arange(len(points), device=device)[:, None]
+    flat, key = flat[use], key[use]
+    winner = torch.full((shape.numel(),), 1 << 62, dtype=torch.int64, device=device)
+    winner.scatter_reduce_(0, flat, key, "amin")
+    won = winner[flat] == key
+    return flat[won], squared[use][won], step[use][won]
 
 
 def detection_loss(output: torch.Tensor, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
@@ -159,12 +173,10 @@ def detection_loss(output: torch.Tensor, target: Target) -> tuple[torch.Tensor, 
     Two scalars; both are divided by the size of the batch alone, so that the sum over the parts
     of a batch is the loss of the batch.
     """
-    output = output.float()
-    voxels = target.heat.numel()
-    heat = F.binary_cross_entropy_with_logits(
-        output[:, 0], target.heat, weight=target.weight, reduction="sum"
-    )
-    # the entropy of the soft target can't be learned away; without it a perfect loss is 0
-    entropy = F.binary_cross_entropy(target.heat, target.heat, weight=target.weight, reduction="sum")
-    offset = F.smooth_l1_loss(output[:, 1:], target.offset, beta=0.25, reduction="none").sum(dim=1)
-    return (heat - entropy) / voxels, (offset * target.offset_weight).sum() / voxels
+    logits = output[:, 0].float()
+    voxels = logits.numel()
+    cross = ((F.softplus(logits) - logits * target.heat) * target.weight).sum() - target.entropy
+    by_voxel = output.movedim(1, -1).reshape(voxels, 4)
+    offset = by_voxel[target.near, 1:].float()
+    distance = F.smooth_l1_loss(offset, target.offset, beta=0.25, reduction="none").sum(dim=1)
+    return cross / voxels, (distance * target.offset_weight).sum() / voxels
