@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,6 +130,20 @@ class Movie(ABC):
                 f"{expected} was expected: all frames of a movie must have one size."
             )
         return block.astype(self.dtype, copy=False)
+
+    def stamp(self, t: int, channel: int) -> str | None:
+        """Return a text that changes when the stored frame does; None: only its pixels can tell.
+
+        Made of the file's name, size and date, so that asking costs no reading.
+        """
+        try:
+            place = Path(self._place(t, channel)).absolute()
+            state = place.stat()
+        except OSError:
+            return None
+        if not S_ISREG(state.st_mode):
+            return None
+        return f"{type(self).__name__}|{place}|{state.st_size}|{state.st_mtime_ns}"
 
     @abstractmethod
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
