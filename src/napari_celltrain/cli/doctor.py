@@ -1,0 +1,204 @@
+"""``celltrain doctor``: what the plugin needs, whether it is there, and whether it works.
+
+Every check runs in a process of its own, so that a library that crashes or hangs is one more line
+of the report and not its end.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from napari_celltrain import __version__
+from napari_celltrain.cli.arguments import add_json
+from napari_celltrain.cli.output import print_json
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+SUMMARY = "Check the installation: torch, graphics card, Qt, OpenGL, napari, disk."
+EXAMPLES = """\
+examples:
+  celltrain doctor            paste its output when you ask for help
+"""
+
+Verdict = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report."""
+
+    name: str
+    verdict: Verdict
+    sentence: str
+
+
+_TORCH = """
+import time, torch
+if torch.cuda.is_available():
+    device = "cuda"
+    name = torch.cuda.get_device_name(0)
+elif torch.backends.mps.is_available():
+    device, name = "mps", "Apple GPU"
+else:
+    device, name = "cpu", f"no graphics card in use, {torch.get_num_threads()} threads"
+x = torch.rand(1, 8, 16, 64, 64, device=device)
+w = torch.rand(8, 8, 3, 3, 3, device=device)
+torch.nn.functional.conv3d(x, w)
+begin = time.perf_counter()
+for _ in range(3):
+    float(torch.nn.functional.conv3d(x, w).sum())
+flop = 3 * 2 * 27 * 64 * 14 * 62 * 62
+print(f"{torch.__version__} on {device}: {name}; {flop / (time.perf_counter() - begin) / 1e9:.0f} "
+      "GFLOP/s in a small convolution")
+"""
+_QT = """
+import qtpy
+from qtpy.QtCore import qVersion
+print(f"{qtpy.API_NAME}, Qt {qVersion()}")
+"""
+_OPENGL = """
+from qtpy.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
+app = QGuiApplication([])
+surface = QOffscreenSurface(); surface.create()
+context = QOpenGLContext()
+assert context.create(), "no OpenGL context could be made"
+assert context.makeCurrent(surface), "the OpenGL context can't be used"
+form = context.format()
+print(f"OpenGL {form.majorVersion()}.{form.minorVersion()}, display by {app.platformName()}")
+"""
+_NAPARI = "import napari; print(napari.__version__)"
+_PLUGIN = """
+from npe2 import PluginManager
+manager = PluginManager.instance()
+manager.discover(include_npe1=False)
+manifest = manager.get_manifest("napari-celltrain")
+widgets = [widget.display_name for widget in manifest.contributions.widgets or []]
+assert widgets, "the plugin offers no widgets"
+print("found, with " + ", ".join(widgets))
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check everything; problems make the exit status 1."""
+    checks = []
+    for make in CHECKS:
+        check = make()
+        checks.append(check)
+        if not arguments.json:
+            sign = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}[check.verdict]
+            print(f"{sign}  {check.name}: {check.sentence}", flush=True)
+    bad = any(check.verdict == "problem" for check in checks)
+    if arguments.json:
+        print_json({"ok": not bad, "checks": [asdict(check) for check in checks]})
+    return 1 if bad else 0
+
+
+def _system() -> Check:
+    return Check(
+        "system",
+        "ok",
+        f"napari-celltrain {__version__}, Python {platform.python_version()}, "
+        f"{platform.platform()}, {os.cpu_count()} processors",
+    )
+
+
+def _memory() -> Check:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    free, whole = memory.available / 2**30, memory.total / 2**30
+    verdict: Verdict = "ok" if free > 2 else "warning"
+    hint = "" if free > 2 else "; training needs about 2 GiB"
+    return Check("memory", verdict, f"{free:.1f} of {whole:.1f} GiB free{hint}")
+
+
+def _packages() -> Check:
+    missing, versions = [], []
+    for requirement in metadata.requires("napari-celltrain") or []:
+        if "extra ==" in requirement:
+            continue
+        name = requirement.split(";")[0]
+        for separator in ("[", "<", ">", "=", "!", "~", " "):
+            name = name.split(separator)[0]
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Check("packages", "problem", f"missing: {', '.join(missing)}; install them with pip")
+    return Check("packages", "ok", ", ".join(versions))
+
+
+def _disk() -> Check:
+    block = os.urandom(2**20)
+    try:
+        with tempfile.NamedTemporaryFile(dir=Path.cwd()) as file:
+            begin = time.perf_counter()
+            for _ in range(32):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+            speed = 32 / (time.perf_counter() - begin)
+    except OSError as error:
+        return Check("disk", "warning", f"{Path.cwd()} can't be written: {error.strerror}")
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    verdict: Verdict = "ok" if speed > 20 and free > 5 else "warning"
+    return Check("disk", verdict, f"{Path.cwd()}: {speed:.0f} MiB/s, {free:.0f} GiB free")
+
+
+def _in_own_process(name: str, code: str, on_failure: Verdict, advice: str) -> Callable[[], Check]:
+    def check() -> Check:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
+            )
+        except subprocess.TimeoutExpired:
+            return Check(name, "problem", f"hangs for two minutes. {advice}")
+        if done.returncode == 0 and done.stdout.strip():
+            return Check(name, "ok", done.stdout.strip().splitlines()[-1])
+        last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
+        return Check(name, on_failure, f"{last} {advice}")
+
+    return check
+
+
+CHECKS: tuple[Callable[[], Check], ...] = (
+    _system,
+    _memory,
+    _packages,
+    _in_own_process("torch", _TORCH, "problem", "Install it again: pip install torch"),
+    _in_own_process(
+        "napari",
+        _NAPARI,
+        "warning",
+        "The command line works without; for the window: pip install 'napari-celltrain[all]'",
+    ),
+    _in_own_process("Qt", _QT, "warning", "For the window: pip install 'napari-celltrain[all]'"),
+    _in_own_process(
+        "OpenGL",
+        _OPENGL,
+        "warning",
+        "napari can't draw here. Is there a display, and are the graphics drivers installed?",
+    ),
+    _in_own_process(
+        "plugin", _PLUGIN, "warning", "napari will not list the plugin; install it again."
+    ),
+    _disk,
+)

@@ -1,0 +1,135 @@
+"""Pictures of what a detector got wrong on its held-out frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.errors import CellTrainError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_celltrain.experiment import Experiment
+    from napari_celltrain.training.run import RunFolder
+
+_WIDTH_IN_CELLS = 4.0
+_Place = tuple["Experiment", int, float, "NDArray[np.float64]"]
+"""Experiment, time point, cell diameter in pixels, (z, y, x)."""
+
+
+@dataclass(frozen=True)
+class ErrorCrop:
+    """A picture around one error.
+
+    Parameters
+    ----------
+    png
+        The image file, grey, the error in its middle within a ring of four dots.
+    caption
+        Where it is, and the score of a false detection.
+    """
+
+    png: bytes
+    caption: str
+
+
+def error_crops(folder: RunFolder, at_most: int) -> tuple[list[ErrorCrop], list[ErrorCrop]]:
+    """Return pictures of missed cells and of false detections of a run's best detector.
+
+    Parameters
+    ----------
+    folder
+        Of the run; its data set has to be where it was.
+    at_most
+        So many of each kind; false detections with the highest scores come first.
+
+    Raises
+    ------
+    CellTrainError
+        When the run has no detector yet or its data set can't be read.
+    """
+    from napari_celltrain.dataset import load_dataset, split
+    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.evaluation import match
+    from napari_celltrain.prediction.judge import candidates
+    from napari_celltrain.training.settings import TrainingSettings
+
+    if not folder.dataset_file.is_file():
+        raise CellTrainError("the data of the run are in no file.")
+    settings = TrainingSettings.from_toml(folder.settings_file)
+    dataset = load_dataset(folder.dataset_file)
+    held_out = split(dataset, settings.data.held_out_share, settings.design.time_window).held_out
+    detector = Detector.from_folder(folder.path)
+    missed: list[_Place] = []
+    false: list[tuple[float, _Place]] = []
+    for judged in candidates(
+        detector, dataset.experiments, held_out, exclude_dying=settings.data.exclude_dying
+    ):
+        frame = judged.scored
+        sure = np.asarray(frame.scores) >= detector.threshold
+        found, scores = np.asarray(frame.found)[sure], np.asarray(frame.scores)[sure]
+        pairs = match(found, frame.truth, frame.tolerance, frame.scale).pairs
+        wrong = np.setdiff1d(np.arange(len(found)), pairs[:, 0])
+        lost = np.setdiff1d(np.arange(len(frame.truth)), pairs[:, 1])
+        if frame.ignore_found is not None:
+            wrong = wrong[~frame.ignore_found[sure][wrong]]
+        if frame.ignore_truth is not None:
+            lost = lost[~frame.ignore_truth[lost]]
+        size = detector.design.diameter / frame.scale[2]
+        where = (dataset.experiments[judged.member], judged.t, size)
+        missed += [(*where, frame.truth[i]) for i in lost]
+        false += [(float(scores[i]), (*where, found[i])) for i in wrong]
+    false.sort(key=lambda pair: -pair[0])
+    return (
+        [_crop(*place) for place in missed[:at_most]],
+        [_crop(*place, score) for score, place in false[:at_most]],
+    )
+
+
+def _crop(
+    experiment: Experiment,
+    t: int,
+    diameter_px: float,
+    position: NDArray[np.float64],
+    score: float | None = None,
+) -> ErrorCrop:
+    assert experiment.images is not None  # its frame was just judged
+    z, y, x = (round(float(p)) for p in position)
+    half = max(8, round(_WIDTH_IN_CELLS * diameter_px / 2))
+    shape = experiment.images.frame_shape
+    low = (max(0, y - half), max(0, x - half))
+    crop = (
+        slice(min(max(z, 0), shape[0] - 1), min(max(z, 0), shape[0] - 1) + 1),
+        slice(low[0], min(shape[1], y + half + 1)),
+        slice(low[1], min(shape[2], x + half + 1)),
+    )
+    plane = experiment.images.read_crop(t, experiment.channels[0], crop)[0]
+    caption = f"{experiment.name}, t {t}, z {position[0]:.1f}, y {position[1]:.1f}, "
+    caption += f"x {position[2]:.1f}"
+    if score is not None:
+        caption += f", score {score:.2f}"
+    return ErrorCrop(_png(plane, (y - low[0], x - low[1]), diameter_px / 2), caption)
+
+
+def _png(plane: NDArray[Any], centre: tuple[int, int], radius: float) -> bytes:
+    """Return a plane in grey, enlarged to about 128 pixels, with dots around its centre."""
+    from imagecodecs import png_encode
+
+    values = np.nan_to_num(plane.astype(np.float32))
+    dark, bright = np.percentile(values, (1, 99.8))
+    grey = np.clip((values - dark) / max(float(bright - dark), 1e-6) * 255, 0, 255).astype(np.uint8)
+    factor = max(1, round(128 / max(grey.shape)))
+    grey = grey.repeat(factor, 0).repeat(factor, 1)
+    picture = np.stack([grey] * 3, axis=-1)
+    middle = [(c + 0.5) * factor for c in centre]
+    for dy, dx in ((0, 1.3), (0, -1.3), (1.3, 0), (-1.3, 0)):
+        row, column = int(middle[0] + dy * radius * factor), int(middle[1] + dx * radius * factor)
+        spot = (
+            slice(max(0, row - 2), max(0, row + 2)),
+            slice(max(0, column - 2), max(0, column + 2)),
+        )
+        picture[spot] = (255, 140, 0)
+    return bytes(png_encode(np.ascontiguousarray(picture)))

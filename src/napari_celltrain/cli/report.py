@@ -1,0 +1,142 @@
+"""A run on one page: a single HTML file without anything beside it."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from typing import TYPE_CHECKING
+
+from napari_celltrain import __version__
+from napari_celltrain.cli.output import duration, say
+from napari_celltrain.cli.plot import f1_chart, loss_chart
+from napari_celltrain.errors import CellTrainError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from napari_celltrain.cli.error_crops import ErrorCrop
+    from napari_celltrain.training.events import Event
+    from napari_celltrain.training.run import RunFolder
+
+_STYLE = """
+body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }
+h1, h2 { line-height: 1.2 } h2 { margin-top: 2em }
+table { border-collapse: collapse } td, th { padding: .25em 1em .25em 0; text-align: left;
+  vertical-align: top; border-bottom: 1px solid #ddd }
+figure { display: inline-block; margin: 0 1em 1em 0; font-size: 13px } img { display: block;
+  width: 128px; image-rendering: pixelated }
+.charts svg { max-width: 100%; height: auto } .warning, .error { color: #a02020 }
+"""
+
+
+def report(folder: RunFolder, history: list[Event], *, max_errors: int) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    history
+        Its events.
+    max_errors
+        Pictures of missed cells, and of false detections, at most; 0 leaves them out.
+    """
+    name = folder.path.absolute().name
+    charts = [chart for chart in (f1_chart(history), loss_chart(history)) if chart is not None]
+    parts = [
+        f"<h1>{escape(name)}</h1>",
+        _summary(folder),
+        f'<div class="charts">{"".join(charts)}</div>' if charts else "<p>Not trained yet.</p>",
+        _choices(history),
+        _findings(history),
+    ]
+    if max_errors > 0:
+        parts.append(_errors(folder, max_errors))
+    settings = folder.settings_file.read_text("utf-8", errors="replace")
+    parts.append(f"<h2>Settings</h2><pre>{escape(settings) or 'all by default'}</pre>")
+    parts.append(f"<p>napari-celltrain {escape(__version__)}</p>")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(name)}</title>'
+        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _summary(folder: RunFolder) -> str:
+    state = folder.read_state()
+    rows = [("Experiments", ", ".join(map(str, state.get("experiments", []))))]
+    if "best_f1" in state:
+        rows.append(("F1 on held-out frames", f"{state['best_f1']:.3f}"))
+        rows.append(("Score threshold", f"{state.get('threshold', 0):.2f}"))
+    info = folder.best / "detector.json"
+    if info.is_file():
+        import json
+
+        known = json.loads(info.read_text("utf-8"))
+        for label, key in (
+            ("Precision", "precision"),
+            ("Recall", "recall"),
+            ("Distance from the annotation", "localisation_error"),
+        ):
+            if known.get(key) is not None:
+                unit = known.get("design", {}).get("unit", "")
+                value = f"{known[key]:.3f}"
+                rows.append((label, f"{value} {unit}" if key.startswith("loc") else value))
+        rows.append(("How it was judged", str(known.get("held_out", ""))))
+        if not known.get("trustworthy", False):
+            rows.append(("To be trusted?", "No: too little, or nothing independent, was held out."))
+    if "seconds" in state:
+        spent = f"{duration(state['seconds'])}, {state.get('step')} steps"
+        rows.append(("Trained for", f"{spent} ({state.get('stopped_because', 'unfinished')})"))
+    return _table(rows)
+
+
+def _choices(history: list[Event]) -> str:
+    from napari_celltrain.training.events import Choice
+
+    rows = [(e.name, e.value, e.reason) for e in history if isinstance(e, Choice)]
+    return f"<h2>What was chosen, and why</h2>{_table(rows)}" if rows else ""
+
+
+def _findings(history: list[Event]) -> str:
+    from napari_celltrain.training.events import FindingEvent
+
+    items = "".join(
+        f'<li class="{e.finding.severity}">{escape(e.finding.experiment)} '
+        f"{escape(e.finding.message)}</li>"
+        for e in history
+        if isinstance(e, FindingEvent)
+    )
+    return f"<h2>What was noticed</h2><ul>{items}</ul>" if items else ""
+
+
+def _errors(folder: RunFolder, at_most: int) -> str:
+    from napari_celltrain.cli.error_crops import error_crops
+
+    try:
+        missed, false = error_crops(folder, at_most)
+    except CellTrainError as error:
+        say(f"The report shows no pictures of errors: {error}")
+        return f"<h2>Errors</h2><p>No pictures: {escape(str(error))}</p>"
+    return "<h2>Errors on held-out frames</h2>" + "".join(
+        f"<h3>{title}</h3>{_figures(crops)}"
+        for title, crops in (
+            ("Missed cells", missed),
+            ("False detections, the surest first", false),
+        )
+    )
+
+
+def _figures(crops: Sequence[ErrorCrop]) -> str:
+    if not crops:
+        return "<p>None.</p>"
+    return "".join(
+        f'<figure><img alt="{escape(crop.caption)}" src="data:image/png;base64,'
+        f'{base64.b64encode(crop.png).decode()}"><figcaption>{escape(crop.caption)}</figcaption>'
+        "</figure>"
+        for crop in crops
+    )
+
+
+def _table(rows: Iterable[Sequence[str]]) -> str:
+    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

@@ -1,0 +1,37 @@
+"""``celltrain doctor`` tells what is there and survives what is not."""
+
+from __future__ import annotations
+
+import json
+
+from napari_celltrain.cli import doctor, main
+
+
+def test_a_crash_is_a_line_of_the_report():
+    check = doctor._in_own_process("glass", "import os; os.abort()", "problem", "Get another.")()
+    assert check.verdict == "problem"
+    assert "Get another." in check.sentence
+
+
+def test_an_exception_is_told_by_its_last_line():
+    check = doctor._in_own_process("x", "raise OSError('no such card')", "warning", "Buy one.")()
+    assert check.verdict == "warning"
+    assert "no such card" in check.sentence
+
+
+def test_this_installation_passes(capsys, monkeypatch):
+    quick = [check for check in doctor.CHECKS if check in (doctor._system, doctor._packages)]
+    torch = doctor._in_own_process("torch", doctor._TORCH, "problem", "")
+    monkeypatch.setattr(doctor, "CHECKS", (*quick, torch))
+    assert main(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["ok"]
+    assert {check["name"] for check in told["checks"]} == {"system", "packages", "torch"}
+    assert "GFLOP/s" in told["checks"][-1]["sentence"]
+
+
+def test_a_problem_makes_the_exit_status_1(capsys, monkeypatch):
+    bad = doctor._in_own_process("torch", "raise ImportError('torch')", "problem", "Install it.")
+    monkeypatch.setattr(doctor, "CHECKS", (bad,))
+    assert main(["doctor"]) == 1
+    assert "PROBLEM  torch" in capsys.readouterr().out
