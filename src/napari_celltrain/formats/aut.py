@@ -84,10 +84,10 @@ def _experiment(content: Any, path: Path, options: ReadOptions) -> Experiment:
     else:
         raise CellTrainError(f"{path} is no OrganoidTracker file: it states no version.")
 
-    annotations = without_in_between(annotations, findings)
     offsets = _image_offsets(content.get("image_offsets"))
     if offsets:
         annotations = moved(annotations, offsets, -1)
+    annotations = without_in_between(annotations, findings)
     annotations = _endings(annotations, options, findings)
     if content.get("image_filters"):
         findings.append(

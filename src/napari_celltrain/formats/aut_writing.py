@@ -62,7 +62,9 @@ def _positions(annotations: Annotations, xyz: NDArray[np.float64]) -> list[dict[
         if not name.startswith(LINEAGE_PREFIX)
     }
     blocks = []
-    for t, index in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+    stops = [*starts[1:], len(order)][: len(starts)]
+    for t, start, stop in zip(numbers.tolist(), starts, stops, strict=True):
+        index = order[start:stop]
         block: dict[str, Any] = {"time_point": t, "coords_xyz_px": xyz[index].tolist()}
         chosen = {name: [values[one] for one in index] for name, values in columns.items()}
         meta = {

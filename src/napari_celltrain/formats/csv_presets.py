@@ -58,6 +58,7 @@ GENERIC: Mapping[str, tuple[str, ...]] = {
     "parent_track_id": ("parent_track_id", "parenttrackid", "parent_track"),
     "score": _SCORE,
     "radius": ("radius", "r"),
+    "status": ("status",),
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.experiment import ZYX, Experiment, Finding
+from napari_celltrain.experiment import Experiment, Finding, Status
 from napari_celltrain.formats.attaching import stated_images
 from napari_celltrain.formats.cleaning import clean_annotations, whole_numbers
 from napari_celltrain.formats.csv_edges import (
@@ -34,7 +34,7 @@ class CsvFormat:
     """Reads tables by the names of their columns; writes ``t,z,y,x`` with what else is known."""
 
     name = "CSV table"
-    suffixes = (".csv", ".tsv", ".txt")
+    suffixes: tuple[str, ...] = (".csv", ".tsv", ".txt")
 
     def recognises(self, path: Path) -> bool:
         """See `TrackingFormat.recognises`; a table needs a time, an x and a y."""
@@ -73,6 +73,12 @@ class CsvFormat:
                 )
             return [_experiment(table, mapped, path, edges, chosen)]
 
+    def write(self, path: Path, experiment: Experiment) -> None:
+        """Write positions in pixels with all columns."""
+        from napari_celltrain.formats.csv_writing import write_table
+
+        write_table(path, experiment)
+
 
 def _spots_of_links(table: Table, path: Path) -> Table | None:
     """Return the spots that belong to a table of links: in it, or in a file beside it."""
@@ -110,13 +116,21 @@ def _experiment(
     else:
         links = links_of_columns(frames, numbers, mapped.preset.parents, findings)
     annotations = clean_annotations(
-        frames, positions, links, features=_features(table, mapped, usable, voxel_size),
-        findings=findings,
+        frames, positions, links, status=_status(numbers),
+        features=_features(table, mapped, usable), findings=findings,
     )
     return Experiment(
         path.stem, annotations, images, voxel_size_um=voxel_size, source=path,
         findings=tuple(findings),
     )
+
+
+def _status(numbers: dict[str, NDArray[np.float64]]) -> NDArray[np.int8] | None:
+    """Return what a column called status says, if it says what ours do."""
+    stated = numbers.get("status")
+    if stated is None or not np.isin(stated, [one.value for one in Status]).all():
+        return None
+    return stated.astype(np.int8)
 
 
 def _without_more_headers(table: Table, mapped: Mapped) -> Table:
@@ -129,14 +143,14 @@ def _without_more_headers(table: Table, mapped: Mapped) -> Table:
 
 
 def _features(
-    table: Table, mapped: Mapped, usable: NDArray[np.bool_], voxel_size: ZYX | None
+    table: Table, mapped: Mapped, usable: NDArray[np.bool_]
 ) -> dict[str, NDArray[Any]]:
     """Return all columns that are no place or time, the known ones under their usual names."""
     meaning = {at: key for key, at in mapped.index.items()}
     features: dict[str, NDArray[Any]] = {}
     for at, written in enumerate(table.header):
         key = meaning.get(at, written)
-        if key in ("t", "z", "y", "x") and at in meaning:
+        if key in ("t", "z", "y", "x", "status") and at in meaning:
             continue
         if not written or (at not in meaning and key == "index"):
             continue

@@ -55,6 +55,10 @@ _FORMATS = (
     ("deepcell", "DeepCellFormat"),
     ("label_images", "LabelImagesFormat"),
     ("pickles", "PickledTracks"),
+    # for writing only: what they write is recognised by the formats above
+    ("geff_writing", "GeffForMastodonFormat"),
+    ("csv_writing", "NapariCsvFormat"),
+    ("csv_writing", "MastodonCsvFormat"),
 )
 _made: list[TrackingFormat] = []
 
@@ -143,18 +147,25 @@ def write_experiment(
         When no format can be written under that suffix, or the place can't be written.
     """
     path = Path(path)
-    if format_name is not None:
-        chosen = format_named(format_name)
-        if not is_writable(chosen):
-            raise CellTrainError(f"{chosen.name} can be read, but not written.")
-        chosen.write(path, experiment)
-        return
+    chosen = format_written_to(path) if format_name is None else format_named(format_name)
+    if not is_writable(chosen):
+        raise CellTrainError(f"{chosen.name} can be read, but not written.")
+    chosen.write(path, experiment)
+
+
+def format_written_to(path: Path) -> WritableFormat:
+    """Return the format that a file name picks; folders called 01_RES are the challenge's.
+
+    Raises
+    ------
+    CellTrainError
+        When no format is written under that suffix.
+    """
     suffix = path.suffix.lower()
     writable = [candidate for candidate in formats() if is_writable(candidate)]
     for candidate in writable:
-        if suffix in candidate.suffixes:
-            candidate.write(path, experiment)
-            return
+        if suffix in candidate.suffixes or (path.name.endswith("_RES") and not candidate.suffixes):
+            return candidate
     known = ", ".join(sorted({suffix for one in writable for suffix in one.suffixes if suffix}))
     raise CellTrainError(
         f"{path.name}: no tracking format is written with the suffix {suffix!r}; use one of "

@@ -96,7 +96,8 @@ def _stream(path: Path) -> _Content:
         content.xyz.append(float(values["POSITION_Y"]))
         content.xyz.append(float(values.get("POSITION_Z", "0")))
         content.visible.append(values.get("VISIBILITY", "1").split(".")[0] != "0")
-        content.quality.append(float(values.get("QUALITY", "nan")))
+        quality = float(values.get("QUALITY", "nan"))
+        content.quality.append(_NAN if quality == -1 else quality)  # -1: made by hand
         content.radius.append(float(values.get("RADIUS", "nan")))
         content.names.append(values.get("name", ""))
         _more(content.more, values, len(content.ids))

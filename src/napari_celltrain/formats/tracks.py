@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Finding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_APART_PX = 0.05
+_TOUCHED_PX = 0.25
+_MOST_IN_BETWEEN = 10**7
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +100,11 @@ def in_between(annotations: Annotations) -> Annotations:
 
     The new positions lie evenly on the straight line and carry ``interpolated`` = True; links
     keep their columns. Unchanged when no link skips any.
+
+    Raises
+    ------
+    CellTrainError
+        When far too many would be needed.
     """
     t, links = annotations.t, annotations.links
     missing = t[links[:, 1]] - t[links[:, 0]] - 1
@@ -102,6 +112,10 @@ def in_between(annotations: Annotations) -> Annotations:
     if not len(skipping):
         return annotations
     n = len(annotations)
+    if missing.sum() > _MOST_IN_BETWEEN:
+        raise CellTrainError(
+            f"The links skip {int(missing.sum())} time points in all, which is too many to fill."
+        )
     new_t, new_positions, new_links, of_link = [], [], [], []
     for link in skipping.tolist():
         source, target = links[link]
@@ -128,15 +142,41 @@ def in_between(annotations: Annotations) -> Annotations:
         features[name] = np.concatenate([values, blank])
     features["interpolated"] = np.arange(n) >= len(annotations)
     order = np.concatenate([stays, np.array(of_link, np.int64)])
+    all_t = np.concatenate([t, *new_t])
+    all_positions = _apart(all_t, np.concatenate([annotations.positions, *new_positions]), len(t))
     assert annotations.status is not None  # set when made
     return Annotations(
-        np.concatenate([t, *new_t]),
-        np.concatenate([annotations.positions, *new_positions]),
+        all_t,
+        all_positions,
         np.concatenate([links[stays], np.array(new_links, np.int64)]),
         np.concatenate([annotations.status, np.ones(added, np.int8)]),
         features,
         {name: values[order] for name, values in annotations.link_features.items()},
     )
+
+
+def _apart(
+    t: NDArray[np.int64], positions: NDArray[np.float64], first_new: int
+) -> NDArray[np.float64]:
+    """Move new positions that fall onto others aside a little: formats may take both for one."""
+    taken = {(time, *place) for time, place in zip(t.tolist(), _grid(positions), strict=True)}
+    if len(taken) == len(t):
+        return positions
+    moved = positions.copy()
+    taken = {
+        (time, *place)
+        for time, place in zip(t[:first_new].tolist(), _grid(positions[:first_new]), strict=True)
+    }
+    for index in range(first_new, len(t)):
+        while (place := (int(t[index]), *_grid(moved[index : index + 1])[0])) in taken:
+            moved[index, 2] += 2 * _APART_PX
+        taken.add(place)
+    return moved
+
+
+def _grid(positions: NDArray[np.float64]) -> list[list[float]]:
+    rounded: list[list[float]] = np.round(positions / _APART_PX).tolist()
+    return rounded
 
 
 def without_in_between(annotations: Annotations, findings: list[Finding]) -> Annotations:
@@ -166,7 +206,8 @@ def without_in_between(annotations: Annotations, findings: list[Finding]) -> Ann
         t0, t1 = annotations.t[source], annotations.t[target]
         share = ((annotations.t[points] - t0) / (t1 - t0))[:, None]
         start, end = annotations.positions[source], annotations.positions[target]
-        if np.abs(annotations.positions[points] - start - share * (end - start)).max() > 0.01:
+        off = annotations.positions[points] - start - share * (end - start)
+        if np.abs(off).max() > _TOUCHED_PX:
             continue
         removed[points] = True
         gone[chain] = True

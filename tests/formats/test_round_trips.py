@@ -1,0 +1,189 @@
+"""What is written and read again is what it was, for every format that is written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.formats import format_named
+
+SETTINGS = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+
+
+@st.composite
+def experiments(draw, *, merges=True, links=True, inside=False):
+    """Cells on a jittered grid, so that no two are nearer than a pixel; any links forward."""
+    cells = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 6), st.integers(0, 3), st.integers(0, 9), st.integers(0, 9)
+            ),
+            unique=True, min_size=1, max_size=10,
+        )
+    )
+    jitter = st.floats(0 if inside else -2, 2, width=32)
+    positions = np.array(
+        [[axis * 5 + draw(jitter) for axis in cell[1:]] for cell in cells], np.float64
+    )
+    t = np.array([cell[0] for cell in cells])
+    pairs = [(i, j) for i in range(len(t)) for j in range(len(t)) if t[i] < t[j]]
+    chosen = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=12)) if pairs else []
+    if not merges:
+        chosen = list({child: (mother, child) for mother, child in chosen}.values())
+    features = {}
+    if draw(st.booleans()):
+        scores = st.floats(0, 1)
+        features["score"] = np.array([draw(scores) for _ in cells])
+    voxel = draw(
+        st.none() | st.tuples(*[st.floats(0.05, 5)] * 3)
+    )
+    return Experiment(
+        "made",
+        Annotations(t, positions, chosen if links else (), features=features),
+        voxel_size_um=voxel,
+        frame_interval_s=draw(st.none() | st.floats(1, 1e5)),
+    )
+
+
+def read_back(name, path, experiment):
+    tracking_format = format_named(name)
+    tracking_format.write(path, experiment)
+    (read,) = tracking_format.read(path, voxel_size_um=experiment.voxel_size_um, find_images=False)
+    return read
+
+
+def same_cells(written, read, tolerance=1e-6):
+    """Return for each written position the number of the read one; asserts one for each."""
+    assert len(read) == len(written)
+    number = np.full(len(written), -1)
+    for index, (t, position) in enumerate(zip(written.t, written.positions, strict=True)):
+        off = np.abs(read.positions - position).max(axis=1) + np.where(read.t == t, 0, np.inf)
+        number[index] = int(np.argmin(off))
+        assert off[number[index]] <= tolerance
+    assert len(set(number.tolist())) == len(written)
+    return number
+
+
+def links_of(annotations, number=None):
+    links = annotations.links if number is None else number[annotations.links]
+    return sorted(map(tuple, links.reshape(-1, 2).tolist()))
+
+
+EXACT = ["OrganoidTracker", "GEFF", "GEFF for Mastodon", "TrackMate XML", "CSV table",
+         "Mastodon CSV"]
+SUFFIXES = {"OrganoidTracker": ".aut", "GEFF": ".geff", "GEFF for Mastodon": ".geff",
+            "TrackMate XML": ".xml"}
+ONE_MOTHER_EACH = ("CSV table", "Mastodon CSV")
+
+
+@pytest.mark.parametrize("name", EXACT)
+@SETTINGS
+@given(data=st.data())
+def test_positions_links_and_scores_survive(name, data, tmp_path_factory):
+    experiment = data.draw(experiments(merges=name not in ONE_MOTHER_EACH))
+    path = tmp_path_factory.mktemp("round") / f"made{SUFFIXES.get(name, '.csv')}"
+    written, read = experiment.annotations, read_back(name, path, experiment).annotations
+    number = same_cells(written, read)
+    assert links_of(read) == links_of(written, number)
+    if "score" in written.features:
+        scores = np.asarray(read.features["score"], float)[number]
+        np.testing.assert_allclose(scores, written.features["score"], atol=1e-12)
+    else:
+        assert "score" not in read.features
+
+
+@pytest.mark.parametrize("name", ["OrganoidTracker", "GEFF", "TrackMate XML"])
+@SETTINGS
+@given(data=st.data())
+def test_voxel_size_and_frame_interval_survive(name, data, tmp_path_factory):
+    experiment = data.draw(experiments())
+    path = tmp_path_factory.mktemp("round") / f"made{SUFFIXES[name]}"
+    tracking_format = format_named(name)
+    tracking_format.write(path, experiment)
+    (read,) = tracking_format.read(path, find_images=False)
+    if experiment.voxel_size_um is None:
+        assert read.voxel_size_um is None
+    else:
+        np.testing.assert_allclose(read.voxel_size_um, experiment.voxel_size_um, rtol=1e-9)
+    if experiment.voxel_size_um is not None or name != "OrganoidTracker":
+        assert read.frame_interval_s == pytest.approx(experiment.frame_interval_s)
+
+
+@SETTINGS
+@given(
+    experiment=experiments(),
+    offsets=st.dictionaries(
+        st.integers(0, 6), st.tuples(*[st.floats(-50, 50, width=32)] * 3), max_size=7
+    ),
+)
+def test_image_offsets_survive_in_aut(experiment, offsets, tmp_path_factory):
+    offsets = {t: offset for t, offset in offsets.items() if any(offset)}
+    experiment = experiment.with_(image_offsets=offsets)
+    path = tmp_path_factory.mktemp("round") / "made.aut"
+    read = read_back("OrganoidTracker", path, experiment)
+    assert dict(read.image_offsets) == offsets
+    number = same_cells(experiment.annotations, read.annotations)
+    assert links_of(read.annotations) == links_of(experiment.annotations, number)
+
+
+@SETTINGS
+@given(experiment=experiments(merges=False, inside=True))
+def test_challenge_folders_keep_cells_within_half_a_voxel_and_all_links(
+    experiment, tmp_path_factory
+):
+    path = tmp_path_factory.mktemp("round") / "01_RES"
+    read = read_back("Cell Tracking Challenge", path, experiment)
+    number = same_cells(experiment.annotations, read.annotations, tolerance=0.5)
+    assert links_of(read.annotations) == links_of(experiment.annotations, number)
+    assert not [finding.message for finding in read.findings]
+
+
+@SETTINGS
+@given(experiment=experiments(links=False))
+def test_napari_points_tables_keep_cells_and_scores(experiment, tmp_path_factory):
+    path = tmp_path_factory.mktemp("round") / "made.csv"
+    read = read_back("napari points CSV", path, experiment).annotations
+    number = same_cells(experiment.annotations, read)
+    if "score" in experiment.annotations.features:
+        np.testing.assert_array_equal(
+            read.features["score"][number], experiment.annotations.features["score"]
+        )
+
+
+@SETTINGS
+@given(
+    experiment=experiments(),
+    kinds=st.lists(st.sampled_from([-1, 0, 1]), min_size=10, max_size=10),
+)
+def test_plain_tables_keep_what_is_no_cell(experiment, kinds, tmp_path_factory):
+    annotations = experiment.annotations
+    marked = Annotations(
+        annotations.t, annotations.positions, status=kinds[: len(annotations)],
+        features=annotations.features,
+    )
+    path = tmp_path_factory.mktemp("round") / "made.csv"
+    read = read_back("CSV table", path, experiment.with_(annotations=marked)).annotations
+    number = same_cells(marked, read)
+    assert read.status[number].tolist() == marked.status.tolist()
+
+
+@pytest.mark.parametrize("name", [*EXACT, "napari points CSV", "Cell Tracking Challenge"])
+def test_nothing_at_all_can_be_written(name, tmp_path):
+    path = tmp_path / f"none{SUFFIXES.get(name, '.csv')}"
+    format_named(name).write(path, Experiment("none"))
+    assert path.exists()
+
+
+@pytest.mark.parametrize("name", [*EXACT, "napari points CSV", "Cell Tracking Challenge"])
+def test_what_is_no_cell_is_not_written_as_one(name, tmp_path):
+    if name == "CSV table":
+        pytest.skip("this one has a column for it")
+    annotations = Annotations([0, 0, 0], [[1, 5, 5], [1, 20, 20], [1, 40, 40]], status=[1, 0, -1])
+    path = tmp_path / f"some{SUFFIXES.get(name, '.csv')}"
+    read = read_back(name, path, Experiment("some", annotations))
+    assert len(read.annotations) == 1
