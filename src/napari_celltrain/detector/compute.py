@@ -96,7 +96,8 @@ def choose_precision(device: torch.device, wanted: str = "auto") -> tuple[Precis
 def _cpu_name() -> str:
     try:
         with open("/proc/cpuinfo") as file:
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+            names = (line.split(":")[1] for line in file if line.startswith("model name"))
+            return next(names).strip()
     except (OSError, StopIteration, IndexError):
         return platform.machine()
 

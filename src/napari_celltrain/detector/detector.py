@@ -23,7 +23,7 @@ from napari_celltrain.detector.compute import (
     choose_precision,
     set_threads,
 )
-from napari_celltrain.detector.design import Design
+from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
 from napari_celltrain.detector.intensity import IntensityRange, intensity_range
 from napari_celltrain.detector.network import CentreNet, reach
 from napari_celltrain.detector.peaks import find_peaks, suppress
@@ -100,10 +100,13 @@ class Detections:
         (z, y, x) pixels of the image as stored, shape (n, 3), 0 = centre of the first pixel.
     scores
         0 to 1, shape (n,).
+    levels
+        What became dark and bright in each network input.
     """
 
     positions: NDArray[np.float64]
     scores: NDArray[np.float64]
+    levels: tuple[IntensityRange, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -111,7 +114,7 @@ class Detections:
     def above(self, threshold: float) -> Detections:
         """Return those with at least this score."""
         keep = self.scores >= threshold
-        return Detections(self.positions[keep], self.scores[keep])
+        return Detections(self.positions[keep], self.scores[keep], self.levels)
 
 
 class Detector:
@@ -209,9 +212,11 @@ class Detector:
         return cls(info, weights, device=device, threads=threads, precision=precision)
 
     def save(self, folder: str | Path) -> None:
-        """Write weights and description; a detector in the place is replaced at once or not at all."""
+        """Write weights and description; a detector there is replaced at once or not at all."""
         folder = Path(folder)
-        content = save_tensors({key: value.cpu().contiguous() for key, value in self.weights.items()})
+        content = save_tensors(
+            {key: value.cpu().contiguous() for key, value in self.weights.items()}
+        )
         digest = hashlib.sha256(content).hexdigest()
         name = f"weights-{digest[:12]}.safetensors"
         info = self.info.model_copy(update={"weights_file": name, "weights_sha256": digest})
@@ -234,7 +239,6 @@ class Detector:
         if self.design.unit == "px":
             return (1.0, 1.0, 1.0)
         if voxel_size_um is None:
-            z, y, x = self.design.working_voxel_size
             raise CellTrainError(
                 "The voxel size of the image is not known, and this detector needs it: give it "
                 "as z,y,x in um (--voxel-size on the command line)."
@@ -310,7 +314,7 @@ class Detector:
         kept = suppress(positions * size, scores, self.design.suppression_radius)
         positions, scores = positions[kept], scores[kept]
         order = np.lexsort((positions[:, 2], positions[:, 1], positions[:, 0]))
-        return Detections(positions[order], scores[order])
+        return Detections(positions[order], scores[order], tuple(levels))
 
     def _cores(
         self, working: tuple[int, ...], steps: ZYX, tile: tuple[int, int, int] | None
@@ -410,7 +414,8 @@ def tile_shape(
 
 def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        text in str(error).lower() for text in ("out of memory", "not enough memory", "can't allocate")
+        text in str(error).lower()
+        for text in ("out of memory", "not enough memory", "can't allocate")
     )
 
 

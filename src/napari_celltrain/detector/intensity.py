@@ -28,6 +28,8 @@ class IntensityRange:
 
     low: float
     high: float
+    constant: bool = False
+    """True when there is nothing between them: all but single voxels have one value."""
 
     def normalise(self, image: torch.Tensor) -> torch.Tensor:
         """Map `low` to 0 and `high` to 1, in place, limited to `CLIP`."""
@@ -46,6 +48,7 @@ def intensity_range(frame: NDArray[np.generic], steps: Sequence[float]) -> Inten
     every = max(1, len(values) // SAMPLES)
     # an odd stride does not fall in step with the rows of the image
     low, high = np.percentile(values[:: every | 1].numpy(), [LOW, HIGH])
-    if not high - low > 1e-6 * max(1.0, abs(high)):
+    constant = not high - low > 1e-6 * max(1.0, abs(high))
+    if constant:
         high = low + 1.0
-    return IntensityRange(float(low), float(high))
+    return IntensityRange(float(low), float(high), constant)

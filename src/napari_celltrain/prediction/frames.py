@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_celltrain.errors import CellTrainError
 from napari_celltrain.detector.window import window_time_points
+from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_celltrain.detector.detector import FLOOR
-from napari_celltrain.evaluation import Scores, ScoredFrame
+from napari_celltrain.evaluation import ScoredFrame, Scores
 from napari_celltrain.experiment import Status
 from napari_celltrain.known import frame_annotations, known_place
 from napari_celltrain.prediction.frames import read_inputs

@@ -1,0 +1,253 @@
+"""A movie through a detector, a time point at a time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from napari_celltrain.detector.detector import FLOOR, Detections
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Finding
+from napari_celltrain.prediction.frames import check_channels
+from napari_celltrain.prediction.reading import read_ahead
+from napari_celltrain.prediction.unlike import unlike_before, unlike_intensity, unlike_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.experiment import ZYX, FrameSource
+    from napari_celltrain.prediction.reading import Inputs
+
+OnDamaged = Literal["stop", "skip"]
+"""What to do with a time point that can't be read."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """What was found at one time point.
+
+    Parameters
+    ----------
+    t
+        Time point, by the image's own numbers.
+    positions
+        (z, y, x) pixels of the image as stored, shape (n, 3), ordered by (z, y, x).
+    scores
+        0 to 1, shape (n,), all at least the floor.
+    seconds
+        It took to compute, without waiting for the image.
+    damage
+        Why nothing could be looked for at this time point, as a sentence; None when it was.
+    """
+
+    t: int
+    positions: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    seconds: float
+    damage: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def above(self, threshold: float) -> FrameResult:
+        """Return the same with only what scores at least this."""
+        keep = self.scores >= threshold
+        return FrameResult(
+            self.t, self.positions[keep], self.scores[keep], self.seconds, self.damage
+        )
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to look at, after everything about it was checked.
+
+    Parameters
+    ----------
+    time_points
+        Ascending; they exist.
+    channels
+        Counted from 0; they exist.
+    voxel_size
+        (z, y, x) in the detector's unit.
+    findings
+        Where the movie is unlike the training data, as far as its header tells.
+    """
+
+    time_points: tuple[int, ...]
+    channels: tuple[int, ...]
+    voxel_size: ZYX
+    findings: tuple[Finding, ...] = ()
+
+
+def check_request(
+    detector: Detector,
+    source: FrameSource,
+    *,
+    time_points: Iterable[int] | None = None,
+    channels: Sequence[int] | None = None,
+    voxel_size_um: ZYX | None = None,
+) -> Request:
+    """Find out what to look at, or say what is wrong with it, before anything runs.
+
+    Parameters
+    ----------
+    detector, source, time_points, channels, voxel_size_um
+        As in `predict`.
+
+    Raises
+    ------
+    CellTrainError
+        When a time point or channel does not exist, or the voxel size is needed and unknown.
+    """
+    existing = source.time_points
+    if not len(existing):
+        raise CellTrainError(f"{source.name} has no time points.")
+    times = tuple(existing) if time_points is None else tuple(sorted(set(time_points)))
+    missing = sorted(set(times).difference(existing))
+    if missing:
+        more = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise CellTrainError(
+            f"{source.name} has no time point {missing[0]}{more}; its time points are "
+            f"{existing[0]} to {existing[-1]}."
+        )
+    if not times:
+        raise CellTrainError(f"No time points of {source.name} were chosen.")
+    if channels is None:
+        channels = detector.info.channels
+        if max(channels) >= source.n_channels == len(channels):
+            channels = range(source.n_channels)  # the movie holds just what is needed
+    check_channels(detector.design, source, channels)
+    voxel_size = detector.voxel_size_for(
+        source.voxel_size_um if voxel_size_um is None else voxel_size_um
+    )
+    return Request(
+        times, tuple(channels), voxel_size,
+        tuple(unlike_before(detector.info, source, voxel_size)),
+    )
+
+
+def predict(
+    detector: Detector,
+    source: FrameSource,
+    *,
+    time_points: Iterable[int] | None = None,
+    channels: Sequence[int] | None = None,
+    voxel_size_um: ZYX | None = None,
+    floor: float = FLOOR,
+    tile: tuple[int, int, int] | None = None,
+    on_damaged: OnDamaged = "stop",
+    stopping: Callable[[], bool] = lambda: False,
+    tell: Callable[[Finding], None] = lambda finding: None,
+) -> Iterator[FrameResult]:
+    """Find the cells of a movie, a time point at a time, in the order of time.
+
+    Everything is checked at the call; nothing is read before the first result is asked for. The
+    next frame is read while one is computed. Closing the iterator ends the reading thread.
+
+    Parameters
+    ----------
+    detector
+        What finds them.
+    source
+        The movie.
+    time_points
+        Which ones, by the image's own numbers; None: all.
+    channels
+        Which channels, counted from 0; None: those of the training.
+    voxel_size_um
+        (z, y, x); None: what the file says.
+    floor
+        Lowest score of a candidate. Use `FrameResult.above` with a threshold afterwards, such as
+        `Detector.threshold`.
+    tile
+        Image voxels (z, y, x) to compute at once; None: by memory.
+    on_damaged
+        ``stop``: a time point that can't be read ends the prediction with an error; ``skip``: it
+        gives a result whose `damage` says why nothing could be looked for. A damaged neighbour
+        within the time window is replaced by the frame itself, and told as a finding.
+    stopping
+        Looked at between time points.
+    tell
+        Gets each kind of finding once: where the images are unlike the training data, and what
+        is damaged.
+
+    Raises
+    ------
+    CellTrainError
+        At the call: a time point or channel that does not exist, an unknown voxel size. While
+        iterating: a damaged frame, naming file and time point.
+    """
+    request = check_request(
+        detector, source, time_points=time_points, channels=channels, voxel_size_um=voxel_size_um
+    )
+    for finding in request.findings:
+        tell(finding)
+    return _results(detector, source, request, floor, tile, on_damaged, stopping, tell)
+
+
+def _results(
+    detector: Detector,
+    source: FrameSource,
+    request: Request,
+    floor: float,
+    tile: tuple[int, int, int] | None,
+    on_damaged: OnDamaged,
+    stopping: Callable[[], bool],
+    tell: Callable[[Finding], None],
+) -> Iterator[FrameResult]:
+    told: set[str] = set()
+    size_known = False
+    reader = read_ahead(detector.design, source, request.time_points, request.channels)
+    try:
+        for inputs in reader:
+            if stopping():
+                return
+            if inputs.damage is not None:
+                if on_damaged == "stop":
+                    raise CellTrainError(inputs.damage)
+                tell(_damage(inputs, source.name))
+                if not inputs.frames:
+                    empty = np.empty((0, 3)), np.empty(0)
+                    yield FrameResult(inputs.t, *empty, 0.0, inputs.damage)
+                    continue
+            begin = time.perf_counter()
+            found = detector.detect(inputs.frames, request.voxel_size, floor=floor, tile=tile)
+            seconds = time.perf_counter() - begin
+            notes = unlike_intensity(detector.info, source.name, inputs.t, found.levels)
+            if not size_known and isinstance(inputs.frames[0], np.ndarray):
+                sizes = _size_notes(detector, source, request, inputs, found)
+                size_known = sizes is not None
+                notes += sizes or []
+            for note in notes:
+                if note.code not in told:
+                    told.add(note.code)
+                    tell(note)
+            result = FrameResult(inputs.t, found.positions, found.scores, seconds)
+            del inputs, found
+            yield result
+    finally:
+        reader.close()  # type: ignore[attr-defined]
+
+
+def _size_notes(
+    detector: Detector, source: FrameSource, request: Request, inputs: Inputs, found: Detections
+) -> list[Finding] | None:
+    own = -detector.design.time_window[0]  # its place in the time window
+    frame = inputs.frames[own * len(request.channels)]
+    cells = found.above(detector.threshold)
+    return unlike_size(detector.info, source.name, inputs.t, frame, cells, request.voxel_size)
+
+
+def _damage(inputs: Inputs, name: str) -> Finding:
+    what = (
+        f"Time point {inputs.t} is left out."
+        if not inputs.frames
+        else f"Time point {inputs.t} is looked at without this neighbour."
+    )
+    return Finding("warning", "damaged-frame", f"{inputs.damage} {what}", name, inputs.t)

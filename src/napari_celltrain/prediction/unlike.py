@@ -1,0 +1,172 @@
+"""Telling a person, in words, where an image is unlike what a detector learned from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.experiment import Annotations, Experiment, Finding
+from napari_celltrain.images import ArraySource
+from napari_celltrain.statistics.diameter import estimate_diameter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.detector.detector import Detections, DetectorInfo
+    from napari_celltrain.detector.intensity import IntensityRange
+    from napari_celltrain.experiment import ZYX, FrameSource
+
+BRIGHTNESS_FACTOR = 10.0
+"""Every frame is normalised by its own levels, so only a very different range is worth a word."""
+VOXEL_FACTOR = 4.0
+"""Images are brought to the detector's voxel size; beyond this factor too little is left."""
+SIZE_FACTOR = 1.5
+CELLS_TO_MEASURE = 10
+
+
+def unlike_before(
+    info: DetectorInfo, source: FrameSource, voxel_size: ZYX
+) -> list[Finding]:
+    """What can be said before a pixel is read: voxel size and number of planes.
+
+    Parameters
+    ----------
+    info
+        Of the detector.
+    source
+        The movie.
+    voxel_size
+        (z, y, x) of the movie in the detector's unit.
+    """
+    found = []
+
+    def warn(code: str, message: str) -> None:
+        found.append(Finding("warning", code, message, source.name))
+
+    design, planes = info.design, source.frame_shape[0]
+    if design.flat and planes > 1:
+        warn(
+            "unlike-planes",
+            f"The detector learned from single planes, and this movie has {planes}: every plane "
+            "is looked at by itself, and a cell seen in several planes may be found several times.",
+        )
+    if not design.flat and planes == 1:
+        warn(
+            "unlike-planes",
+            "The detector learned from stacks, and this movie has a single plane: what it knows "
+            "of the planes above and below is of no use here.",
+        )
+    if design.unit == "um":
+        seen = [size.voxel_size_um for size in info.trained_on if size.voxel_size_um is not None]
+        finest = min((size[2] for size in seen), default=design.working_voxel_size[2])
+        coarsest = max((size[2] for size in seen), default=design.working_voxel_size[2])
+        x = voxel_size[2]
+        if x > VOXEL_FACTOR * coarsest or x < finest / VOXEL_FACTOR:
+            warn(
+                "unlike-voxel-size",
+                f"A pixel of this movie is {x:.3g} um wide, far from the {finest:.3g} to "
+                f"{coarsest:.3g} um of the training images. Is the voxel size right? If not, "
+                "give the right one.",
+            )
+        elif x > design.diameter / 3:
+            warn(
+                "unlike-voxel-size",
+                f"A cell of {design.diameter:.3g} um would be less than three pixels wide in this "
+                f"movie ({x:.3g} um a pixel). Is the voxel size right?",
+            )
+    else:
+        stated = source.voxel_size_um
+        if stated is not None:
+            found.append(
+                Finding(
+                    "info",
+                    "voxel-size-unused",
+                    "The detector was trained without a voxel size, so that of this movie is not "
+                    f"used: cells are expected to be about {design.diameter:.0f} pixels wide.",
+                    source.name,
+                )
+            )
+    return found
+
+
+def unlike_intensity(
+    info: DetectorInfo, name: str, t: int, levels: Sequence[IntensityRange]
+) -> list[Finding]:
+    """What the levels of a frame say: no contrast at all, or a very different brightness."""
+    for level in levels:
+        if level.constant:
+            return [
+                Finding(
+                    "warning",
+                    "no-contrast",
+                    f"Time point {t} has no contrast: nearly all its pixels are {level.low:.4g}.",
+                    name,
+                    t,
+                )
+            ]
+    if info.intensity is None or len(levels) != 1:
+        return []
+    dark, bright = info.intensity
+    ratio = (levels[0].high - levels[0].low) / max(bright - dark, 1e-12)
+    if 1 / BRIGHTNESS_FACTOR <= ratio <= BRIGHTNESS_FACTOR:
+        return []
+    amount, word = (ratio, "stronger") if ratio > 1 else (1 / ratio, "weaker")
+    return [
+        Finding(
+            "warning",
+            "unlike-intensity",
+            f"The contrast at time point {t} ({levels[0].low:.4g} to {levels[0].high:.4g}) is "
+            f"{amount:.0f} times {word} than in the training images ({dark:.4g} to {bright:.4g}). "
+            "Look at a few time points before trusting the result.",
+            name,
+            t,
+        )
+    ]
+
+
+def unlike_size(
+    info: DetectorInfo, name: str, t: int, frame: NDArray[Any], found: Detections, voxel_size: ZYX
+) -> list[Finding] | None:
+    """What the width of the cells found says; None when there are too few to measure.
+
+    Parameters
+    ----------
+    info
+        Of the detector.
+    name, t, frame
+        The movie's name, the time point and its (z, y, x) pixels.
+    found
+        Cells above the threshold.
+    voxel_size
+        (z, y, x) in the detector's unit.
+    """
+    if len(found) < CELLS_TO_MEASURE:
+        return None
+    experiment = Experiment(
+        name,
+        Annotations(np.zeros(len(found), np.int64), found.positions),
+        ArraySource(frame, "zyx", name=name),
+        voxel_size_um=voxel_size,
+    )
+    estimate = estimate_diameter(experiment)
+    if estimate is None or estimate.source != "image":
+        return []
+    expected, unit = info.design.diameter, info.design.unit
+    ratio = estimate.diameter / expected
+    if 1 / SIZE_FACTOR <= ratio <= SIZE_FACTOR:
+        return []
+    mend = " Is the voxel size right?" if unit == "um" else ""
+    return [
+        Finding(
+            "warning",
+            "unlike-size",
+            f"The cells found at time point {t} look about {estimate.diameter:.3g} {unit} wide, "
+            f"and the detector was trained for {expected:.3g} {unit}.{mend} Look at a few time points "
+            "before trusting the result.",
+            name,
+            t,
+        )
+    ]
