@@ -6,7 +6,7 @@ The command line prints these, the widget plots them, the run folder keeps them 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from napari_celltrain.experiment import Finding
@@ -108,6 +108,8 @@ class Finished:
     best_f1: float
     threshold: float
     sentence: str
+    performance: dict[str, float] = field(default_factory=dict)
+    """What it cost; see `performance.Meter.report`."""
 
 
 Event = (

@@ -21,6 +21,7 @@ from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
 from napari_celltrain.files import write_text
+from napari_celltrain.training import processes
 from napari_celltrain.training.augmentation import make_batch
 from napari_celltrain.training.batches import BatchLoader
 from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
@@ -39,6 +40,7 @@ from napari_celltrain.training.events import (
 from napari_celltrain.training.fingerprint import fingerprint
 from napari_celltrain.training.held_out import HeldOut, Verdict
 from napari_celltrain.training.memory import memory_mib
+from napari_celltrain.training.performance import Meter, measure_flops, step_flop
 from napari_celltrain.training.plan import Plan, make_plan
 from napari_celltrain.training.prepare import PreparedFrame, prepare
 from napari_celltrain.training.run import HistoryWriter, RunFolder
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
     from napari_celltrain.dataset import Dataset, Split
     from napari_celltrain.training.events import Callback
+    from napari_celltrain.training.processes import Processes
 
 CLIP_NORM = 5.0
 TELL_EVERY_S = 0.2
@@ -104,6 +107,9 @@ def train(
     began = time.monotonic()
     settings = settings or TrainingSettings()
     run = RunFolder(run_folder)
+    together = processes.join(settings.compute.device)
+    if not together.is_first:
+        return _follow(dataset, run, settings, control or Control(), start_from, began, together)
     if not resume and run.path.exists() and any(run.path.iterdir()):
         raise CellTrainError(
             f"{run.path} is not empty. Choose another folder, or go on with the run in it "
@@ -113,9 +119,17 @@ def train(
         raise CellTrainError(f"{run.path} holds other things, but no run to resume.")
     with run.locked():
         return _Run(
-            dataset, run, settings, tuple(callbacks), control or Control(), resume, start_from,
-            began,
+            dataset, run, settings, (*callbacks, HistoryWriter(run)), control or Control(),
+            start_from, began, together,
         ).go()
+
+
+def _follow(
+    dataset: Dataset, run: RunFolder, settings: TrainingSettings, control: Control,
+    start_from: Path | None, began: float, together: Processes,
+) -> Finished:
+    """Train as one of several processes, not the first: nothing is told and nothing written."""
+    return _Run(dataset, run, settings, (), control, start_from, began, together).go()
 
 
 class _Run:
@@ -123,13 +137,12 @@ class _Run:
 
     def __init__(
         self, dataset: Dataset, run: RunFolder, settings: TrainingSettings,
-        callbacks: tuple[Callback, ...], control: Control, resume: bool,
-        start_from: Path | None, began: float,
+        callbacks: tuple[Callback, ...], control: Control, start_from: Path | None,
+        began: float, together: Processes,
     ) -> None:
         self.dataset, self.run, self.settings = dataset, run, settings
-        self.control, self.resume, self.start_from = control, resume, start_from
-        self.callbacks = (*callbacks, HistoryWriter(run))
-        self.began = began
+        self.control, self.start_from = control, start_from
+        self.callbacks, self.began, self.together = callbacks, began, together
         self.seconds_before = 0.0
         self.paused_s = 0.0
         self.step = 0
@@ -146,6 +159,7 @@ class _Run:
         self.evaluation_gap = 0
         self.last_checkpoint_s = 0.0
         self.schedule = Schedule(settings.budget)
+        self._meter: Meter | None = None
 
     # --- telling -------------------------------------------------------------------------------
 
@@ -168,12 +182,17 @@ class _Run:
         split = split_frames(
             self.dataset, self.settings.data.held_out_share, self.settings.design.time_window
         )
+        if not self.together.is_first:
+            self.together.wait()  # until the first has looked at checkpoints and prepared frames
         checkpoint = self._find_checkpoint()
         start = self._start_detector()
         plan = self._plan(split, checkpoint, start)
-        self._write_what_was_asked()
+        if self.together.is_first:
+            self._write_what_was_asked()
         self.find("info" if split.trustworthy else "warning", "held-out", split.reason)
         frames = self._prepare(split, plan)
+        if self.together.is_first:
+            self.together.wait()
         if self.control.stopping:
             return self._finish(self.control.reason, None, plan, split)
         self._build(plan, start, checkpoint)
@@ -186,7 +205,7 @@ class _Run:
 
     def _find_checkpoint(self) -> Checkpoint | None:
         checkpoint, damaged = load_newest(self.run.checkpoints)
-        for path in damaged:
+        for path in damaged if self.together.is_first else ():
             self.find(
                 "warning", "damaged-checkpoint",
                 f"The checkpoint {path.name} is damaged and was put aside; the run goes on from "
@@ -335,8 +354,10 @@ class _Run:
             cells_share=self.settings.optimiser.cells_share, seed=self.settings.compute.seed,
         )
 
+        batch_size = self.together.whole(plan.batch_size)
+
         def make(step: int) -> Any:
-            crops = [sampler.draw(step, number) for number in range(plan.batch_size)]
+            crops = [sampler.draw(step, number) for number in self.together.share(batch_size)]
             return make_batch(
                 crops, plan.crop_shape, self.settings.augmentation, plan.design, self.device
             )
@@ -345,26 +366,47 @@ class _Run:
         self.last_checkpoint_s = time.monotonic()
         if not self.next_evaluation:
             self._schedule_evaluation(0.0)
-        loader = BatchLoader(make, self.step)
         self._pace = _Pace()
+        self._meter = self._new_meter(plan, len(self.together.share(batch_size)))
+        loader = BatchLoader(make, self.step)
+        ends: StopReason | None = None
         try:
             while True:
-                if self.control.paused and not self.control.stopping:
-                    self._pause(plan)
-                if self.control.stopping:
-                    self._save(plan)
-                    return cast("StopReason", self.control.reason)
-                if self.schedule.finished(self.step, self.seconds):
-                    return self._ran_out()
-                self._one_step(plan, loader)
+                if self.together.is_first:
+                    ends = ends or self._reason_to_end(plan)
+                rate = self.peak_rate * self.schedule.rate(self.step, self.seconds)
+                goes_on, rate = self.together.decide(ends is None, rate, self.device)
+                if not goes_on:
+                    break
+                self._one_step(plan, loader, rate)
+                if not self.together.is_first:
+                    continue
                 if self.step >= self.next_evaluation:
                     self._evaluate(plan, split, held_out)
                     if self._overfitting():
-                        return "overfitting"
+                        ends = "overfitting"
                 if time.monotonic() - self.last_checkpoint_s > self.settings.compute.checkpoint_every_s:
                     self._save(plan)
         finally:
             loader.close()
+            processes.leave()
+        return ends or "stopped by the user"
+
+    def _reason_to_end(self, plan: Plan) -> StopReason | None:
+        """Hold the run while it is paused; return why it ends, if it does."""
+        if self.control.paused and not self.control.stopping:
+            self._pause(plan)
+        if self.control.stopping:
+            self._save(plan)
+            return cast("StopReason", self.control.reason)
+        return self._ran_out() if self.schedule.finished(self.step, self.seconds) else None
+
+    def _new_meter(self, plan: Plan, crops: int) -> Meter:
+        shape = (crops, plan.design.n_inputs, *plan.crop_shape)
+        flop, largest, its_input = step_flop(self.network, shape)
+        stretch = [math.prod(plan.design.steps(size)) for size in plan.voxel_sizes]
+        image_voxels = crops * math.prod(plan.crop_shape) * sum(stretch) / len(stretch)
+        return Meter(image_voxels, flop, measure_flops(largest, its_input))
 
     def _ran_out(self) -> StopReason:
         if self.schedule.by_convergence:
@@ -372,11 +414,10 @@ class _Run:
         steps = self.settings.budget.steps
         return "steps done" if steps is not None and self.step >= steps else "time is up"
 
-    def _one_step(self, plan: Plan, loader: BatchLoader) -> None:
-        waited = time.perf_counter()
+    def _one_step(self, plan: Plan, loader: BatchLoader, rate: float) -> None:
+        waited, cpu = time.perf_counter(), time.process_time()
         batch = loader.next()
         begin = time.perf_counter()
-        rate = self.peak_rate * self.schedule.rate(self.step, self.seconds)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast(
@@ -387,6 +428,7 @@ class _Run:
         loss = heat + offset
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.together.average(self.network.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         finite = bool(torch.isfinite(norm))
         if finite:
@@ -401,7 +443,11 @@ class _Run:
         else:
             self._skip_step()
         self.step += 1
-        self._pace.add(waited=begin - waited, worked=end - begin, crops=plan.batch_size)
+        self._pace.add(plan.batch_size)
+        self._meter.add(
+            cpu_s=time.process_time() - cpu, step_s=time.perf_counter() - waited,
+            network_s=end - begin,
+        )
         if self._pace.due():
             self._tell_step(rate)
 
@@ -574,6 +620,11 @@ class _Run:
         self, reason: str, held_out: HeldOut | None, plan: Plan, split: Split
     ) -> Finished:
         natural = reason not in ("stopped by the user", "interrupted")
+        if not self.together.is_first:
+            return Finished(
+                cast("StopReason", reason), self.step, self.seconds, max(self.best_f1, 0.0),
+                self.best_threshold, "",
+            )
         if natural and held_out is not None:
             if self.best_step != self.step:
                 self._evaluate(plan, split, held_out)
@@ -593,6 +644,7 @@ class _Run:
         finished = Finished(
             reason=cast("StopReason", reason), step=self.step, seconds=self.seconds, best_f1=f1,
             threshold=self.best_threshold, sentence=sentence,
+            performance={} if self._meter is None else self._meter.report(self.nonfinite),
         )
         self.tell(finished)
         self.tell(StateChanged("finished", sentence))
@@ -637,14 +689,10 @@ class _Pace:
         self._crops = 0
         self.steps_per_s = 0.0
         self.crops_per_s = 0.0
-        self.waited = 0.0
-        self.worked = 0.0
 
-    def add(self, *, waited: float, worked: float, crops: int) -> None:
+    def add(self, crops: int) -> None:
         self._steps += 1
         self._crops += crops
-        self.waited += waited
-        self.worked += worked
         elapsed = time.perf_counter() - self._began
         self.steps_per_s, self.crops_per_s = self._steps / elapsed, self._crops / elapsed
         if elapsed > 10:  # forget slowly

@@ -1,0 +1,133 @@
+"""What a run costs, in figures that can be compared between machines."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from napari_celltrain.detector.network import CentreNet
+
+
+class Meter:
+    """Adds up what training steps cost.
+
+    Parameters
+    ----------
+    image_voxels
+        Voxels of the images, at their own size, that one step learns from.
+    flop
+        Of one forward and backward pass.
+    peak_flops
+        Operations per second of the largest convolution alone; 0 when it was not measured.
+    """
+
+    def __init__(self, image_voxels: float, flop: float, peak_flops: float) -> None:
+        self.image_voxels, self.flop, self.peak_flops = image_voxels, flop, peak_flops
+        self.steps = 0
+        self.cpu_s = 0.0
+        self.step_s = 0.0
+        self.network_s = 0.0
+
+    def add(self, *, cpu_s: float, step_s: float, network_s: float) -> None:
+        """Count one step: CPU seconds of all threads, its wall time, and that of the network."""
+        self.steps += 1
+        self.cpu_s += cpu_s
+        self.step_s += step_s
+        self.network_s += network_s
+
+    def report(self, nonfinite_steps: int) -> dict[str, float]:
+        """Return the figures.
+
+        ``image_voxels_per_cpu_s``: voxels of the images learnt from per CPU second, reading and
+        augmentation included; ``share_not_network``: share of the time of the steps that is not
+        forward, backward and optimiser; ``conv_efficiency``: operations per second of the
+        network's steps relative to its largest convolution alone; ``peak_rss_mib``: largest memory
+        of the process.
+        """
+        figures = {"nonfinite_steps": float(nonfinite_steps), "peak_rss_mib": peak_rss_mib()}
+        if self.steps:
+            figures["image_voxels_per_cpu_s"] = self.steps * self.image_voxels / self.cpu_s
+            figures["share_not_network"] = 1 - self.network_s / self.step_s
+            if self.peak_flops:
+                speed = self.steps * self.flop / self.network_s
+                figures["conv_efficiency"] = speed / self.peak_flops
+        return figures
+
+
+def peak_rss_mib() -> float:
+    """Largest memory of this process so far, in MiB."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def step_flop(network: CentreNet, shape: tuple[int, ...]) -> tuple[float, nn.Conv3d, torch.Size]:
+    """Count the operations of a forward and backward pass.
+
+    Parameters
+    ----------
+    network
+        To be counted.
+    shape
+        (n, inputs, z, y, x) of a batch.
+
+    Returns
+    -------
+    Operations (a multiplication and an addition are two), the largest convolution, and the shape
+    of its input.
+    """
+    total = 0.0
+    largest: tuple[float, nn.Conv3d, torch.Size] | None = None
+    device = next(network.parameters()).device
+    hooks = []
+
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal total, largest
+        assert isinstance(layer, nn.Conv3d)
+        forward = 2.0 * output.numel() * layer.weight[0].numel()
+        # backward: gradients of weights and of the input; the image itself needs none
+        total += forward * (2 if layer is network.stem else 3)
+        if layer is not network.stem and (largest is None or forward > largest[0]):
+            largest = (forward, layer, inputs[0].shape)
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            hooks.append(module.register_forward_hook(count))
+    with torch.inference_mode():
+        network(torch.zeros(shape, device=device).to(memory_format=torch.channels_last_3d))
+    for hook in hooks:
+        hook.remove()
+    assert largest is not None
+    return total, largest[1], largest[2]
+
+
+def measure_flops(layer: nn.Conv3d, shape: torch.Size, *, repeats: int = 5) -> float:
+    """Measure operations per second of a convolution alone, forward and backward."""
+    device = layer.weight.device
+    image = torch.ones(shape, device=device).to(memory_format=torch.channels_last_3d)
+    image.requires_grad_()
+    weight = layer.weight.detach().clone().requires_grad_()
+    best = math.inf
+    output = gradient = None
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        output = nn.functional.conv3d(image, weight, None, layer.stride, layer.padding)
+        if gradient is None:
+            gradient = torch.ones_like(output)
+        torch.autograd.grad(output, (image, weight), gradient)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - begin)
+    assert output is not None
+    return 3 * 2.0 * output.numel() * layer.weight[0].numel() / best
