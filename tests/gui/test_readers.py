@@ -27,13 +27,16 @@ voxel_size_um = [2.0, 0.5, 0.5]
 @pytest.fixture
 def dataset_file(tmp_path):
     for t in (4, 5):
-        tifffile.imwrite(tmp_path / f"t{t:03}.tif", np.full((3, 16, 16), t, np.uint8))
+        frame = np.full((3, 16, 16), t, np.uint8)
+        tifffile.imwrite(tmp_path / f"t{t:03}.tif", frame, photometric="minisblack")
     (tmp_path / "points.csv").write_text("t,z,y,x\n4,1,8,8\n5,1.5,9,8\n")
     (tmp_path / "dataset.toml").write_text(DATASET)
     return tmp_path / "dataset.toml"
 
 
-@pytest.mark.parametrize("name", ["a.tif", "notes.txt", "pyproject.toml", "folder", "a.csv", "a.xml"])
+@pytest.mark.parametrize(
+    "name", ["a.tif", "notes.txt", "pyproject.toml", "folder", "a.csv", "a.xml"]
+)
 def test_other_peoples_files_are_declined_at_once(tmp_path, name):
     place = tmp_path / name
     if name == "folder":
@@ -57,7 +60,7 @@ def test_a_dataset_file_opens_in_napari(viewer, dataset_file):
     assert tuple(image.scale) == tuple(points.scale) == (1, 2, 0.5, 0.5)
     assert int(np.asarray(image.data[1]).max()) == 5
     assert image.translate[0] == 4
-    assert tuple(viewer.dims.margin_left) == (0, 2, 0, 0)  # cells show in neighbouring planes
+    assert viewer.dims.margin_left[1] >= 2  # cells show in neighbouring planes
 
 
 def test_what_the_reader_noticed_is_told(viewer, dataset_file):
@@ -69,7 +72,7 @@ def test_what_the_reader_noticed_is_told(viewer, dataset_file):
 def test_a_damaged_file_is_a_sentence(tmp_path):
     place = tmp_path / "dataset.toml"
     place.write_text("[[experiment]]\nimages = 'nowhere.tif'\n")
-    with pytest.raises(CellTrainError, match="nowhere|annotations"):
+    with pytest.raises(CellTrainError, match=r"nowhere|annotations"):
         read_layers(str(place))
 
 

@@ -1,0 +1,112 @@
+"""Detections beside an annotation: which are right, which are missing, which are wrong. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_celltrain.evaluation import Scores, match
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.evaluation import ScoredFrame
+
+FOUND, MISSED, FALSE = "found", "missed", "false"
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The sum over frames, and the place of each outcome.
+
+    Parameters
+    ----------
+    scores
+        Precision, recall, F1, localisation error.
+    t, positions
+        Of every right, missing and wrong cell, shapes (N,) and (N, 3).
+    outcome
+        ``found``, ``missed`` or ``false`` for each.
+    unit
+        Of the localisation error.
+    """
+
+    scores: Scores
+    t: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    outcome: NDArray[np.str_]
+    unit: str
+
+    @property
+    def in_words(self) -> str:
+        """One sentence."""
+        s = self.scores
+        if not (s.tp or s.fp or s.fn):
+            return "There is nothing to compare: no annotated time point was looked at."
+        error = f", centres {s.localisation_error:.2g} {self.unit} off" if s.tp else ""
+        return (
+            f"F1 {s.f1:.3f}, precision {s.precision:.3f}, recall {s.recall:.3f}{error} "
+            f"({s.tp} right, {s.fn} missed, {s.fp} false)"
+        )
+
+
+def compare(frames: Iterable[tuple[int, ScoredFrame]], threshold: float, unit: str) -> Comparison:
+    """Compare the candidates that reach a threshold with the annotation, frame by frame.
+
+    Parameters
+    ----------
+    frames
+        (time point, candidates and annotation).
+    threshold
+        From which score on a candidate is a cell.
+    unit
+        Of the frames' scale.
+    """
+    total = Scores()
+    places: list[tuple[int, NDArray[np.float64], str]] = []
+    for t, frame in frames:
+        total += frame.score_at(threshold)
+        keep = frame.scores >= threshold
+        found = np.asarray(frame.found)[keep]
+        counts = ~_mask(frame.ignore_truth, len(frame.truth))
+        matching = match(found, frame.truth[counts], frame.tolerance, frame.scale)
+        right = np.zeros(len(found), bool)
+        right[matching.pairs[:, 0]] = True
+        seen = np.zeros(int(counts.sum()), bool)
+        seen[matching.pairs[:, 1]] = True
+        excused = _mask(frame.ignore_found, len(keep))[keep]
+        excused |= _near(found, frame.truth[~counts], frame.tolerance, frame.scale)
+        places += [
+            (t, found[right], FOUND),
+            (t, frame.truth[counts][~seen], MISSED),
+            (t, found[~right & ~excused], FALSE),
+        ]
+    return Comparison(
+        total,
+        np.concatenate([np.empty(0, np.int64), *(np.full(len(p), t) for t, p, _ in places)]),
+        np.concatenate([np.empty((0, 3)), *(p for _, p, _ in places)]),
+        np.concatenate([np.empty(0, "U6"), *(np.full(len(p), o) for _, p, o in places)]),
+        unit,
+    )
+
+
+def _near(
+    found: NDArray[np.float64],
+    places: NDArray[np.float64],
+    tolerance: float,
+    scale: tuple[float, float, float],
+) -> NDArray[np.bool_]:
+    if not len(found) or not len(places):
+        return np.zeros(len(found), bool)
+    from scipy.spatial import cKDTree
+
+    distances = cKDTree(places * np.array(scale)).query(found * np.array(scale))[0]
+    return np.asarray(distances <= tolerance)
+
+
+def _mask(mask: NDArray[np.bool_] | None, length: int) -> NDArray[np.bool_]:
+    return np.zeros(length, bool) if mask is None else np.asarray(mask, bool)

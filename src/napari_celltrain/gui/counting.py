@@ -1,0 +1,122 @@
+"""What the counts widget shows of an experiment, from `napari_celltrain.statistics`. No Qt."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.statistics.counts import Counts, Totals, count, total
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.experiment import Experiment, Finding
+    from napari_celltrain.gui.work import Work
+
+
+@dataclass(eq=False)
+class Counted:
+    """One row: numbers that are there at once, and those that come a little later."""
+
+    name: str
+    counts: Counts | Totals | None = None
+    first: int = 0
+    """The time point of the first bar."""
+    per_time_point: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    diameter: str = ""
+    findings: tuple[Finding, ...] = ()
+    enough: str = ""
+    """Whether it is enough to start, with the reason."""
+    problem: str = ""
+
+    @classmethod
+    def total(cls, counted: Sequence[Counted]) -> Counted:
+        """Return the last row."""
+        counts = [one.counts for one in counted if isinstance(one.counts, Counts)]
+        return cls("Total", total(counts))
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the texts of the row."""
+        if self.counts is None:
+            return (self.name, "–", "–", "–", "–", "–", "–")
+        spacing = getattr(self.counts, "median_spacing", None)
+        unit = getattr(self.counts, "unit", "")
+        return (
+            self.name,
+            f"{self.counts.annotated_time_points} / {self.counts.time_points or '?'}",
+            str(self.counts.positions),
+            str(self.counts.tracks),
+            str(self.counts.divisions),
+            "" if spacing is None else f"{spacing:.3g} {unit}",
+            self.diameter,
+        )
+
+
+def quick_counts(experiment: Experiment) -> Counted:
+    """Count positions; milliseconds for a hundred thousand."""
+    counts = count(experiment)
+    times = [*counts.positions_per_time_point, *experiment.image_time_points()]
+    if not times:
+        return Counted(experiment.name, counts)
+    first, last = min(times), max(times)
+    bars = np.zeros(last - first + 1, np.int64)
+    bars[np.array(list(counts.positions_per_time_point), np.int64) - first] = list(
+        counts.positions_per_time_point.values()
+    )
+    return Counted(experiment.name, counts, first, bars)
+
+
+def look_closely(experiments: Sequence[tuple[int, Experiment]]) -> Work:
+    """Return work that reports (identity, diameter, findings, enough) for each experiment."""
+
+    def work(report: Callable[[Any], None], stop: threading.Event) -> None:
+        from napari_celltrain.statistics import enough, estimate_diameter, findings
+
+        for identity, experiment in experiments:
+            if stop.is_set():
+                return
+            noticed = tuple(findings(experiment))
+            verdict = enough([experiment])
+            estimate = estimate_diameter(experiment)
+            width = "" if estimate is None else f"{estimate.diameter:.3g} {estimate.unit}"
+            report((identity, width, noticed, in_words(verdict)))
+
+    return work
+
+
+def in_words(verdict: Any) -> str:
+    """Say whether there is enough to start."""
+    return str(getattr(verdict, "sentence", verdict))
+
+
+def counts_as_csv(counted: Sequence[Counted]) -> str:
+    """Return a table: the experiments, their total, and below it the cells per time point."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["experiment", "annotated_time_points", "time_points", "positions", "tracks", "divisions",
+         "median_spacing", "unit", "estimated_diameter"]
+    )  # fmt: skip
+    for one in [*counted, Counted.total(counted)]:
+        if one.counts is None:
+            continue
+        spacing = getattr(one.counts, "median_spacing", None)
+        writer.writerow(
+            [one.name, one.counts.annotated_time_points, one.counts.time_points,
+             one.counts.positions, one.counts.tracks, one.counts.divisions,
+             "" if spacing is None else f"{spacing:.6g}", getattr(one.counts, "unit", ""),
+             one.diameter]
+        )  # fmt: skip
+    writer.writerow([])
+    writer.writerow(["experiment", "time_point", "positions"])
+    for one in counted:
+        for number, cells in enumerate(one.per_time_point.tolist()):
+            writer.writerow([one.name, one.first + number, cells])
+    return text.getvalue()

@@ -1,0 +1,293 @@
+"""The dock widget *Annotation counts*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.bar_chart import BarChart
+from napari_celltrain.gui.counting import Counted, counts_as_csv, look_closely, quick_counts
+from napari_celltrain.gui.findings_list import FindingsList
+from napari_celltrain.gui.going_there import go_to, show_time_point, shown_time_point
+from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
+from napari_celltrain.gui.watching import Watcher
+from napari_celltrain.gui.work import Job
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_celltrain.experiment import Finding
+
+COLUMNS = ("Experiment", "Time points", "Cells", "Tracks", "Divisions", "Spacing", "Width")
+_TIPS = (
+    "Click: its bars below, and its layers in the viewer.",
+    "Annotated time points / time points in the movie",
+    "Annotated cell positions",
+    "Unbranched chains of linked positions",
+    "Positions with two links onward",
+    "Median distance to the nearest neighbour",
+    "Estimated width of a cell, measured in the image",
+)
+
+
+class CountsWidget(QWidget):
+    """What is annotated in every open experiment, live."""
+
+    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = napari_viewer
+        self._open: list[OpenExperiment] = []
+        self.counted: list[Counted] = []
+        self._selected: int | None = None
+        self._closer: Job | None = None
+        self._look_again = False
+        self._known: dict[int, Counted] = {}
+        self.table = QTableWidget(0, len(COLUMNS), self)
+        self.chart = BarChart(self)
+        self.chart_title = QLabel("", self)
+        self.enough = QLabel("", self)
+        self.findings = FindingsList(self)
+        self.export_button = QPushButton("Export as CSV…", self)
+        self.message = QLabel("", self)
+        self._arrange()
+        self._watcher = Watcher(napari_viewer, self)
+        self._watcher.layers_changed.connect(self.update_counts)
+        self._watcher.points_changed.connect(self.update_counts)
+        self._watcher.time_changed.connect(self._mark_time)
+        self.update_counts()
+
+    def update_counts(self) -> None:
+        """Count again: at once what is quick, in a thread what is not."""
+        self._open = open_experiments(self._viewer.layers)
+        self.counted = []
+        for found in self._open:
+            try:
+                one = quick_counts(found.read())
+            except CellTrainError as error:
+                one = Counted(found.name, problem=str(error))
+            known = self._known.get(found.identity)
+            if known is not None:  # until the closer look has ended, what it said before
+                one.diameter, one.findings, one.enough = (
+                    known.diameter, known.findings, known.enough,
+                )  # fmt: skip
+            self._known[found.identity] = one
+            self.counted.append(one)
+        self._known = {one.identity: self._known[one.identity] for one in self._open}
+        self._fill()
+        self._look_closely()
+
+    # --- showing -------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        rows = [*self.counted, *([Counted.total(self.counted)] if self.counted else [])]
+        self.table.blockSignals(True)
+        self.table.setRowCount(len(rows))
+        for row, one in enumerate(rows):
+            for column, text in enumerate(one.cells()):
+                item = self.table.item(row, column)
+                if item is None:
+                    item = QTableWidgetItem()
+                    self.table.setItem(row, column, item)
+                if item.text() != text:
+                    item.setText(text)
+                if column:
+                    item.setTextAlignment(
+                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    )
+                item.setToolTip(one.problem or (text if not column else _TIPS[column]))
+                font = item.font()
+                font.setBold(row == len(rows) - 1)
+                item.setFont(font)
+        chosen = self._row()
+        if chosen is not None:
+            self.table.selectRow(chosen)
+        self.table.blockSignals(False)
+        self._fit_height(len(rows))
+        self._show_selected()
+        self.findings.set_findings([f for one in self.counted for f in one.findings])
+        lines = [
+            f"{one.name}: {one.enough}" if len(self.counted) > 1 else one.enough
+            for one in self.counted
+            if one.enough
+        ]
+        self.enough.setText("\n".join(lines))
+        self.export_button.setEnabled(bool(self.counted))
+        if not self.counted:
+            self.message.setText(
+                "Nothing is open yet. Drag a tracking file (.aut, .autlist, TrackMate .xml, "
+                ".geff, .csv, a Cell Tracking Challenge folder) into napari, or try "
+                "File > Open Sample > CellTrain."
+            )
+        else:
+            self.message.setText("")
+        self.message.setVisible(not self.counted)
+
+    def _row(self) -> int | None:
+        """The row whose bars are shown: the selected one, else the first."""
+        identities = [one.identity for one in self._open]
+        if self._selected in identities:
+            return identities.index(self._selected)
+        return 0 if identities else None
+
+    def _show_selected(self) -> None:
+        row = self._row()
+        if row is None:
+            self.chart.set_counts(0, np.zeros(0, np.int64))
+            self.chart_title.setText("")
+            return
+        one = self.counted[row]
+        self.chart.set_counts(one.first, one.per_time_point)
+        self.chart_title.setText(f"{one.name}: cells per time point")
+        self._mark_time()
+
+    def _mark_time(self) -> None:
+        self.chart.set_current(shown_time_point(self._viewer))
+
+    def _select(self) -> None:
+        row = self.table.currentRow()
+        if 0 <= row < len(self._open):
+            self._selected = self._open[row].identity
+            self._show_selected()
+            chosen = {id(layer) for layer in self._open[row].layers}
+            for found in self._open:
+                for layer in found.layers:
+                    if id(layer) not in chosen:
+                        layer.visible = False
+            for layer in self._open[row].layers:
+                layer.visible = True
+
+    def _go_to_time(self, time_point: int) -> None:
+        show_time_point(self._viewer, time_point)
+
+    def _go_to_finding(self, finding: Finding) -> None:
+        for found, one in zip(self._open, self.counted, strict=True):
+            if finding in one.findings:
+                go_to(self._viewer, found, finding.time_point, finding.points)
+                return
+
+    # --- what takes longer ---------------------------------------------------------------------
+
+    def _look_closely(self) -> None:
+        """Estimate diameters and look for findings in a thread; the latest request wins."""
+        if self._closer is not None:
+            self._look_again = True
+            return
+        experiments = []
+        for found in self._open:
+            try:
+                experiments.append((found.identity, found.read()))
+            except CellTrainError:
+                continue
+        if not experiments:
+            return
+        self._closer = Job(look_closely(experiments), self, interval_ms=100)
+        self._closer.reported.connect(self._closer_told)
+        self._closer.failed.connect(self.message.setText)
+        self._closer.ended.connect(self._closer_ended)
+        self._closer.start()
+
+    def _closer_told(self, results: list[Any]) -> None:
+        for identity, diameter, findings, enough in results:
+            if identity in self._known:
+                one = self._known[identity]
+                one.diameter, one.findings, one.enough = diameter, findings, enough
+        self._fill()
+
+    def _closer_ended(self) -> None:
+        if self._closer is not None:
+            self._closer.deleteLater()
+            self._closer = None
+        if self._look_again:
+            self._look_again = False
+            self._look_closely()
+
+    # --- files and look ------------------------------------------------------------------------
+
+    def export(self, path: Path) -> None:
+        """Write the table as CSV.
+
+        Raises
+        ------
+        CellTrainError
+            When the place can't be written.
+        """
+        from napari_celltrain.files import write_text
+
+        write_text(path, counts_as_csv(self.counted))
+
+    def _export(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Export the counts", "counts.csv", "Tables (*.csv)"
+        )
+        if not path:
+            return
+        try:
+            self.export(Path(path))
+            self.message.setText(f"Written to {path}.")
+        except CellTrainError as error:
+            self.message.setText(str(error))
+        self.message.setVisible(True)
+
+    def _fit_height(self, rows: int) -> None:
+        line = self.table.verticalHeader().defaultSectionSize()
+        shown = min(max(rows, 1), 8)
+        header = self.table.horizontalHeader().sizeHint().height()
+        self.table.setFixedHeight(header + shown * line + 20)
+
+    def _arrange(self) -> None:
+        self.table.setHorizontalHeaderLabels(COLUMNS)
+        for column, tip in enumerate(_TIPS):
+            self.table.horizontalHeaderItem(column).setToolTip(tip)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.verticalHeader().setVisible(False)
+        self.table.setAccessibleName("Annotation counts")
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(70)
+        self.table.itemSelectionChanged.connect(self._select)
+        self.chart.time_point_clicked.connect(self._go_to_time)
+        self.findings.show_requested.connect(self._go_to_finding)
+        self.export_button.clicked.connect(self._export)
+        for label in (self.enough, self.message):
+            label.setWordWrap(True)
+        bottom = QHBoxLayout()
+        bottom.addStretch(1)
+        bottom.addWidget(self.export_button)
+        page = QWidget()
+        layout = QVBoxLayout(page)
+        layout.setContentsMargins(4, 4, 4, 4)
+        for widget in (
+            self.message, self.table, self.chart_title, self.chart, self.enough, self.findings,
+        ):  # fmt: skip
+            layout.addWidget(widget)
+        layout.addLayout(bottom)
+        layout.addStretch(1)
+        area = QScrollArea()
+        area.setWidget(page)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+        self.setMinimumWidth(360)

@@ -1,0 +1,162 @@
+"""Choosing a detector: from the runs, from a folder, or by dropping a folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QWidget as _QWidget
+
+from napari_celltrain.gui import preferences
+from napari_celltrain.gui.run_list import summaries
+from napari_celltrain.gui.setting_row import ignore_wheel
+
+INFO_FILE = "detector.json"
+
+
+@dataclass(frozen=True)
+class DetectorCard:
+    """What a window has to know of a detector before torch is loaded."""
+
+    folder: Path
+    diameter: float
+    unit: str
+    threshold: float
+    n_channels: int
+    f1: float | None
+    held_out: str
+
+    @property
+    def in_words(self) -> str:
+        """One sentence on what it is for and how good it was."""
+        f1 = "no held-out F1" if self.f1 is None else f"held-out F1 {self.f1:.3f}"
+        return f"{f1}; cells about {self.diameter:.3g} {self.unit} wide"
+
+    def diameter_px(self, pixel_um: float | None) -> float:
+        """Return the cell diameter in pixels of an image."""
+        return self.diameter / pixel_um if self.unit == "um" and pixel_um else self.diameter
+
+
+def read_card(folder: Path) -> DetectorCard | None:
+    """Return what is written on a detector or run folder; None where it is neither."""
+    for place in (folder, folder / "best"):
+        try:
+            info = json.loads((place / INFO_FILE).read_text("utf-8"))
+            design = info["design"]
+            return DetectorCard(
+                folder,
+                float(design["diameter"]),
+                str(design["unit"]),
+                float(info["threshold"]),
+                int(design.get("n_channels", 1)),
+                None if info.get("f1") is None else float(info["f1"]),
+                str(info.get("held_out", "")),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+class DetectorChooser(_QWidget):
+    """A list of the detectors in the runs folder, and a button for another folder."""
+
+    changed = Signal()
+    refused = Signal(str)
+    """A sentence, when what was dropped or chosen is no detector."""
+
+    def __init__(self, parent: _QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAcceptDrops(True)
+        self.box = QComboBox(self)
+        self.box.setMinimumContentsLength(12)
+        self.box.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.box.setAccessibleName("Detector")
+        self.box.setToolTip("A trained detector; a folder can be dropped here too.")
+        self.browse = QPushButton("Folder…", self)
+        self.browse.setToolTip("Choose a run folder or detector folder.")
+        self.words = QLabel(self)
+        self.words.setWordWrap(True)
+        line = QHBoxLayout()
+        line.addWidget(self.box, 1)
+        line.addWidget(self.browse)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addLayout(line)
+        layout.addWidget(self.words)
+        self.box.currentIndexChanged.connect(self._show)
+        self.browse.clicked.connect(self._browse)
+        ignore_wheel(self)
+        self.refresh()
+
+    @property
+    def card(self) -> DetectorCard | None:
+        """The chosen detector, as it is on the disk now."""
+        folder = self.box.currentData()
+        return None if folder is None else read_card(Path(folder))
+
+    def refresh(self, folder: Path | None = None) -> None:
+        """List the detectors in a runs folder; the choice stays."""
+        chosen = self.box.currentData()
+        extra = [self.box.itemData(row) for row in range(self.box.count())]
+        runs = [run for run in summaries(folder or preferences.runs_folder()) if run.has_detector]
+        listed = [str(run.path) for run in runs]
+        self.box.blockSignals(True)
+        self.box.clear()
+        for path in [*listed, *(path for path in extra if path not in listed)]:
+            card = read_card(Path(path))
+            if card is not None:
+                f1 = "" if card.f1 is None else f"  (F1 {card.f1:.2f})"
+                self.box.addItem(f"{Path(path).name}{f1}", path)
+        if chosen is not None:
+            self.box.setCurrentIndex(max(self.box.findData(chosen), 0))
+        self.box.blockSignals(False)
+        self._show()
+
+    def choose(self, folder: Path) -> None:
+        """Choose the detector in a folder."""
+        card = read_card(folder)
+        if card is None:
+            self.refused.emit(f"{folder} holds no detector; choose a run folder made by training.")
+            return
+        row = self.box.findData(str(folder))
+        if row < 0:
+            f1 = "" if card.f1 is None else f"  (F1 {card.f1:.2f})"
+            self.box.addItem(f"{folder.name}{f1}", str(folder))
+            row = self.box.count() - 1
+        self.box.setCurrentIndex(row)
+        self._show()
+
+    def dragEnterEvent(self, event: Any) -> None:
+        """Take folders and files."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: Any) -> None:
+        """Choose what was dropped; a file in a detector folder stands for the folder."""
+        path = Path(event.mimeData().urls()[0].toLocalFile())
+        event.acceptProposedAction()
+        self.choose(path if path.is_dir() else path.parent)
+
+    def _browse(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(
+            self, "Run folder or detector folder", str(preferences.runs_folder())
+        )
+        if chosen:
+            self.choose(Path(chosen))
+
+    def _show(self) -> None:
+        card = self.card
+        self.box.setEnabled(self.box.count() > 0)
+        self.words.setText(
+            "No detector yet: train one first, or choose a folder." if card is None
+            else card.in_words
+        )  # fmt: skip
+        self.words.setToolTip("" if card is None else f"{card.folder}\n{card.held_out}")
+        self.changed.emit()

@@ -1,0 +1,292 @@
+"""The experiments to learn from: those open in the viewer, and those added from files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from napari.layers import Shapes
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QSpinBox,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.open_experiments import open_experiments
+from napari_celltrain.gui.setting_row import ignore_wheel
+from napari_celltrain.gui.training_entry import TrainingEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+
+    from napari_celltrain.dataset import Member
+
+ROLES = {None: "choose for me", "train": "learn from", "held-out": "test on"}
+COMPLETENESS = {
+    "time-points": "every cell, where any is",
+    "box": "every cell in their box",
+    "region": "every cell in a drawn region",
+    "sparse": "only some cells",
+}
+_NO_TIME = -1_000_000
+
+
+class ExperimentsTable(QWidget):
+    """A table of experiments, and below it how the selected one is used."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self.entries: list[TrainingEntry] = []
+        self._files: list[TrainingEntry] = []
+        self._filling = False
+        self.table = QTableWidget(0, 2, self)
+        self.table.setHorizontalHeaderLabels(["Experiment", "Role"])
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.verticalHeader().setVisible(False)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        self.table.setMinimumHeight(5 * self.fontMetrics().height())
+        self.table.setAccessibleName("Experiments to learn from")
+        self.table.itemChanged.connect(self._item_changed)
+        self.table.itemSelectionChanged.connect(self._show_details)
+        self.add_button = QPushButton("Add files…", self)
+        self.add_button.setToolTip("Add a dataset.toml, an .autlist or any tracking file.")
+        self.remove_button = QPushButton("Remove", self)
+        self.remove_button.setToolTip("Remove the selected experiment that came from a file.")
+        self.remove_button.clicked.connect(self.remove_selected)
+        self.details = QWidget(self)
+        self._make_details()
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.add_button)
+        buttons.addWidget(self.remove_button)
+        buttons.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.table, 1)
+        layout.addLayout(buttons)
+        layout.addWidget(self.details)
+        self.refresh()
+
+    # --- the table -----------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Show the experiments that are open now; what was set for them stays."""
+        known = {entry.identity: entry for entry in self.entries}
+        entries = []
+        for found in open_experiments(self._viewer.layers):
+            entry = known.get(found.identity)
+            if entry is None:
+                usable = bool(found.images) and found.points is not None
+                entry = TrainingEntry(found, use=usable)
+            entry.open_experiment = found
+            if entry.region is not None and entry.region not in self._viewer.layers:
+                entry.region = None
+            entries.append(entry)
+        self.entries = [*entries, *self._files]
+        self._fill()
+
+    def add_members(self, members: Sequence[Member]) -> None:
+        """Add experiments from a file."""
+        self._files += [TrainingEntry.of_file(member) for member in members]
+        self.refresh()
+        self.table.selectRow(len(self.entries) - 1)
+        self.changed.emit()
+
+    def add_files(self, paths: Sequence[Path]) -> None:
+        """Add the experiments of some files.
+
+        Raises
+        ------
+        CellTrainError
+            When one can't be read; then none is added.
+        """
+        from napari_celltrain.dataset import load_dataset
+
+        self.add_members(load_dataset(list(paths)).members)
+
+    def remove_selected(self) -> None:
+        """Remove the selected experiment if it came from a file; layers are unticked."""
+        entry = self.selected
+        if entry is None:
+            return
+        if entry in self._files:
+            self._files.remove(entry)
+        else:
+            entry.use = False
+        self.refresh()
+        self.changed.emit()
+
+    def members(self) -> list[Member]:
+        """Return the ticked experiments as they are now.
+
+        Raises
+        ------
+        CellTrainError
+            When none is ticked, or one can't be used as it says.
+        """
+        members = [entry.to_member() for entry in self.entries if entry.use]
+        if not members:
+            raise CellTrainError(
+                "There is nothing to learn from yet: open a tracking file (drag it into napari), "
+                "or press Add files."
+            )
+        return members
+
+    @property
+    def selected(self) -> TrainingEntry | None:
+        """The entry whose details are shown."""
+        row = self.table.currentRow()
+        return self.entries[row] if 0 <= row < len(self.entries) else None
+
+    def _fill(self) -> None:
+        selected = self.selected
+        self._filling = True
+        self.table.setRowCount(len(self.entries))
+        for row, entry in enumerate(self.entries):
+            item = QTableWidgetItem(entry.name)
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setCheckState(Qt.CheckState.Checked if entry.use else Qt.CheckState.Unchecked)
+            where = "open layers" if entry.open_experiment is not None else str(entry.path)
+            item.setToolTip(f"{entry.name}\nfrom {where}")
+            self.table.setItem(row, 0, item)
+            role = QTableWidgetItem(ROLES[entry.role] if entry.use else "not used")
+            self.table.setItem(row, 1, role)
+        self._filling = False
+        if selected in self.entries:
+            self.table.selectRow(self.entries.index(selected))
+        elif self.entries:
+            self.table.selectRow(0)
+        self._show_details()
+
+    def _item_changed(self, item: QTableWidgetItem) -> None:
+        if self._filling or item.column() != 0:
+            return
+        self.entries[item.row()].use = item.checkState() == Qt.CheckState.Checked
+        self._fill()
+        self.changed.emit()
+
+    # --- how the selected one is used ----------------------------------------------------------
+
+    def _make_details(self) -> None:
+        self.role = QComboBox()
+        for role, text in ROLES.items():
+            self.role.addItem(text, role)
+        self.role.setToolTip("What is tested on is never learnt from; it tells the honest F1.")
+        self.channel = QComboBox()
+        self.first, self.last = QSpinBox(), QSpinBox()
+        for box, text in ((self.first, "first"), (self.last, "last")):
+            box.setRange(_NO_TIME, 1_000_000)
+            box.setSpecialValueText(text)
+            box.setMinimumWidth(70)
+            box.setToolTip("Only time points in this range are used; both ends are included.")
+        self.completeness = QComboBox()
+        for value, text in COMPLETENESS.items():
+            self.completeness.addItem(text, value)
+        self.completeness.setToolTip(
+            "Where every cell is marked, anything else found is an error. Where only some are, "
+            "unmarked places say nothing."
+        )
+        self.region = QComboBox()
+        self.region.setToolTip("A Shapes layer with polygons around the annotated part.")
+        times = QHBoxLayout()
+        times.addWidget(self.first)
+        times.addWidget(QLabel("to"))
+        times.addWidget(self.last)
+        times.addStretch(1)
+        form = QFormLayout(self.details)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Role", self.role)
+        form.addRow("Channel", self.channel)
+        form.addRow("Time points", times)
+        form.addRow("Annotated is", self.completeness)
+        form.addRow("Region", self.region)
+        self._region_label = form.labelForField(self.region)
+        for control in (self.role, self.channel, self.completeness, self.region):
+            control.setMinimumContentsLength(8)
+            control.currentIndexChanged.connect(self._details_changed)
+        for box in (self.first, self.last):
+            box.valueChanged.connect(self._details_changed)
+        ignore_wheel(self.details)
+
+    def _show_details(self) -> None:
+        entry = self.selected
+        self.details.setEnabled(entry is not None)
+        self.remove_button.setEnabled(entry is not None)
+        if entry is None or self._filling:
+            return
+        self._filling = True
+        self.role.setCurrentIndex(list(ROLES).index(entry.role))
+        self.completeness.setCurrentIndex(list(COMPLETENESS).index(entry.completeness))
+        self._fill_channels(entry)
+        self.first.setValue(_NO_TIME if entry.first is None else entry.first)
+        self.last.setValue(_NO_TIME if entry.last is None else entry.last)
+        self.region.clear()
+        for layer in self._viewer.layers:
+            if isinstance(layer, Shapes):
+                self.region.addItem(layer.name, layer)
+        self.region.setCurrentIndex(self.region.findText(entry.region.name) if entry.region else -1)
+        self._filling = False
+        self._show_region(entry)
+
+    def _fill_channels(self, entry: TrainingEntry) -> None:
+        self.channel.clear()
+        try:
+            experiment = (
+                entry.open_experiment.read()
+                if entry.open_experiment is not None
+                else cast("Member", entry.member).experiment
+            )
+        except CellTrainError:
+            return
+        count = 0 if experiment.images is None else experiment.images.n_channels
+        for number in range(count):
+            self.channel.addItem(f"{number + 1}", (number,))
+        channels = entry.channels or experiment.channels
+        if len(channels) > 1:
+            self.channel.addItem(" and ".join(str(one + 1) for one in channels), channels)
+            self.channel.setCurrentIndex(count)
+        elif channels:
+            self.channel.setCurrentIndex(channels[0])
+        self.channel.setEnabled(self.channel.count() > 1)
+
+    def _show_region(self, entry: TrainingEntry) -> None:
+        wanted = entry.completeness == "region"
+        self.region.setVisible(wanted)
+        self._region_label.setVisible(wanted)
+
+    def _details_changed(self, *_: Any) -> None:
+        entry = self.selected
+        if entry is None or self._filling:
+            return
+        entry.role = self.role.currentData()
+        if self.channel.currentData() is not None and self.channel.count() > 1:
+            entry.channels = tuple(self.channel.currentData())
+        entry.first = None if self.first.value() == _NO_TIME else self.first.value()
+        entry.last = None if self.last.value() == _NO_TIME else self.last.value()
+        entry.completeness = self.completeness.currentData()
+        entry.region = self.region.currentData()
+        self._show_region(entry)
+        self.table.item(self.table.currentRow(), 1).setText(
+            ROLES[entry.role] if entry.use else "not used"
+        )
+        self.changed.emit()

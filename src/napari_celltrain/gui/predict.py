@@ -1,0 +1,480 @@
+"""The dock widget *Predict cells*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Experiment
+from napari_celltrain.gui.candidates import Candidates
+from napari_celltrain.gui.detector_chooser import DetectorChooser
+from napari_celltrain.gui.findings_list import FindingsList
+from napari_celltrain.gui.going_there import go_to, show_time_point, shown_time_point
+from napari_celltrain.gui.image_chooser import ImageChooser
+from napari_celltrain.gui.layers import cells_layer, note, show_through_depth
+from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
+from napari_celltrain.gui.prediction_work import (
+    Progress,
+    Ready,
+    comparison_work,
+    prediction_work,
+)
+from napari_celltrain.gui.progress_panel import duration
+from napari_celltrain.gui.result_layers import add_detections, add_errors, show_candidates
+from napari_celltrain.gui.setting_row import ignore_wheel
+from napari_celltrain.gui.threshold_panel import ThresholdPanel
+from napari_celltrain.gui.watching import Watcher
+from napari_celltrain.gui.work import Job
+from napari_celltrain.gui.writers import save_as
+
+if TYPE_CHECKING:
+    from napari.layers import Points
+    from napari.viewer import Viewer
+
+    from napari_celltrain.gui.comparison import Comparison
+
+SAVE_FILTER = "Cells (*.csv *.aut *.xml *.geff);;All files (*)"
+
+
+class PredictWidget(QWidget):
+    """Detector and movie, Find cells, the threshold, and what to do with what was found."""
+
+    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = napari_viewer
+        self.candidates = Candidates()
+        self.layer: Points | None = None
+        self.comparison: Comparison | None = None
+        self._image: Any = None
+        self._movie: Experiment | None = None
+        self._diameter_px = 10.0
+        self._job: Job | None = None
+        self._comparing: Job | None = None
+        self._compare_again = False
+        self._shown_candidates = 0
+        self.detector = DetectorChooser(self)
+        self.image = ImageChooser(napari_viewer, self)
+        self.run_button = QPushButton("Find cells", self)
+        self.cancel_button = QPushButton("Cancel", self)
+        self.bar = QProgressBar(self)
+        self.sentence = QLabel("", self)
+        self.findings = FindingsList(self)
+        self.threshold = ThresholdPanel(self)
+        self.truth = QComboBox(self)
+        self.scores = QLabel("", self)
+        self.errors_button = QPushButton("Show errors", self)
+        self.save_button = QPushButton("Save as…", self)
+        self.annotate_button = QPushButton("Use as annotations", self)
+        self.further_button = QPushButton("Train further", self)
+        self._arrange()
+        self._connect()
+        self._watcher = Watcher(napari_viewer, self)
+        self._watcher.layers_changed.connect(self._layers_changed)
+        self._watcher.points_changed.connect(self._compare)
+        self._watcher.time_changed.connect(self._time_changed)
+        self._layers_changed()
+        self._show_state()
+
+    # --- what the person does ------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """True while cells are being looked for."""
+        return self._job is not None and self._job.running
+
+    def set_detector(self, folder: Path) -> None:
+        """Choose a detector."""
+        self.detector.choose(folder)
+
+    def start(self) -> None:
+        """Look for cells in the chosen movie; a problem becomes a sentence."""
+        if self.running:
+            return
+        card = self.detector.card
+        try:
+            if card is None:
+                raise CellTrainError(
+                    "Choose a detector first: train one with Train detector, or press Folder…"
+                )
+            source, channel, voxel = self.image.movie()
+            times = self.image.time_points(source)
+        except CellTrainError as error:
+            self.sentence.setText(str(error))
+            return
+        self._image = self.image.layer
+        original = note(self._image).get("experiment")
+        channels: tuple[int, ...] = (channel,)
+        if card.n_channels > 1:
+            channels = original.channels if original is not None else tuple(range(card.n_channels))
+        self._movie = Experiment(
+            name=self._image.name, images=source, voxel_size_um=voxel, channels=channels
+        )
+        self._diameter_px = card.diameter_px(None if voxel is None else voxel[2])
+        self.candidates = Candidates()
+        self._shown_candidates = 0
+        self._deactivate_layer()
+        self.threshold.set_candidates(self.candidates)
+        self.threshold.set_calibrated(card.threshold)
+        self.threshold.set_threshold(card.threshold)
+        self.findings.set_findings(())
+        self.scores.setText("")
+        self.sentence.setText("Loading the detector.")
+        self.bar.setRange(0, 0)
+        self._job = Job(prediction_work(card.folder, self._movie, times), self)
+        self._job.reported.connect(self._told)
+        self._job.returned.connect(self._returned)
+        self._job.failed.connect(self._failed)
+        self._job.ended.connect(self._ended)
+        self._job.start()
+        self._show_state()
+
+    def cancel(self) -> None:
+        """Stop looking; what was found stays."""
+        if self._job is not None and self.running:
+            self.sentence.setText("Stopping after this time point.")
+            self._job.stop()
+
+    def save(self, path: Path) -> None:
+        """Write the cells above the threshold in the format that the suffix says.
+
+        Raises
+        ------
+        CellTrainError
+            When the suffix is unknown or the place can't be written.
+        """
+        save_as(path, self.found())
+        self.sentence.setText(f"{int(self._counted())} cells written to {path}.")
+
+    def found(self) -> Experiment:
+        """Return the movie with the cells above the threshold."""
+        if self._movie is None:
+            raise CellTrainError("No cells have been looked for yet.")
+        annotations = self.candidates.annotations(self.threshold.threshold)
+        return self._movie.with_(annotations=annotations)
+
+    def use_as_annotations(self) -> Points | None:
+        """Add an ordinary points layer with the cells above the threshold, for correcting."""
+        if self._movie is None or self._image is None:
+            return None
+        key = note(self._image).get("key")
+        data, arguments, _ = cells_layer(
+            self.found(), key=key or "", name=f"{self._image.name} corrected cells"
+        )
+        if key is None:
+            arguments["metadata"] = {}  # paired with its image by name, like any layer
+        layer = self._viewer.add_points(data, **arguments)
+        if self.layer is not None:
+            self.layer.visible = False
+        self._viewer.layers.selection.active = layer
+        layer.mode = "select"
+        self.sentence.setText(
+            "An editable copy was made: add, move and delete points in it, then press "
+            "Train further."
+        )
+        return layer
+
+    def train_further(self) -> None:
+        """Open Train detector with this detector to start from."""
+        card = self.detector.card
+        if card is None:
+            return
+        from napari_celltrain.gui.train import TrainWidget
+
+        _, widget = self._viewer.window.add_plugin_dock_widget("napari-celltrain", "Train detector")
+        if isinstance(widget, TrainWidget):
+            widget.tune(card.folder)
+
+    def show_errors(self) -> None:
+        """Add a layer with what is missed and what is false at this threshold."""
+        if self.comparison is None or self._movie is None:
+            return
+        add_errors(
+            self._viewer,
+            f"{self._movie.name} errors",
+            self.comparison,
+            self._movie.known_voxel_size_um,
+            1.6 * self._diameter_px,
+        )
+
+    # --- while it runs -------------------------------------------------------------------------
+
+    def _told(self, reports: list[Any]) -> None:
+        frames = []
+        for report in reports:
+            if isinstance(report, Ready):
+                self._add_layer()
+                self.sentence.setText(report.sentence)
+            elif isinstance(report, Progress):
+                frames.append((report.t, report.positions, report.scores))
+                self._show_progress(report)
+            else:
+                self.findings.set_findings([*self.findings.findings, report])
+        if frames:
+            self.candidates = self.candidates.extended(frames)
+            # a layer of many points takes time to fill: not at every new time point
+            if len(self.candidates) >= 1.15 * self._shown_candidates:
+                self._show_candidates()
+
+    def _show_progress(self, progress: Progress) -> None:
+        self.bar.setRange(0, progress.total)
+        self.bar.setValue(progress.done)
+        self.bar.setFormat(f"t = {progress.t}, {duration(progress.seconds_left)} left")
+
+    def _add_layer(self) -> None:
+        assert self._movie is not None  # set before the work began
+        voxel = self._movie.known_voxel_size_um
+        self.layer = add_detections(
+            self._viewer,
+            f"{self._movie.name} detections",
+            voxel,
+            self._diameter_px,
+            {"key": note(self._image).get("key")},
+        )
+        assert self._movie.images is not None  # it is a movie
+        if self._movie.images.frame_shape[0] > 1:
+            voxel = voxel or (1.0, 1.0, 1.0)
+            show_through_depth(self._viewer, max(self._diameter_px * voxel[2] / 2, voxel[0]))
+
+    def _show_candidates(self) -> None:
+        self._shown_candidates = len(self.candidates)
+        self.threshold.set_candidates(self.candidates)
+        if self._layer_is_there():
+            assert self.layer is not None  # just asked
+            show_candidates(self.layer, self.candidates, self.threshold.threshold)
+
+    def _returned(self, sentence: str) -> None:
+        self._show_candidates()
+        self.sentence.setText(f"{sentence} {int(self._counted())} cells.")
+
+    def _failed(self, sentence: str) -> None:
+        self._show_candidates()
+        self.sentence.setText(f"✖ {sentence}")
+        if self._job is not None:
+            self.sentence.setToolTip(self._job.details)
+
+    def _ended(self) -> None:
+        if self._job is not None:
+            self._job.deleteLater()
+            self._job = None
+        self._show_state()
+        self._compare()
+
+    # --- the threshold -------------------------------------------------------------------------
+
+    def _threshold_moved(self, threshold: float) -> None:
+        if self._layer_is_there():
+            assert self.layer is not None  # just asked
+            if len(self.layer.data) == len(self.candidates):
+                self.layer.shown = self.candidates.reaching(threshold)
+        self._compare()
+
+    def _counted(self) -> int:
+        return int(self.candidates.reaching(self.threshold.threshold).sum())
+
+    def _layer_is_there(self) -> bool:
+        return self.layer is not None and self.layer in self._viewer.layers
+
+    def _deactivate_layer(self) -> None:
+        if self._layer_is_there():
+            assert self.layer is not None  # just asked
+            self.layer.visible = False
+        self.layer = None
+        self.comparison = None
+
+    # --- against an annotation -----------------------------------------------------------------
+
+    def _compare(self) -> None:
+        """Score against the chosen points layer in a thread; the latest request wins."""
+        chosen = self._chosen_truth()
+        card = self.detector.card
+        if chosen is None or card is None or self.running or not self.candidates.times:
+            self.comparison = None
+            self.scores.setText("")
+            self.errors_button.setEnabled(False)
+            return
+        if self._comparing is not None:
+            self._compare_again = True
+            return
+        try:
+            truth = chosen.read()
+        except CellTrainError as error:
+            self.scores.setText(str(error))
+            return
+        work = comparison_work(card.folder, truth, self.candidates, self.threshold.threshold)
+        self._comparing = Job(work, self, interval_ms=50)
+        self._comparing.returned.connect(self._compared)
+        self._comparing.failed.connect(self.scores.setText)
+        self._comparing.ended.connect(self._comparison_ended)
+        self._comparing.start()
+
+    def _compared(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        self.scores.setText(comparison.in_words)
+        self.errors_button.setEnabled(True)
+
+    def _comparison_ended(self) -> None:
+        if self._comparing is not None:
+            self._comparing.deleteLater()
+            self._comparing = None
+        if self._compare_again:
+            self._compare_again = False
+            self._compare()
+
+    def _chosen_truth(self) -> OpenExperiment | None:
+        identity = self.truth.currentData()
+        for found in open_experiments(self._viewer.layers):
+            if found.points is not None and found.identity == identity:
+                return found
+        return None
+
+    # --- the viewer ----------------------------------------------------------------------------
+
+    def _layers_changed(self) -> None:
+        self.image.refresh()
+        chosen = self.truth.currentData()
+        self.truth.blockSignals(True)
+        self.truth.clear()
+        self.truth.addItem("nothing", None)
+        for found in open_experiments(self._viewer.layers):
+            if found.points is not None:
+                self.truth.addItem(found.points.name, found.identity)
+        self.truth.setCurrentIndex(max(self.truth.findData(chosen), 0))
+        self.truth.blockSignals(False)
+        self._compare()
+
+    def _time_changed(self) -> None:
+        self.threshold.set_time_point(shown_time_point(self._viewer))
+
+    def _go_to_time(self, time_point: int) -> None:
+        show_time_point(self._viewer, time_point)
+
+    def _go_to_finding(self, finding: Any) -> None:
+        for found in open_experiments(self._viewer.layers):
+            if self._image in found.images:
+                go_to(self._viewer, found, finding.time_point)
+                return
+
+    def _save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save the cells", "cells.csv", SAVE_FILTER)
+        if not path:
+            return
+        try:
+            self.save(Path(path))
+        except CellTrainError as error:
+            self.sentence.setText(str(error))
+
+    # --- the look ------------------------------------------------------------------------------
+
+    def _show_state(self) -> None:
+        running = self.running
+        self.run_button.setVisible(not running)
+        self.cancel_button.setVisible(running)
+        self.bar.setVisible(running)
+        has_result = bool(self.candidates.times)
+        self.result.setVisible(has_result or running)
+        for button in (self.save_button, self.annotate_button):
+            button.setEnabled(has_result and not running)
+
+    def _arrange(self) -> None:
+        top = QFormLayout()
+        top.setContentsMargins(0, 0, 0, 0)
+        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        top.addRow("Detector", self.detector)
+        for label in (self.sentence, self.scores):
+            label.setWordWrap(True)
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        buttons = QHBoxLayout()
+        for button in (self.run_button, self.cancel_button):
+            button.setMinimumHeight(round(1.9 * self.fontMetrics().height()))
+            buttons.addWidget(button)
+        font = self.run_button.font()
+        font.setBold(True)
+        self.run_button.setFont(font)
+        self.run_button.setToolTip("Look for cells with this detector in this movie.")
+        self.bar.setAccessibleName("Progress of the prediction")
+        self.truth.setToolTip("Points that are known to be cells; the detections are scored.")
+        self.truth.setAccessibleName("Compare with")
+        self.truth.setMinimumContentsLength(12)
+        self.errors_button.setToolTip(
+            "A layer: blue discs are right, yellow squares are missed, red crosses are false."
+        )
+        self.annotate_button.setToolTip("Make an editable copy, to correct it by hand.")
+        self.further_button.setToolTip("Go on training from this detector.")
+        self.result = QWidget(self)
+        result = QVBoxLayout(self.result)
+        result.setContentsMargins(0, 0, 0, 0)
+        result.addWidget(self.threshold)
+        against = QFormLayout()
+        against.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        against.addRow("Compare with", self.truth)
+        result.addLayout(against)
+        result.addWidget(self.scores)
+        grid = QGridLayout()
+        grid.addWidget(self.errors_button, 0, 0)
+        grid.addWidget(self.save_button, 0, 1)
+        grid.addWidget(self.annotate_button, 1, 0)
+        grid.addWidget(self.further_button, 1, 1)
+        result.addLayout(grid)
+        page = QWidget()
+        layout = QVBoxLayout(page)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addLayout(top)
+        layout.addWidget(self.image)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.sentence)
+        layout.addWidget(self.findings)
+        layout.addWidget(self.result)
+        layout.addStretch(1)
+        area = QScrollArea()
+        area.setWidget(page)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+        self.setMinimumWidth(330)
+        ignore_wheel(self)
+
+    def _connect(self) -> None:
+        self.run_button.clicked.connect(self.start)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.detector.refused.connect(self.sentence.setText)
+        self.threshold.threshold_changed.connect(self._threshold_moved)
+        self.threshold.time_point_clicked.connect(self._go_to_time)
+        self.findings.show_requested.connect(self._go_to_finding)
+        self.truth.currentIndexChanged.connect(self._compare)
+        self.errors_button.clicked.connect(self.show_errors)
+        self.save_button.clicked.connect(self._save)
+        self.annotate_button.clicked.connect(self.use_as_annotations)
+        self.further_button.clicked.connect(self.train_further)
+
+    def showEvent(self, event: QEvent) -> None:
+        """Look for new detectors whenever the dock is shown."""
+        if not self.running:
+            self.detector.refresh()
+        super().showEvent(event)
+
+    def event(self, event: QEvent) -> bool:
+        """Stop when the dock is closed."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.cancel()
+        return bool(super().event(event))

@@ -1,0 +1,127 @@
+"""Predicting and comparing, as work for a thread. torch is imported here, in the thread."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_celltrain.gui import preferences
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_celltrain.experiment import Experiment
+    from napari_celltrain.gui.candidates import Candidates
+    from napari_celltrain.gui.comparison import Comparison
+    from napari_celltrain.gui.work import Work
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The detector is loaded and everything was checked."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """A time point is done."""
+
+    t: int
+    positions: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    done: int
+    total: int
+    seconds_left: float
+
+
+def prediction_work(folder: Path, movie: Experiment, times: Sequence[int] | None) -> Work:
+    """Return work that reports `Ready`, then `Progress` and findings, and returns a sentence.
+
+    Parameters
+    ----------
+    folder
+        Of the detector.
+    movie
+        Images, channels and voxel size.
+    times
+        Time points; None: all.
+    """
+
+    def work(report: Callable[[Any], None], stop: threading.Event) -> str:
+        from napari_celltrain.detector.detector import Detector
+        from napari_celltrain.prediction.predict import predict
+
+        assert movie.images is not None  # chosen by the caller
+        detector = Detector.from_folder(
+            folder, device=preferences.device(), threads=preferences.threads()
+        )
+        total = len(movie.images.time_points) if times is None else len(times)
+        results = predict(
+            detector,
+            movie.images,
+            time_points=times,
+            channels=movie.channels,
+            voxel_size_um=movie.known_voxel_size_um,
+            on_damaged="skip",
+            stopping=stop.is_set,
+            tell=report,
+        )
+        report(Ready(f"Looking for cells on {detector.device}: {detector.device_reason}."))
+        begin, done = time.monotonic(), 0
+        for result in results:
+            done += 1
+            pace = (time.monotonic() - begin) / done
+            left = pace * (total - done)
+            report(Progress(result.t, result.positions, result.scores, done, total, left))
+        took = time.monotonic() - begin
+        if stop.is_set():
+            return f"Cancelled after {done} of {total} time points:"
+        return f"Done: {done} time points in {took:.1f} s,"
+
+    return work
+
+
+def comparison_work(
+    folder: Path, truth: Experiment, candidates: Candidates, threshold: float
+) -> Work:
+    """Return work that compares candidates with an annotation.
+
+    Parameters
+    ----------
+    folder
+        Of the detector that found them: it says what a cell's width is.
+    truth
+        The annotated experiment, with images.
+    candidates, threshold
+        What was found.
+    """
+
+    def work(report: Callable[[Any], None], stop: threading.Event) -> Comparison:
+        from napari_celltrain.detector.detector import find_detector, read_info
+        from napari_celltrain.gui.comparison import compare
+        from napari_celltrain.prediction.judge import scored_frame
+
+        design = read_info(find_detector(folder)).design
+        known = truth.known_voxel_size_um
+        voxel = (1.0, 1.0, 1.0) if design.unit == "px" or known is None else known
+        annotated = set(truth.usable_annotations().time_points().tolist())
+        frames = []
+        for t in candidates.times:
+            if stop.is_set():
+                break
+            if t in annotated:
+                here = candidates.t == t
+                frames.append((t, scored_frame(
+                    truth, t, candidates.positions[here], candidates.scores[here], design, voxel,
+                    tolerance=design.tolerance,
+                )))  # fmt: skip
+        return compare(frames, threshold, design.unit)
+
+    return work

@@ -1,0 +1,73 @@
+"""Looking for problems in experiments before anything is trained, in a thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_celltrain.gui.work import Job
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from napari_celltrain.experiment import Experiment, Finding
+
+
+class Preflight(QObject):
+    """Tells what `napari_celltrain.statistics.findings` says of some experiments."""
+
+    found = Signal()
+    """`findings` are those of the experiments that were last asked about."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.findings: list[Finding] = []
+        self._job: Job | None = None
+        self._next: list[Experiment] | None = None
+
+    def look(self, experiments: Sequence[Experiment]) -> None:
+        """Look at these; while an earlier look is under way, the latest request waits for it."""
+        self._next = list(experiments)
+        if self._job is None:
+            self._start()
+
+    def _start(self) -> None:
+        experiments, self._next = self._next, None
+        if experiments is None:
+            return
+
+        def work(report: Callable[[Any], None], stop: threading.Event) -> list[Finding]:
+            from napari_celltrain.statistics import findings
+
+            return [
+                finding
+                for experiment in experiments
+                for finding in findings(experiment)
+                if not stop.is_set()
+            ]
+
+        self._job = Job(work, self, interval_ms=50)
+        self._job.returned.connect(self._keep)
+        self._job.failed.connect(self._fail)
+        self._job.ended.connect(self._end)
+        self._job.start()
+
+    def _keep(self, findings: list[Finding]) -> None:
+        self.findings = findings
+
+    def _fail(self, sentence: str) -> None:
+        from napari_celltrain.experiment import Finding
+
+        words = f"The data could not be checked: {sentence}"
+        self.findings = [Finding("warning", "not-looked", words)]
+
+    def _end(self) -> None:
+        if self._job is not None:
+            self._job.deleteLater()
+            self._job = None
+        if self._next is not None:
+            self._start()
+        else:
+            self.found.emit()

@@ -1,0 +1,164 @@
+"""The runs in a folder: their detectors, how good they are, and what can be done with them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QGridLayout,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_celltrain.training.run import RunFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ACTIONS = {
+    "resume": ("Resume", "Go on with this run from its last checkpoint."),
+    "tune": ("Train further", "Start a new run from this detector, on the data in the Data tab."),
+    "predict": ("Find cells", "Use this detector in the Predict cells widget."),
+    "watch": ("Watch", "Show the curve of this run, also while another program trains it."),
+    "export": ("Export…", "Write the data set and the command to train on another computer."),
+    "delete": ("Delete…", "Delete the run folder; asks first."),
+}
+_NEED_DETECTOR = {"tune", "predict"}
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What the list shows of a run."""
+
+    path: Path
+    f1: float | None
+    data: str
+    date: str
+    state: str
+    has_detector: bool
+
+
+def summaries(folder: Path) -> list[RunSummary]:
+    """Return the runs in a folder, the newest first; never raises for a damaged one."""
+    try:
+        places = [place for place in folder.iterdir() if place.is_dir()]
+    except OSError:
+        return []
+    found = [summary(place) for place in places if RunFolder(place).is_run()]
+    return sorted(found, key=lambda one: one.date, reverse=True)
+
+
+def summary(place: Path) -> RunSummary:
+    """Return what is known of one run."""
+    run = RunFolder(place)
+    state = run.read_state()
+    info: dict[str, object] = {}
+    try:
+        read = json.loads((run.best / "detector.json").read_text("utf-8"))
+        info = read if isinstance(read, dict) else {}
+    except (OSError, ValueError):
+        pass
+    f1 = info.get("f1")
+    experiments = state.get("experiments")
+    names = [str(name) for name in experiments] if isinstance(experiments, list) else []
+    if run.is_locked():
+        words = "training now"
+    else:
+        words = "finished" if state.get("finished") else "can be resumed"
+    return RunSummary(
+        place,
+        float(f1) if isinstance(f1, int | float) else None,
+        ", ".join(names),
+        str(state.get("started", ""))[:16].replace("T", " "),
+        words,
+        bool(info),
+    )
+
+
+class RunList(QWidget):
+    """A table of runs with buttons for the selected one."""
+
+    action_requested = Signal(str, object)
+    """A key of `ACTIONS`, and the run's folder."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.folder: Path | None = None
+        self.runs: list[RunSummary] = []
+        self.table = QTableWidget(0, 3, self)
+        self.table.setHorizontalHeaderLabels(["Run", "F1", "State"])
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.verticalHeader().setVisible(False)
+        self.table.setAccessibleName("Runs")
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column in (1, 2):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        self.table.itemSelectionChanged.connect(self._enable)
+        self.buttons: dict[str, QPushButton] = {}
+        grid = QGridLayout()
+        for number, (key, (text, tip)) in enumerate(ACTIONS.items()):
+            button = QPushButton(text, self)
+            button.setToolTip(tip)
+            button.setProperty("action", key)
+            button.clicked.connect(self._emit_action)
+            grid.addWidget(button, number // 3, number % 3)
+            self.buttons[key] = button
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.table, 1)
+        layout.addLayout(grid)
+        self._enable()
+
+    @property
+    def selected(self) -> RunSummary | None:
+        """The selected run."""
+        row = self.table.currentRow()
+        return self.runs[row] if 0 <= row < len(self.runs) else None
+
+    def show_folder(self, folder: Path) -> None:
+        """List the runs of a folder, keeping the selection."""
+        before = self.selected
+        self.folder = folder
+        self.runs = summaries(folder)
+        self.table.setRowCount(len(self.runs))
+        for row, run in enumerate(self.runs):
+            f1 = "–" if run.f1 is None else f"{run.f1:.3f}"
+            for column, text in enumerate((run.path.name, f1, run.state)):
+                item = QTableWidgetItem(text)
+                item.setToolTip(f"{run.path}\n{run.date}\nlearnt from: {run.data}")
+                item.setTextAlignment(Qt.AlignmentFlag.AlignVCenter)
+                self.table.setItem(row, column, item)
+        paths = [run.path for run in self.runs]
+        if before is not None and before.path in paths:
+            self.table.selectRow(paths.index(before.path))
+        self._enable()
+
+    def select(self, path: Path) -> None:
+        """Select a run."""
+        for row, run in enumerate(self.runs):
+            if run.path == path:
+                self.table.selectRow(row)
+
+    def _enable(self) -> None:
+        run = self.selected
+        for key, button in self.buttons.items():
+            enabled = run is not None and (key not in _NEED_DETECTOR or run.has_detector)
+            if run is not None and run.state == "training now" and key in ("resume", "delete"):
+                enabled = False
+            button.setEnabled(enabled)
+
+    def _emit_action(self) -> None:
+        run = self.selected
+        if run is not None:
+            self.action_requested.emit(self.sender().property("action"), run.path)

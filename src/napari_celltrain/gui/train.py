@@ -1,0 +1,462 @@
+"""The dock widget *Train detector*."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMessageBox,
+    QPushButton,
+    QScrollArea,
+    QSplitter,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_celltrain.dataset import Dataset
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui import preferences
+from napari_celltrain.gui.experiments_table import ExperimentsTable
+from napari_celltrain.gui.findings_list import FindingsList
+from napari_celltrain.gui.preflight import Preflight
+from napari_celltrain.gui.progress_panel import ProgressPanel
+from napari_celltrain.gui.run_follower import RunFollower
+from napari_celltrain.gui.run_list import RunList
+from napari_celltrain.gui.settings_form import SettingsForm
+from napari_celltrain.gui.training_session import TrainingSession
+from napari_celltrain.gui.watching import Watcher
+from napari_celltrain.training.events import Choice, FindingEvent
+from napari_celltrain.training.run import RunFolder
+from napari_celltrain.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+
+    from napari.viewer import Viewer
+
+    from napari_celltrain.experiment import Finding
+
+FIRST_WORDS = "Open a tracked movie (drag it into napari), then press Start training."
+READY = "Ready. Press Start training; the settings choose themselves."
+
+
+class TrainWidget(QWidget):
+    """Experiments, settings and runs in tabs; below them Start, and what the run is doing."""
+
+    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = napari_viewer
+        self.session: TrainingSession | None = None
+        self.run_folder: Path | None = None
+        self._start_from: Path | None = None
+        self.table = ExperimentsTable(napari_viewer, self)
+        self.findings = FindingsList(self)
+        self.form = SettingsForm(self)
+        self.form.row("compute.device").value = preferences.device()
+        self.form.row("compute.threads").value = preferences.threads()
+        self.runs = RunList(self)
+        self.progress = ProgressPanel(self)
+        self.follower = RunFollower(self)
+        self.preflight = Preflight(self)
+        self.start_button = QPushButton("Start training", self)
+        self.pause_button = QPushButton("Pause", self)
+        self.stop_button = QPushButton("Stop", self)
+        self.run_name = QLineEdit(self)
+        self.runs_folder = QLineEdit(str(preferences.runs_folder()), self)
+        self._arrange()
+        self._connect()
+        self._watcher = Watcher(napari_viewer, self)
+        self._watcher.layers_changed.connect(self._layers_changed)
+        self._watcher.points_changed.connect(self._look_at_data)
+        self.runs.show_folder(self.folder)
+        self._show_state()
+        self._layers_changed()
+
+    # --- what the person does ------------------------------------------------------------------
+
+    @property
+    def folder(self) -> Path:
+        """The folder that runs are kept in."""
+        return Path(self.runs_folder.text()).expanduser()
+
+    @property
+    def running(self) -> bool:
+        """True while a training of this widget runs or is paused."""
+        return self.session is not None and self.session.running
+
+    def start(self) -> None:
+        """Train a new detector with what is in the tabs; a problem becomes a sentence."""
+        try:
+            members = tuple(self.table.members())
+            settings = self.form.settings()
+            self._refuse_errors()
+        except CellTrainError as error:
+            self.progress.say(str(error))
+            return
+        name = self.run_name.text().strip() or preferences.new_run_name(
+            [member.experiment.name for member in members], self.folder
+        )
+        self._begin(
+            Dataset(members), self.folder / name, settings, start_from=self._start_from
+        )
+
+    def resume(self, folder: Path) -> None:
+        """Go on with a run from its last checkpoint, with its own data and settings."""
+        run = RunFolder(folder)
+        try:
+            settings = TrainingSettings.from_toml(run.settings_file)
+            dataset: Dataset | Path = run.dataset_file
+            if not run.dataset_file.exists():  # it was trained on layers that are in no file
+                dataset = Dataset(tuple(self.table.members()))
+        except CellTrainError as error:
+            self.progress.say(str(error))
+            return
+        if run.is_finished():
+            settings = self._larger_budget(settings)
+        self._begin(dataset, folder, settings, resume=True)
+
+    def pause_or_go_on(self) -> None:
+        """Hold the training, or let it go on."""
+        if self.session is None:
+            return
+        if self.session.control.paused:
+            self.session.go_on()
+        else:
+            self.session.pause()
+            self.progress.say("Pausing after the current step.")
+        self._show_state()
+
+    def stop(self) -> None:
+        """End the training after the current step; it can be resumed."""
+        if self.running and self.session is not None:
+            self.progress.say("Stopping after the current step; the best detector is kept.")
+            self.session.stop()
+
+    def tune(self, folder: Path) -> None:
+        """Let the next Start begin from a detector instead of from nothing."""
+        self._start_from = folder
+        self.tabs.setCurrentIndex(0)
+        self.progress.say(
+            f"The next training starts from '{folder.name}'. Check the data, then press Start."
+        )
+        self.start_button.setText(f"Train further from '{_short(folder.name)}'")
+
+    def watch(self, folder: Path) -> None:
+        """Show a run's curve, and go on showing it while another program trains it."""
+        if self.running:
+            self.progress.say("A training is running here; its curve is shown.")
+            return
+        self.run_folder = folder
+        self.form.clear_choices()
+        self.progress.begin()
+        self.follower.follow(folder)
+        busy = RunFolder(folder).is_locked()
+        if busy:
+            self.progress.say(f"Watching '{folder.name}', which another program trains.")
+        else:
+            self.progress.end()
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _begin(
+        self,
+        dataset: Dataset | Path,
+        folder: Path,
+        settings: TrainingSettings,
+        *,
+        resume: bool = False,
+        start_from: Path | None = None,
+    ) -> None:
+        session = TrainingSession(self)
+        session.told.connect(self._told)
+        session.failed.connect(self._failed)
+        session.ended.connect(self._ended)
+        try:
+            session.start(dataset, folder, settings, resume=resume, start_from=start_from)
+        except CellTrainError as error:
+            self.progress.say(str(error))
+            session.deleteLater()
+            return
+        self.follower.stop()
+        if self.session is not None:
+            self.session.deleteLater()
+        self.session, self.run_folder = session, folder
+        self._run_findings: list[Finding] = []
+        self.form.clear_choices()
+        self.progress.begin()
+        if resume:
+            self.progress.curve.add(RunFolder(folder).read_history())
+        self._show_state()
+
+    def _told(self, events: list[Any]) -> None:
+        for event in events:
+            if isinstance(event, Choice):
+                self.form.show_choice(event)
+            elif isinstance(event, FindingEvent) and event.finding.severity != "info":
+                self._run_findings.append(event.finding)
+                self._show_findings()
+        self.progress.add(events)
+        self._show_state()
+
+    def _failed(self, sentence: str) -> None:
+        self.progress.say(f"✖ {sentence}")
+        if self.session is not None and self.session.details:
+            self.progress.sentence.setToolTip(self.session.details)
+
+    def _ended(self) -> None:
+        self.progress.end()
+        self._start_from = None
+        self.start_button.setText("Start training")
+        self.runs.show_folder(self.folder)
+        if self.run_folder is not None:
+            self.runs.select(self.run_folder)
+        self._show_state()
+
+    def _larger_budget(self, settings: TrainingSettings) -> TrainingSettings:
+        """A finished run goes on for as long as the form says, on top of what it had."""
+        asked = self.form.settings().budget
+        values = settings.model_dump()
+        for key in ("minutes", "steps"):
+            more = getattr(asked, key)
+            if more is not None:
+                values["budget"][key] = (values["budget"][key] or 0) + more
+        return TrainingSettings.from_dict(values)
+
+    def _refuse_errors(self) -> None:
+        for finding in self.preflight.findings:
+            if finding.severity == "error":
+                raise CellTrainError(f"{finding.experiment}: {finding.message}")
+
+    def _show_findings(self) -> None:
+        own = getattr(self, "_run_findings", []) if self.running else []
+        self.findings.set_findings([*self.preflight.findings, *own])
+
+    def _layers_changed(self) -> None:
+        self.table.refresh()
+        self._look_at_data()
+
+    def _look_at_data(self) -> None:
+        """Look for problems in the ticked experiments, in a thread."""
+        if self.running:
+            return
+        experiments = []
+        for entry in self.table.entries:
+            if entry.use:
+                try:
+                    experiments.append(entry.read())
+                except CellTrainError as error:
+                    self.progress.say(str(error))
+        self.preflight.look(experiments)
+        if not self.progress.curve.isVisible():
+            self.progress.say(READY if experiments else FIRST_WORDS)
+
+    def _show_state(self) -> None:
+        running = self.running
+        paused = running and self.session is not None and self.session.control.paused
+        self.start_button.setVisible(not running)
+        self.pause_button.setVisible(running)
+        self.stop_button.setVisible(running)
+        self.pause_button.setText("Go on" if paused else "Pause")
+
+    def _act(self, action: str, folder: Path) -> None:
+        getattr(self, f"_{action}_run")(folder)
+
+    def _resume_run(self, folder: Path) -> None:
+        self.resume(folder)
+
+    def _tune_run(self, folder: Path) -> None:
+        self.tune(folder)
+
+    def _watch_run(self, folder: Path) -> None:
+        self.watch(folder)
+
+    def _predict_run(self, folder: Path) -> None:
+        from napari_celltrain.gui.predict import PredictWidget
+
+        _, widget = self._viewer.window.add_plugin_dock_widget("napari-celltrain", "Predict cells")
+        if isinstance(widget, PredictWidget):
+            widget.set_detector(folder)
+
+    def _export_run(self, folder: Path) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Write the data set and the command to")
+        if chosen:
+            self._say_or_fail(lambda: export_run(folder, Path(chosen)))
+
+    def _delete_run(self, folder: Path) -> None:
+        question = f"Delete the run '{folder.name}' with its detector? This can't be undone."
+        if QMessageBox.question(self, "Delete the run", question) == QMessageBox.Yes:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.runs.show_folder(self.folder)
+
+    def _say_or_fail(self, act: Any) -> None:
+        try:
+            said = act()
+        except CellTrainError as error:
+            said = str(error)
+        if said:
+            self.progress.say(said)
+
+    # --- files ---------------------------------------------------------------------------------
+
+    def _add_files(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Add experiments to learn from")
+        if paths:
+            self._say_or_fail(lambda: self.table.add_files([Path(path) for path in paths]))
+
+    def _load_settings(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Load settings", filter="Settings (*.toml)")
+        if path:
+            self._say_or_fail(lambda: self.form.load(Path(path)))
+
+    def _save_settings(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save settings", "settings.toml", "Settings (*.toml)"
+        )
+        if path:
+            self._say_or_fail(lambda: self.form.save(Path(path)))
+
+    def _choose_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Folder for runs", str(self.folder))
+        if path:
+            self.runs_folder.setText(path)
+            self.runs.show_folder(self.folder)
+
+    # --- the look ------------------------------------------------------------------------------
+
+    def _arrange(self) -> None:
+        self.tabs = QTabWidget(self)
+        self.tabs.addTab(_scrolled(self.table, self.findings), "Data")
+        load, save = QPushButton("Load…"), QPushButton("Save…")
+        load.clicked.connect(self._load_settings)
+        save.clicked.connect(self._save_settings)
+        files = QWidget()
+        row = QHBoxLayout(files)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(QLabel("Settings"))
+        row.addStretch(1)
+        row.addWidget(load)
+        row.addWidget(save)
+        self.tabs.addTab(_scrolled(files, self.form), "Settings")
+        place = QWidget()
+        form = QFormLayout(place)
+        form.setContentsMargins(0, 0, 0, 0)
+        self.run_name.setPlaceholderText("date and experiment")
+        self.run_name.setToolTip("The name of the folder that the next training makes.")
+        change = QPushButton("…")
+        change.setToolTip("Choose the folder for runs")
+        change.clicked.connect(self._choose_folder)
+        line = QHBoxLayout()
+        line.addWidget(self.runs_folder)
+        line.addWidget(change)
+        form.addRow("Folder", line)
+        form.addRow("Next run", self.run_name)
+        self.tabs.addTab(_scrolled(place, self.runs), "Runs")
+        bottom = QWidget(self)
+        layout = QVBoxLayout(bottom)
+        layout.setContentsMargins(0, 0, 0, 0)
+        buttons = QHBoxLayout()
+        for button in (self.start_button, self.pause_button, self.stop_button):
+            button.setMinimumHeight(round(1.9 * self.fontMetrics().height()))
+            buttons.addWidget(button)
+        font = self.start_button.font()
+        font.setBold(True)
+        self.start_button.setFont(font)
+        self.start_button.setToolTip("Train with what is in the tabs; nothing has to be set.")
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress, 1)
+        splitter = QSplitter(Qt.Orientation.Vertical, self)
+        splitter.addWidget(self.tabs)
+        splitter.addWidget(bottom)
+        splitter.setChildrenCollapsible(False)
+        splitter.setStretchFactor(0, 3)
+        splitter.setStretchFactor(1, 2)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(4, 4, 4, 4)
+        outer.addWidget(splitter)
+        self.setMinimumWidth(330)
+
+    def _connect(self) -> None:
+        self.start_button.clicked.connect(self.start)
+        self.pause_button.clicked.connect(self.pause_or_go_on)
+        self.stop_button.clicked.connect(self.stop)
+        self.table.add_button.clicked.connect(self._add_files)
+        self.table.changed.connect(self._look_at_data)
+        self.preflight.found.connect(self._show_findings)
+        self.findings.show_requested.connect(self._go_to)
+        self.runs.action_requested.connect(self._act)
+        self.runs_folder.editingFinished.connect(self._runs_folder_changed)
+        self.follower.told.connect(self._followed)
+
+    def _runs_folder_changed(self) -> None:
+        self.runs.show_folder(self.folder)
+
+    def _followed(self, events: list[Any]) -> None:
+        for event in events:
+            if isinstance(event, Choice):
+                self.form.show_choice(event)
+        self.progress.add(events)
+
+    def _go_to(self, finding: Finding) -> None:
+        from napari_celltrain.gui.going_there import show_finding
+
+        show_finding(self._viewer, finding)
+
+    def event(self, event: QEvent) -> bool:
+        """Stop the training when the dock is closed."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self.running:
+            self.stop()
+        return bool(super().event(event))
+
+
+def export_run(folder: Path, target: Path) -> str:
+    """Write a run's data set and settings, and say the command that trains it elsewhere.
+
+    Raises
+    ------
+    CellTrainError
+        When the run's data are in no file, or the place can't be written.
+    """
+    from napari_celltrain.dataset import load_dataset, write_dataset
+    from napari_celltrain.files import write_text
+
+    run = RunFolder(folder)
+    if not run.dataset_file.exists():
+        raise CellTrainError(
+            f"The data of '{folder.name}' are in memory only; save the images as TIFF and the "
+            "cells as .aut first, and open those."
+        )
+    write_dataset(target / "dataset.toml", load_dataset(run.dataset_file))
+    write_text(target / "settings.toml", run.settings_file.read_text("utf-8"))
+    command = "celltrain train dataset.toml --settings settings.toml --out run --resume"
+    write_text(target / "train.sh", f"#!/bin/sh\ncd \"$(dirname \"$0\")\" || exit 1\n{command}\n")
+    return f"Written to {target}. There, run: {command}"
+
+
+def _scrolled(*widgets: QWidget) -> QScrollArea:
+    page = QWidget()
+    layout = QVBoxLayout(page)
+    layout.setContentsMargins(4, 4, 4, 4)
+    for widget in widgets:
+        layout.addWidget(widget)
+    layout.addStretch(0)
+    area = QScrollArea()
+    area.setWidget(page)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    return area
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else f"{name[:22]}…"
+
+

@@ -1,0 +1,88 @@
+"""Hearing of changes in the viewer: layers that come, go and are renamed, points, the time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Points
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer, Signal
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+DELAY_MS = 30
+"""Changes within this time are told once: dragging a point changes it at every mouse move."""
+
+
+class Watcher(QObject):
+    """Tells a widget, from Qt's event loop, what changed in a viewer; ends with the widget.
+
+    Parameters
+    ----------
+    viewer
+        To listen to.
+    parent
+        The widget.
+    """
+
+    layers_changed = Signal()
+    """Layers were added, removed, reordered or renamed."""
+    points_changed = Signal()
+    """Points were added, moved or removed in some layer."""
+    time_changed = Signal()
+    """The viewer shows another time point."""
+
+    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._watched: list[Any] = []
+        self._timers: dict[str, QTimer] = {}
+        for name in ("layers_changed", "points_changed", "time_changed"):
+            timer = QTimer(self)
+            timer.setSingleShot(True)
+            timer.setInterval(DELAY_MS)
+            timer.timeout.connect(getattr(self, name))
+            self._timers[name] = timer
+        layers = viewer.layers.events
+        for emitter in (layers.inserted, layers.removed, layers.reordered):
+            emitter.connect(self._layers)
+        viewer.dims.events.current_step.connect(self._time)
+        self._watch_layers()
+
+    def stop(self) -> None:
+        """Listen no longer."""
+        layers = self._viewer.layers.events
+        for emitter in (layers.inserted, layers.removed, layers.reordered):
+            emitter.disconnect(self._layers)
+        self._viewer.dims.events.current_step.disconnect(self._time)
+        self._unwatch_layers()
+
+    def _watch_layers(self) -> None:
+        self._unwatch_layers()
+        for layer in self._viewer.layers:
+            layer.events.name.connect(self._layers)
+            if isinstance(layer, Points):
+                layer.events.data.connect(self._points)
+            self._watched.append(layer)
+
+    def _unwatch_layers(self) -> None:
+        for layer in self._watched:
+            layer.events.name.disconnect(self._layers)
+            if isinstance(layer, Points):
+                layer.events.data.disconnect(self._points)
+        self._watched = []
+
+    def _layers(self, event: Any = None) -> None:
+        if isalive(self):
+            self._watch_layers()
+            self._timers["layers_changed"].start()
+
+    def _points(self, event: Any = None) -> None:
+        # while something is added or moved napari tells before and after; only after counts
+        if isalive(self) and str(getattr(event, "action", "")) not in ("adding", "removing"):
+            self._timers["points_changed"].start()
+
+    def _time(self, event: Any = None) -> None:
+        if isalive(self) and not self._timers["time_changed"].isActive():
+            self._timers["time_changed"].start()
