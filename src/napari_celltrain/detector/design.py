@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 CELL_WIDTH = 10.0
 """Working pixels across a cell in plane: enough to find it, and no more."""
 SPACING_WIDTH = 6.0
 """Working pixels, at least, between close neighbours."""
 LEVELS = 3
+
+# A detector may come from a stranger: what is far from any cell must not reach the memory.
+Length = Annotated[float, Field(gt=1e-6, lt=1e6)]
+Stride = Annotated[int, Field(ge=1, le=2)]
+Kernel = Literal[1, 3]
 
 
 class Design(BaseModel):
@@ -25,24 +30,28 @@ class Design(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     unit: Literal["um", "px"]
-    diameter: PositiveFloat
-    spacing: PositiveFloat
+    diameter: Length
+    spacing: Length
     """Distance between close neighbours (10 % of the cells have a nearer one)."""
-    working_voxel_size: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    working_voxel_size: tuple[Length, Length, Length]
     """(z, y, x); a z of 0 planes does not exist: 2D has one plane."""
     flat: bool
     """True when every training image had one plane."""
     width: PositiveInt = Field(le=256)
-    strides: tuple[tuple[PositiveInt, PositiveInt, PositiveInt], ...] = Field(
-        min_length=1, max_length=6
-    )
+    strides: tuple[tuple[Stride, Stride, Stride], ...] = Field(min_length=1, max_length=6)
     """(z, y, x) strides of the stem and of each deeper level."""
-    kernels: tuple[tuple[PositiveInt, PositiveInt, PositiveInt], ...] = Field(
-        min_length=1, max_length=6
-    )
+    kernels: tuple[tuple[Kernel, Kernel, Kernel], ...] = Field(min_length=1, max_length=6)
     """(z, y, x) kernel of each level."""
-    time_window: tuple[int, int] = (0, 0)
+    time_window: tuple[Annotated[int, Field(ge=-5, le=0)], Annotated[int, Field(ge=0, le=5)]] = (
+        0, 0,
+    )
     n_channels: PositiveInt = Field(1, le=64)
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        if len(self.kernels) != len(self.strides):
+            raise ValueError("there must be as many kernels as strides")
+        return self
 
     @property
     def n_inputs(self) -> int:

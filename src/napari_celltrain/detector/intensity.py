@@ -41,7 +41,7 @@ def intensity_range(frame: NDArray[np.generic], steps: Sequence[float]) -> Inten
 
     At the working scale, because noise of single pixels averages out there: the same cells at
     another magnification get the same levels. A sample of planes and voxels is enough, and it
-    never depends on tiles. A constant frame gets a range of 1.
+    never depends on tiles. A constant frame gets a range of 1 (more for huge values).
     """
     planes = np.unique(np.linspace(0, len(frame) - 1, min(PLANES, len(frame))).round().astype(int))
     values = resample(frame[planes], (1.0, *steps[1:])).reshape(-1)
@@ -50,5 +50,5 @@ def intensity_range(frame: NDArray[np.generic], steps: Sequence[float]) -> Inten
     low, high = np.percentile(values[:: every | 1].numpy(), [LOW, HIGH])
     constant = not high - low > 1e-6 * max(1.0, abs(high))
     if constant:
-        high = low + 1.0
+        high = low + max(1.0, 1e-3 * abs(low))  # so much that float32 can tell them apart
     return IntensityRange(float(low), float(high), constant)

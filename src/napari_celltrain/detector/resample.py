@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+LARGEST = 1e30
+"""Float pixels beyond this stand for "no value here"; sums of them would not be finite."""
 BLOCK = 64
 """Output voxels computed by one small matrix product; keeps the work linear in the length."""
 
@@ -125,9 +127,10 @@ def resample(
 
 
 def as_float(image: NDArray[np.generic]) -> torch.Tensor:
-    """Convert pixels of any real type to float32, with 0 for NaN and infinity."""
+    """Convert pixels of any real type to float32, with 0 for what is no brightness."""
     if image.dtype.kind == "f":
-        return torch.from_numpy(
-            np.nan_to_num(image.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-        )
+        with np.errstate(over="ignore"):
+            values = image.astype(np.float32)
+        values[~(np.abs(values) < LARGEST)] = 0.0  # NaN is not less than anything
+        return torch.from_numpy(values)
     return torch.from_numpy(np.ascontiguousarray(image).astype(np.float32))

@@ -1,0 +1,92 @@
+"""Shapes, and how far the network really looks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_celltrain.detector.design import choose_design
+from napari_celltrain.detector.network import CentreNet, reach
+
+KINDS = {
+    "2D": {"planes": 1},
+    "3D": {"planes": 40},
+    "thin": {"planes": 5},
+    "anisotropic": {"planes": 20, "voxel_size": (4.0, 1.0, 1.0)},
+    "8 to 1": {"planes": 20, "voxel_size": (8.0, 1.0, 1.0)},
+}
+
+
+def _design(kind: str, **changes):
+    values = {
+        "diameter": 10.0, "spacing": 12.0, "voxel_size": (1.0, 1.0, 1.0), "planes": 20,
+        "unit": "um", "width": 4, **KINDS[kind],
+    }
+    return choose_design(**{**values, **changes})
+
+
+@pytest.fixture(params=KINDS)
+def network(request):
+    torch.manual_seed(3)
+    return CentreNet(_design(request.param)).eval().requires_grad_(False)
+
+
+def test_output_lies_on_the_grid_of_the_first_stride(network):
+    strides = network.design.total_stride
+    shape = tuple(3 * s for s in strides)
+    out = network(torch.zeros(2, 1, *shape))
+    assert out.shape == (2, 4, *(n // s for n, s in zip(shape, network.design.strides[0], strict=True)))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_nothing_outside_its_reach_changes_an_output(network, axis):
+    """The halo of a tile is made from `reach`: were it too small, tiles would change results."""
+    design = network.design
+    far = reach(design)
+    if axis == 0 and design.flat:
+        assert far[0] == 0
+        return
+    strides = design.total_stride
+    # long along one axis only, so that it stays cheap
+    shape = [strides[a] * (2 if a != axis else 0) for a in range(3)]
+    shape[axis] = -(-(2 * far[axis] + 3 * strides[axis]) // strides[axis]) * strides[axis]
+    image = torch.rand(1, 1, *shape)
+    plain = network(image)
+    stride = design.strides[0][axis]
+    widest = 0
+    for place in range(shape[axis] // 2, shape[axis] // 2 + strides[axis]):
+        changed = image.clone()
+        changed.select(2 + axis, place).add_(5.0)
+        differs = (network(changed) != plain).any(dim=1).any(dim=0)
+        line = differs.movedim(axis, 0).reshape(differs.shape[axis], -1).any(dim=1)
+        where = torch.nonzero(line).flatten()
+        assert len(where)
+        # the first and the last voxel under the outputs that changed
+        low, high = int(where[0]) * stride, int(where[-1]) * stride + stride - 1
+        widest = max(widest, place - low - stride + 1, high - place - stride + 1)
+        assert low >= place - far[axis] - stride + 1
+        assert high <= place + far[axis] + stride - 1
+    # and it is no wild overestimate, which would make tiles expensive
+    assert widest >= 0.4 * far[axis]
+
+
+def test_a_fresh_network_finds_nothing(network):
+    shape = tuple(2 * s for s in network.design.total_stride)
+    out = network(torch.rand(1, 1, *shape))
+    assert torch.isfinite(out).all()
+    assert float(torch.sigmoid(out[:, 0]).max()) < 0.3
+
+
+def test_gradients_reach_every_weight():
+    network = CentreNet(_design("3D"))
+    out = network(torch.rand(1, 1, *(2 * s for s in network.design.total_stride)))
+    (out**2).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert float(parameter.grad.abs().max()) > 0, name
+
+
+def test_a_time_window_and_channels_are_inputs():
+    design = _design("2D", time_window=(-1, 1), n_channels=2)
+    assert design.n_inputs == 6
+    assert CentreNet(design)(torch.zeros(1, 6, 1, 8, 8)).shape == (1, 4, 1, 4, 4)
