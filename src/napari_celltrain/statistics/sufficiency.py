@@ -1,0 +1,84 @@
+"""Whether the annotations are enough to start, and what more would help most."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_celltrain.statistics.counts import count, total
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_celltrain.experiment import Experiment
+
+CELLS_TO_START = 50
+"""Thin real stacks with 10 cells a frame trained well with ten frames, and poorly with two."""
+FRAMES_TO_START = 3
+CELLS_TO_BE_GOOD = 500
+FRAMES_TO_BE_GOOD = 15
+
+
+def enough(experiments: Sequence[Experiment]) -> tuple[bool, str]:
+    """Tell whether training can start with these experiments.
+
+    Returns
+    -------
+    bool
+        True when a detector can be expected to learn something.
+    str
+        One or two sentences: what there is, and what more would help most.
+    """
+    with_images = [
+        experiment
+        for experiment in experiments
+        if experiment.images is not None
+        and set(experiment.images.time_points).intersection(
+            experiment.usable_annotations().time_points().tolist()
+        )
+    ]
+    if not with_images:
+        if any(len(experiment.annotations) for experiment in experiments):
+            return (
+                False,
+                "There are annotations, but no images that belong to them: open those too.",
+            )
+        return False, (
+            f"Nothing is annotated yet. Mark the centre of every cell in {FRAMES_TO_START} or "
+            "more time points that lie far apart."
+        )
+    sums = total([count(experiment) for experiment in with_images])
+    here = (
+        f"{sums.positions} cells in {sums.annotated_time_points} time point"
+        f"{'' if sums.annotated_time_points == 1 else 's'}"
+    )
+    if sums.annotated_time_points < FRAMES_TO_START:
+        return False, (
+            f"{here} are too little to train and to test on: annotate every cell of "
+            f"{FRAMES_TO_START - sums.annotated_time_points} more, far from the others in time."
+        )
+    if sums.positions < CELLS_TO_START:
+        missing = FRAMES_TO_START * max(
+            1, (CELLS_TO_START - sums.positions) // max(1, sums.positions)
+        )
+        return False, (
+            f"{here} are too little to begin with; about {CELLS_TO_START} cells are needed. "
+            f"Annotate {missing} more time points."
+        )
+    advice = _what_next(with_images, sums.positions, sums.annotated_time_points)
+    return True, f"{here}: enough to start. {advice}"
+
+
+def _what_next(experiments: Sequence[Experiment], cells: int, frames: int) -> str:
+    if any(experiment.completeness == "sparse" for experiment in experiments):
+        return (
+            "Marking every cell of a few time points would help most: where only some are marked, "
+            "nobody knows what is background."
+        )
+    if cells < CELLS_TO_BE_GOOD or frames < FRAMES_TO_BE_GOOD:
+        return "More time points, spread over the movie, would help most."
+    if len(experiments) == 1:
+        return (
+            "A second movie, taken on another day, would help most: it shows what the detector "
+            "is worth elsewhere."
+        )
+    return "Corrected predictions on frames where it fails would help most."
