@@ -35,7 +35,8 @@ def test_output_lies_on_the_grid_of_the_first_stride(network):
     strides = network.design.total_stride
     shape = tuple(3 * s for s in strides)
     out = network(torch.zeros(2, 1, *shape))
-    assert out.shape == (2, 4, *(n // s for n, s in zip(shape, network.design.strides[0], strict=True)))
+    stride = network.design.strides[0]
+    assert out.shape == (2, 4, *(n // s for n, s in zip(shape, stride, strict=True)))
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -78,7 +78,9 @@ def _centre_of_mass(image: np.ndarray) -> np.ndarray:
     return np.array([(axis * image).sum() for axis in axes]) / image.sum()
 
 
-@pytest.mark.parametrize("steps", [(1.0, 2.0, 2.0), (1.0, 3.7, 1.9), (2.2, 1.0, 1.4), (1.0, 0.5, 0.4)])
+@pytest.mark.parametrize(
+    "steps", [(1.0, 2.0, 2.0), (1.0, 3.7, 1.9), (2.2, 1.0, 1.4), (1.0, 0.5, 0.4)]
+)
 def test_a_blob_stays_at_its_place(steps):
     centre = np.array([11.3, 31.7, 27.4])
     axes = np.meshgrid(*(np.arange(n) for n in (24, 64, 60)), indexing="ij")
