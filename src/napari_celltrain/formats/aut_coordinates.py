@@ -171,17 +171,20 @@ def to_annotations(mentions: Mentions, findings: list[Finding]) -> Annotations:
             )
         )
     features: dict[str, NDArray[Any]] = {}
+    of_mention = number[representative].tolist()
     for name, values in mentions.features.items():
-        padded = values + [None] * (mentions.n - len(values))
-        chosen = [padded[index] for index in kept.tolist()]
+        chosen: list[Any] = [None] * len(kept)
+        for value, position in zip(values, of_mention, strict=False):
+            if value is not None and position >= 0 and chosen[position] is None:
+                chosen[position] = value  # any mention of a position may describe it
         if any(value is not None for value in chosen):
             features[name] = column(chosen)
     link_features: dict[str, NDArray[Any]] = {}
     for name, values in mentions.link_features.items():
         padded = values + [None] * (len(links) - len(values))
-        chosen = [padded[index] for index in np.flatnonzero(known).tolist()]
-        if any(value is not None for value in chosen):
-            link_features[name] = column(chosen)
+        of_links = [padded[index] for index in np.flatnonzero(known).tolist()]
+        if any(value is not None for value in of_links):
+            link_features[name] = column(of_links)
     return clean_annotations(
         t[kept], xyz[kept][:, ::-1], pairs[known],
         features=features, link_features=link_features, findings=findings,
