@@ -1,0 +1,124 @@
+"""What the network gets to see: crops before and after the random changes, with their points."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_celltrain.dataset import split as split_frames
+from napari_celltrain.training.augmentation import make_batch, plain
+from napari_celltrain.training.crops import CropSampler
+from napari_celltrain.training.plan import make_plan
+from napari_celltrain.training.prepare import prepare
+from napari_celltrain.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.dataset import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class PreviewCrop:
+    """One training crop, twice.
+
+    Parameters
+    ----------
+    before, after
+        (z, y, x) of the network's middle input: only moved, turned and scaled; and with all
+        random changes. 0 is dark, 1 is bright.
+    points
+        Annotated centres in voxels of the crop, (n, 3).
+    status
+        What they are (`Status`), (n,).
+    target
+        The heat map that the network should answer with, on its own coarser grid, (z', y', x').
+    known
+        Where on that grid the answer is judged: weight above 0.
+    voxel_size
+        (z, y, x) of a voxel of the crop, in `unit`.
+    unit
+        ``um`` or ``px``.
+    """
+
+    before: NDArray[np.float32]
+    after: NDArray[np.float32]
+    points: NDArray[np.float64]
+    status: NDArray[np.int8]
+    target: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    voxel_size: tuple[float, float, float]
+    unit: str
+
+
+def preview_crops(
+    dataset: Dataset,
+    settings: TrainingSettings | None = None,
+    count: int = 12,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+) -> list[PreviewCrop]:
+    """Draw crops as the first training steps would.
+
+    Parameters
+    ----------
+    dataset
+        With images and annotations; at most eight of its frames are read.
+    settings
+        Of the training.
+    count
+        How many crops.
+    stopping
+        Looked at while frames are read; the list is empty then.
+
+    Raises
+    ------
+    CellTrainError
+        As training would.
+    """
+    settings = settings or TrainingSettings()
+    split = split_frames(dataset, settings.data.held_out_share, settings.design.time_window)
+    plan = make_plan(dataset.experiments, split, settings)
+    some = np.unique(np.linspace(0, len(split.train) - 1, 8).round().astype(int))
+    with tempfile.TemporaryDirectory(prefix="celltrain-preview-") as folder:
+        frames = prepare(
+            dataset.experiments, [split.train[i] for i in some], plan.design, plan.voxel_sizes,
+            Path(folder), exclude_dying=settings.data.exclude_dying, stopping=stopping,
+        )
+        if not frames:
+            return []
+        sampler = CropSampler(
+            frames, plan.design, plan.crop_shape, settings.augmentation,
+            cells_share=settings.optimiser.cells_share, seed=settings.compute.seed,
+        )
+        crops = [sampler.draw(0, number) for number in range(count)]
+        middle = len(crops[0].source) // 2
+        result = []
+        for crop in crops:
+            batch = make_batch(
+                [crop], plan.crop_shape, settings.augmentation, plan.design, torch.device("cpu")
+            )
+            inside = (
+                (crop.points >= -0.5) & (crop.points <= np.array(plan.crop_shape) - 0.5)
+            ).all(axis=1)
+            result.append(
+                PreviewCrop(
+                    before=plain(crop, plan.crop_shape)[middle],
+                    after=np.ascontiguousarray(batch.images[0, middle].numpy()),
+                    points=crop.points[inside],
+                    status=crop.status[inside],
+                    target=batch.target.heat[0].numpy(),
+                    known=batch.target.weight[0].numpy() > 0,
+                    voxel_size=plan.design.working_voxel_size,
+                    unit=plan.design.unit,
+                )
+            )
+        del sampler  # closes the mapped files before their folder goes
+    return result
