@@ -91,9 +91,10 @@ def look_closely(experiments: Sequence[tuple[int, Experiment]]) -> Work:
     return work
 
 
-def in_words(verdict: Any) -> str:
-    """Say whether there is enough to start."""
-    return str(getattr(verdict, "sentence", verdict))
+def in_words(verdict: tuple[bool, str]) -> str:
+    """Say whether there is enough to start, with a sign."""
+    sufficient, sentence = verdict
+    return f"{'✔' if sufficient else '✖'} {sentence}"
 
 
 def counts_as_csv(counted: Sequence[Counted]) -> str:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from napari_celltrain.experiment import Finding
 
-COLUMNS = ("Experiment", "Time points", "Cells", "Tracks", "Divisions", "Spacing", "Width")
+COLUMNS = ("Experiment", "Time\npoints", "Cells", "Tracks", "Divi-\nsions", "Spac-\ning", "Width")
 _TIPS = (
     "Click: its bars below, and its layers in the viewer.",
     "Annotated time points / time points in the movie",
@@ -264,7 +264,7 @@ class CountsWidget(QWidget):
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(70)
+        header.setMinimumSectionSize(34)
         self.table.itemSelectionChanged.connect(self._select)
         self.chart.time_point_clicked.connect(self._go_to_time)
         self.findings.show_requested.connect(self._go_to_finding)
@@ -290,4 +290,4 @@ class CountsWidget(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)
-        self.setMinimumWidth(360)
+        self.setMinimumWidth(420)

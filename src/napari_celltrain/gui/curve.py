@@ -88,11 +88,7 @@ class Curve(QWidget):
         right = metrics.horizontalAdvance("0.000") + 8
         area = QRectF(left, line + 6, self.width() - left - right, self.height() - 2.4 * line - 10)
         losses = self.losses()
-        last = max(
-            [float(losses[-1, 0])] * bool(len(losses))
-            + [one.seconds for one in self._evaluations]
-            + [1.0]
-        )
+        last = max([1.0, *losses[-1:, 0].tolist(), *(one.seconds for one in self._evaluations)])
         self._draw_axes(painter, ink, area, last)
         if not len(losses) and not self._evaluations:
             painter.setPen(ink.text)

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
     from napari_celltrain.dataset import Member
 
-ROLES = {None: "choose for me", "train": "learn from", "held-out": "test on"}
+ROLES = {None: "automatic", "train": "learn from", "held-out": "test on"}
 COMPLETENESS = {
-    "time-points": "every cell, where any is",
-    "box": "every cell in their box",
-    "region": "every cell in a drawn region",
-    "sparse": "only some cells",
+    "time-points": "all cells of a time point",
+    "box": "all cells in a box around them",
+    "region": "all cells in a drawn region",
+    "sparse": "only some of the cells",
 }
 _NO_TIME = -1_000_000
 
@@ -218,7 +218,7 @@ class ExperimentsTable(QWidget):
         form.addRow("Role", self.role)
         form.addRow("Channel", self.channel)
         form.addRow("Time points", times)
-        form.addRow("Annotated is", self.completeness)
+        form.addRow("Annotated", self.completeness)
         form.addRow("Region", self.region)
         self._region_label = form.labelForField(self.region)
         for control in (self.role, self.channel, self.completeness, self.region):

@@ -59,8 +59,20 @@ def placement(voxel_size_um: ZYX | None, first_time_point: int = 0) -> dict[str,
     }
 
 
-def experiment_layers(experiment: Experiment, *, visible: bool = True) -> list[LayerData]:
-    """Return image layers (one a channel), a points layer, and tracks if there are links."""
+def experiment_layers(
+    experiment: Experiment, *, visible: bool = True, with_units: bool = True
+) -> list[LayerData]:
+    """Return image layers (one a channel), a points layer, and tracks if there are links.
+
+    Parameters
+    ----------
+    experiment
+        What to show.
+    visible
+        Whether the layers are shown at first.
+    with_units
+        False leaves the word um away: beside an experiment in pixels napari would complain.
+    """
     key = uuid4().hex
     voxel = experiment.known_voxel_size_um
     shown = {"key": key, "experiment": experiment}
@@ -77,6 +89,9 @@ def experiment_layers(experiment: Experiment, *, visible: bool = True) -> list[L
         }
         layers.append((rows, tracks, "tracks"))
     layers.append(cells_layer(experiment, key=key, visible=visible))
+    if not with_units:
+        for _, arguments, _ in layers:
+            del arguments["units"]
     return layers
 
 

@@ -130,7 +130,8 @@ def annotations_of(points: Points, image: Image | None) -> Annotations:
         The image they lie in; its pixels are the unit. Without one, the layer's own data are
         taken as pixels.
     """
-    data = np.asarray(points.data, np.float64)
+    shown = np.asarray(points.shown, bool)  # hidden ones are candidates below a threshold
+    data = np.asarray(points.data, np.float64)[shown]
     if image is not None:
         movie = world_to_movie(image, to_world(points, data))
     else:
@@ -139,7 +140,9 @@ def annotations_of(points: Points, image: Image | None) -> Annotations:
         if points.ndim == 3:  # (t, y, x), as for images
             movie[:, :2] = movie[:, 1::-1]
     t = np.round(movie[:, 0]).astype(np.int64)
-    features = {str(name): column.to_numpy() for name, column in points.features.items()}
+    features = {
+        str(name): column.to_numpy()[shown] for name, column in points.features.items()
+    }
     status = features.get("status")
     if status is not None:
         status = np.nan_to_num(status.astype(float), nan=1.0).astype(np.int8)

@@ -37,7 +37,12 @@ from napari_celltrain.gui.prediction_work import (
     prediction_work,
 )
 from napari_celltrain.gui.progress_panel import duration
-from napari_celltrain.gui.result_layers import add_detections, add_errors, show_candidates
+from napari_celltrain.gui.result_layers import (
+    add_detections,
+    add_errors,
+    in_layer,
+    show_candidates,
+)
 from napari_celltrain.gui.setting_row import ignore_wheel
 from napari_celltrain.gui.threshold_panel import ThresholdPanel
 from napari_celltrain.gui.watching import Watcher
@@ -174,12 +179,14 @@ class PredictWidget(QWidget):
         if self._movie is None or self._image is None:
             return None
         key = note(self._image).get("key")
-        data, arguments, _ = cells_layer(
-            self.found(), key=key or "", name=f"{self._image.name} corrected cells"
-        )
+        found = self.found()
+        name = f"{self._image.name} corrected cells"
+        _, arguments, _ = cells_layer(found, key=key or "", name=name)
         if key is None:
             arguments["metadata"] = {}  # paired with its image by name, like any layer
-        layer = self._viewer.add_points(data, **arguments)
+        annotations = found.annotations
+        data, place = in_layer(self._image, annotations.t, annotations.positions)
+        layer = self._viewer.add_points(data, **{**arguments, **place})
         if self.layer is not None:
             self.layer.visible = False
         self._viewer.layers.selection.active = layer
@@ -209,7 +216,7 @@ class PredictWidget(QWidget):
             self._viewer,
             f"{self._movie.name} errors",
             self.comparison,
-            self._movie.known_voxel_size_um,
+            self._image,
             1.6 * self._diameter_px,
         )
 
@@ -240,13 +247,8 @@ class PredictWidget(QWidget):
     def _add_layer(self) -> None:
         assert self._movie is not None  # set before the work began
         voxel = self._movie.known_voxel_size_um
-        self.layer = add_detections(
-            self._viewer,
-            f"{self._movie.name} detections",
-            voxel,
-            self._diameter_px,
-            {"key": note(self._image).get("key")},
-        )
+        name = f"{self._movie.name} detections"
+        self.layer = add_detections(self._viewer, name, self._image, self._diameter_px)
         assert self._movie.images is not None  # it is a movie
         if self._movie.images.frame_shape[0] > 1:
             voxel = voxel or (1.0, 1.0, 1.0)
@@ -257,7 +259,9 @@ class PredictWidget(QWidget):
         self.threshold.set_candidates(self.candidates)
         if self._layer_is_there():
             assert self.layer is not None  # just asked
-            show_candidates(self.layer, self.candidates, self.threshold.threshold)
+            show_candidates(
+                self.layer, self._image, self.candidates, self.threshold.threshold
+            )
 
     def _returned(self, sentence: str) -> None:
         self._show_candidates()

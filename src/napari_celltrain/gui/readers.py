@@ -47,11 +47,14 @@ def read_layers(path: str | list[str]) -> list[LayerData]:
     for experiment in experiments:
         _tell(experiment)
     look_through_depth(experiments)
+    with_units = all(one.known_voxel_size_um is not None for one in experiments)
     # of several movies the first is shown: on top of each other they could not be told apart
     return [
         layer
         for number, experiment in enumerate(experiments)
-        for layer in experiment_layers(experiment, visible=number == 0)
+        for layer in experiment_layers(
+            experiment, visible=number == 0, with_units=with_units
+        )
     ]
 
 

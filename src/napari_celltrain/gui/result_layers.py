@@ -7,24 +7,55 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.gui.comparison import FALSE, FOUND, MISSED
-from napari_celltrain.gui.layers import METADATA, hollow, placement
+from napari_celltrain.gui.image_source import axes_of, first_time_point
+from napari_celltrain.gui.layers import METADATA, hollow, note, placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Points
+    from napari.layers import Image, Points
+    from numpy.typing import NDArray
 
-    from napari_celltrain.experiment import ZYX
     from napari_celltrain.gui.candidates import Candidates
     from napari_celltrain.gui.comparison import Comparison
+
+_PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 OUTCOME_COLOURS = {FOUND: "#56b4e9", MISSED: "#f0e442", FALSE: "#d55e00"}
 OUTCOME_SYMBOLS = {FOUND: "disc", MISSED: "square", FALSE: "cross"}
 """Shape as well as colour."""
 
 
-def add_detections(
-    viewer: ViewerModel, name: str, voxel_size_um: ZYX | None, size: float, note: dict[str, Any]
-) -> Points:
+def in_layer(
+    image: Image, t: NDArray[np.int64], positions: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Return data and arguments of a points layer that lies on an image layer.
+
+    On our own image layers the first coordinate is the time point number. On somebody else's
+    (which may have fewer axes, or be turned) the coordinates are the image's indices, and the
+    layer is placed like the image.
+
+    Parameters
+    ----------
+    image
+        The layer.
+    t, positions
+        Time point numbers, shape (N,), and (z, y, x) pixels, shape (N, 3).
+    """
+    movie = np.column_stack([t, positions]).astype(np.float64)
+    unit = str(image.units[-1])
+    experiment = note(image).get("experiment")
+    if experiment is not None:
+        place = placement(experiment.known_voxel_size_um)
+        return movie, {"ndim": 4, **place, "units": ("pixel", unit, unit, unit)}
+    axes = axes_of(image)
+    movie[:, 0] -= first_time_point(image)
+    return movie[:, ["tzyx".index(axis) for axis in axes]], {
+        "ndim": len(axes),
+        **{name: getattr(image, name) for name in _PLACE},
+    }
+
+
+def add_detections(viewer: ViewerModel, name: str, image: Image, size: float) -> Points:
     """Add an empty layer for detections.
 
     Parameters
@@ -33,30 +64,30 @@ def add_detections(
         napari's viewer.
     name
         Of the layer.
-    voxel_size_um
-        Of the image.
+    image
+        The layer that the cells are looked for in.
     size
         Cell diameter in pixels.
-    note
-        For the layer's metadata.
     """
+    data, place = in_layer(image, np.empty(0, np.int64), np.empty((0, 3)))
     return viewer.add_points(
-        np.empty((0, 4)),
-        ndim=4,
+        data,
         name=name,
         size=size,
         features={"score": np.empty(0)},
-        metadata={METADATA: {**note, "role": "detections"}},
+        metadata={METADATA: {"key": note(image).get("key"), "role": "detections"}},
         **hollow("#56b4e9"),
-        **placement(voxel_size_um),
+        **place,
     )
 
 
-def show_candidates(layer: Points, candidates: Candidates, threshold: float) -> None:
+def show_candidates(
+    layer: Points, image: Image, candidates: Candidates, threshold: float
+) -> None:
     """Put candidates into their layer; those below the threshold are there, but not shown."""
     size = float(np.atleast_1d(layer.current_size)[0])
     with layer.events.blocker_all():
-        layer.data = np.column_stack([candidates.t, candidates.positions])
+        layer.data = in_layer(image, candidates.t, candidates.positions)[0]
     layer.features = {"score": candidates.scores}
     layer.size = size
     layer.shown = candidates.reaching(threshold)
@@ -71,19 +102,19 @@ def score_colours(scores: np.ndarray) -> np.ndarray:
 
 
 def add_errors(
-    viewer: ViewerModel, name: str, comparison: Comparison, voxel_size_um: ZYX | None, size: float
+    viewer: ViewerModel, name: str, comparison: Comparison, image: Image, size: float
 ) -> Points:
     """Add a layer of found, missed and false cells, in different colours and shapes."""
+    data, place = in_layer(image, comparison.t, comparison.positions)
     layer = viewer.add_points(
-        np.column_stack([comparison.t, comparison.positions]),
-        ndim=4,
+        data,
         name=name,
         size=size,
         features={"outcome": comparison.outcome},
         symbol=[OUTCOME_SYMBOLS[one] for one in comparison.outcome.tolist()] or "disc",
         metadata={METADATA: {"role": "errors"}},
         **{**hollow("#ffffff"), "border_width": 0.2},
-        **placement(voxel_size_um),
+        **place,
     )
     if len(comparison.outcome):
         layer.border_color = [OUTCOME_COLOURS[one] for one in comparison.outcome.tolist()]
