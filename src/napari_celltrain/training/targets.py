@@ -142,10 +142,11 @@ def _nearest(
         list(itertools.product(*(range(-r, r + 1) for r in reach))), device=device
     )
     place = _to_grid(points, design)
-    voxel = place.round().long()[:, None] + around
+    size = torch.tensor(grid, device=device)
+    # a point outside the crop offers itself from the edge on
+    voxel = place.round().long().clamp(min=0).minimum(size - 1)[:, None] + around
     step = place[:, None] - voxel
     squared = ((step / sigma) ** 2).sum(dim=-1)
-    size = torch.tensor(grid, device=device)
     use = ((voxel >= 0) & (voxel < size)).all(dim=-1) & (squared <= REACH**2)
     flat = ((batch[:, None] * size[0] + voxel[..., 0]) * size[1] + voxel[..., 1]) * size[
         2
