@@ -164,8 +164,8 @@ def unlike_size(
             "warning",
             "unlike-size",
             f"The cells found at time point {t} look about {estimate.diameter:.3g} {unit} wide, "
-            f"and the detector was trained for {expected:.3g} {unit}.{mend} Look at a few time points "
-            "before trusting the result.",
+            f"and the detector was trained for {expected:.3g} {unit}.{mend} Look at a few time "
+            "points before trusting the result.",
             name,
             t,
         )

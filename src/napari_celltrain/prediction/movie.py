@@ -1,0 +1,310 @@
+"""Whole movies, and lists of them, into files; what is done is never done again."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_celltrain.detector.detector import FLOOR
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.prediction.output import annotations_of, check_suffix, write_cells
+from napari_celltrain.prediction.partial import (
+    SUFFIX,
+    PartialResults,
+    frame_stamp,
+    header_for,
+)
+from napari_celltrain.prediction.predict import FrameResult, Request, check_request, predict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.experiment import ZYX, Finding, FrameSource
+    from napari_celltrain.prediction.predict import OnDamaged
+
+LOWEST, HIGHEST = 1e-4, 0.9999
+"""Scores come out of a sigmoid: they never are 0 or 1."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to predict.
+
+    Parameters
+    ----------
+    time_range
+        First and last time point, inclusive; None: all.
+    channels
+        Counted from 0; None: the experiment's, else those of the training.
+    voxel_size_um
+        (z, y, x); None: what the experiment or its images say.
+    threshold
+        Lowest score of a cell; None: the detector's own.
+    floor
+        Write candidates down to this score instead, so that the threshold can be moved later.
+    tile
+        Image voxels (z, y, x) to compute at once; None: by memory.
+    on_damaged
+        ``stop`` or ``skip``, see `predict`.
+    resume
+        Go on with what an earlier prediction to the same place left unfinished.
+    """
+
+    time_range: tuple[int, int] | None = None
+    channels: tuple[int, ...] | None = None
+    voxel_size_um: ZYX | None = None
+    threshold: float | None = None
+    floor: float | None = None
+    tile: tuple[int, int, int] | None = None
+    on_damaged: OnDamaged = "stop"
+    resume: bool = False
+
+    def least_score(self, detector: Detector) -> float:
+        """Lowest score that is written."""
+        if self.floor is not None:
+            return self.floor
+        return detector.threshold if self.threshold is None else self.threshold
+
+    def search_floor(self, detector: Detector) -> float:
+        """Lowest score that is looked for, and kept while the prediction is unfinished."""
+        return min(max(min(self.least_score(detector), FLOOR), LOWEST), HIGHEST)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of it.
+
+    Parameters
+    ----------
+    time_points
+        How many were looked at.
+    detections
+        How many cells were written.
+    seconds
+        Wall time of this sitting.
+    counts
+        (experiment, time point, cells at the threshold) of each; None where nobody could look.
+    damaged
+        (experiment, time point, sentence) of those that were skipped.
+    finished
+        False when it was stopped; nothing is written then, and it can be resumed.
+    """
+
+    time_points: int = 0
+    detections: int = 0
+    seconds: float = 0.0
+    counts: tuple[tuple[str, int, int | None], ...] = ()
+    damaged: tuple[tuple[str, int, str], ...] = field(default=())
+    finished: bool = True
+
+
+Runner = Any
+"""Like `predict`, but may spread the time points over processes and give them in any order."""
+
+
+def predict_to_file(
+    detector: Detector,
+    images: FrameSource | Experiment,
+    out: Path,
+    options: Options = Options(),
+    *,
+    runner: Runner = predict,
+    tell: Callable[[Finding], None] = lambda finding: None,
+    progress: Callable[[str, FrameResult, int, int], None] = lambda name, result, done, of: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Summary:
+    """Find the cells of a movie and write them to a file.
+
+    What is found is kept beside the file, in ``<file>.partial``, until the file is complete.
+
+    Parameters
+    ----------
+    detector
+        What finds them.
+    images
+        The movie, or an experiment with its movie; its annotations are not looked at.
+    out
+        ``.csv``, ``.aut`` or another tracking format that can be written.
+    options
+        How.
+    runner
+        What computes the time points that are not done yet.
+    tell
+        Gets findings.
+    progress
+        Called after each time point with the experiment's name, the result, how many are done,
+        and of how many.
+    stopping
+        Looked at between time points.
+
+    Raises
+    ------
+    CellTrainError
+        For everything a person can mend; time points done so far are kept.
+    """
+    begin = time.monotonic()
+    check_suffix(out)
+    experiment = _as_experiment(images)
+    work = _Work(detector, experiment, out.with_name(out.name + SUFFIX), options)
+    with work.open() as partial:
+        if not work.compute(partial, runner, tell, progress, stopping):
+            return Summary(seconds=time.monotonic() - begin, finished=False)
+        write_cells(out, work.experiment_found())
+        partial.remove()
+    return _summary([work], begin)
+
+
+def predict_list(
+    detector: Detector,
+    experiments: Sequence[Experiment],
+    folder: Path,
+    options: Options = Options(),
+    *,
+    runner: Runner = predict,
+    tell: Callable[[Finding], None] = lambda finding: None,
+    progress: Callable[[str, FrameResult, int, int], None] = lambda name, result, done, of: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Summary:
+    """Find the cells of several movies; write an ``.aut`` each into a folder, and an ``.autlist``.
+
+    All experiments are checked before the first is begun. Parameters as in `predict_to_file`.
+
+    Raises
+    ------
+    CellTrainError
+        For everything a person can mend; time points done so far are kept.
+    """
+    from napari_celltrain.formats.autlist_writing import write_autlist
+
+    begin = time.monotonic()
+    if folder.exists() and not folder.is_dir():
+        raise CellTrainError(f"{folder} is a file; for a list of experiments name a folder.")
+    if not experiments:
+        raise CellTrainError("There are no experiments in that list.")
+    works = [
+        _Work(detector, _as_experiment(one), folder / f"{number}{SUFFIX}", options)
+        for number, one in enumerate(experiments, 1)
+    ]
+    with contextlib.ExitStack() as stack:
+        partials = [stack.enter_context(work.open()) for work in works]
+        for work, partial in zip(works, partials, strict=True):
+            if not work.compute(partial, runner, tell, progress, stopping):
+                return Summary(seconds=time.monotonic() - begin, finished=False)
+        found = [work.experiment_found() for work in works]
+        write_autlist(folder / f"{folder.resolve().name}.autlist", found)
+        for partial in partials:
+            partial.remove()
+    return _summary(works, begin)
+
+
+def _as_experiment(images: FrameSource | Experiment) -> Experiment:
+    if isinstance(images, Experiment):
+        if images.images is None:
+            raise CellTrainError(f"The experiment '{images.name}' has no images to look at.")
+        return images.with_(annotations=Annotations(), findings=())
+    return Experiment(images.name, images=images, channels=())
+
+
+class _Work:
+    """One experiment on its way through the detector; made only when all about it is right."""
+
+    def __init__(
+        self, detector: Detector, experiment: Experiment, path: Path, options: Options
+    ) -> None:
+        assert experiment.images is not None  # `_as_experiment` sees to it
+        self.detector, self.experiment, self.path = detector, experiment, path
+        self.options, self.source = options, experiment.images
+        self.floor = options.search_floor(detector)
+        self.size = options.voxel_size_um or experiment.known_voxel_size_um
+        self.request: Request = check_request(
+            detector, self.source, time_points=self._times(),
+            channels=options.channels or experiment.channels or None, voxel_size_um=self.size,
+        )
+        self.results: list[FrameResult] = []
+
+    def _times(self) -> list[int]:
+        times = self.experiment.image_time_points()
+        if self.options.time_range is not None:
+            first, last = self.options.time_range
+            times = [t for t in times if first <= t <= last]
+        if not times:
+            existing = self.source.time_points
+            reach = f"it has {existing[0]} to {existing[-1]}" if len(existing) else "it has none"
+            raise CellTrainError(
+                f"{self.experiment.name} has none of these time points; {reach}."
+            )
+        return times
+
+    def open(self) -> PartialResults:
+        """Open the file of the results so far."""
+        header = header_for(self.detector, self.source, self.request, self.floor)
+        return PartialResults(self.path, header, resume=self.options.resume)
+
+    def compute(
+        self,
+        partial: PartialResults,
+        runner: Runner,
+        tell: Callable[[Finding], None],
+        progress: Callable[[str, FrameResult, int, int], None],
+        stopping: Callable[[], bool],
+    ) -> bool:
+        """Do every time point that is not done; tell whether all are done now."""
+        name, times = self.experiment.name, self.request.time_points
+        window, channels = self.detector.design.time_window, self.request.channels
+        stamps = {t: frame_stamp(self.source, t, channels, window) for t in times}
+        self.results = []
+        pending = []
+        for t in times:
+            known = partial.result(t, stamps[t])
+            if known is None:
+                pending.append(t)
+            else:
+                self.results.append(known)
+                progress(name, known, len(self.results), len(times))
+        if pending:
+            results: Iterator[FrameResult] = runner(
+                self.detector, self.source, time_points=pending, channels=channels,
+                voxel_size_um=self.size, floor=self.floor, tile=self.options.tile,
+                on_damaged=self.options.on_damaged, stopping=stopping, tell=tell,
+            )
+            for result in results:
+                partial.add(result, stamps[result.t])
+                self.results.append(result)
+                progress(name, result, len(self.results), len(times))
+        return len(self.results) == len(times)
+
+    def experiment_found(self) -> Experiment:
+        """Return the experiment with what was found in it."""
+        return self.experiment.with_(
+            annotations=annotations_of(self.results, self.options.least_score(self.detector)),
+            voxel_size_um=self.size,
+            channels=self.request.channels,
+        )
+
+
+def _summary(works: Sequence[_Work], begin: float) -> Summary:
+    counts: list[tuple[str, int, int | None]] = []
+    damaged = []
+    detections = 0
+    for work in works:
+        name, detector, options = work.experiment.name, work.detector, work.options
+        threshold = detector.threshold if options.threshold is None else options.threshold
+        for result in sorted(work.results, key=lambda one: one.t):
+            if result.damage is not None:
+                damaged.append((name, result.t, result.damage))
+                counts.append((name, result.t, None))
+                continue
+            counts.append((name, result.t, len(result.above(threshold))))
+            detections += len(result.above(options.least_score(detector)))
+    return Summary(
+        time_points=sum(len(work.results) for work in works),
+        detections=detections,
+        seconds=time.monotonic() - begin,
+        counts=tuple(counts),
+        damaged=tuple(damaged),
+    )

@@ -1,0 +1,95 @@
+"""What was found, as files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.files import write_text
+from napari_celltrain.formats.registry import formats, is_writable, write_experiment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from napari_celltrain.prediction.predict import FrameResult
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file name that nothing can be written under, before anything slow begins.
+
+    Raises
+    ------
+    CellTrainError
+        Listing the suffixes that can.
+    """
+    if path.is_dir() and path.suffix.lower() not in _suffixes():
+        raise CellTrainError(f"{path} is a folder; name a file, such as {path / 'cells.csv'}.")
+    if path.suffix.lower() not in _suffixes():
+        raise CellTrainError(
+            f"{path.name}: nothing is written with the suffix '{path.suffix}'; use one of "
+            f"{', '.join(sorted(_suffixes()))}."
+        )
+
+
+def _suffixes() -> set[str]:
+    return {".csv", *(s for one in formats() if is_writable(one) for s in one.suffixes if s)}
+
+
+def annotations_of(results: Iterable[FrameResult], floor: float) -> Annotations:
+    """Put the cells of all time points together, in the order of time, with their scores.
+
+    Parameters
+    ----------
+    results
+        Of each time point, in any order.
+    floor
+        Lowest score that is kept.
+    """
+    kept = [one.above(floor) for one in sorted(results, key=lambda one: one.t)]
+    return Annotations(
+        np.repeat([one.t for one in kept], [len(one) for one in kept]).astype(np.int64),
+        np.concatenate([np.empty((0, 3)), *(one.positions for one in kept)]),
+        features={"score": np.concatenate([np.empty(0), *(one.scores for one in kept)])},
+    )
+
+
+def write_cells(path: Path, experiment: Experiment) -> None:
+    """Write detections by the suffix of the path, atomically.
+
+    A ``.csv`` has the columns t,z,y,x,score: pixels of the image as stored, 0 = centre of the
+    first pixel, and t is the image's own number of the time point.
+
+    Raises
+    ------
+    CellTrainError
+        When nothing is written with that suffix, or the place can't be written.
+    """
+    if path.suffix.lower() != ".csv":
+        write_experiment(path, experiment)
+        return
+    cells = experiment.annotations
+    lines = ["t,z,y,x,score"]
+    for t, (z, y, x), score in zip(
+        cells.t.tolist(), cells.positions.tolist(), cells.features["score"].tolist(), strict=True
+    ):
+        lines.append(f"{t},{z:.4f},{y:.4f},{x:.4f},{score:.5f}")
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def counts_table(counts: Sequence[tuple[str, int, int | None]]) -> str:
+    """Return the number of cells at each time point as CSV; empty where the image was damaged.
+
+    Parameters
+    ----------
+    counts
+        (experiment, time point, number of cells) of each; None where nobody could look.
+    """
+    lines = ["experiment,t,cells"]
+    for name, t, number in counts:
+        quoted = '"' + name.replace('"', '""') + '"' if set(name) & set(',"\n') else name
+        lines.append(f"{quoted},{t},{'' if number is None else number}")
+    return "\n".join(lines) + "\n"

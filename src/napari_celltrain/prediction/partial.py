@@ -1,0 +1,253 @@
+"""What was found so far, on the disk: so that a prediction that was killed goes on.
+
+One JSON object a line: first what was asked for, then one for each time point, also when no cell
+was found. A line is handed to the system as a whole, so a kill can break only the last one; that
+time point is then done again. Numbers are written with all their digits, so that a prediction in
+two sittings ends in the same file as one in a single sitting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from napari_celltrain.detector.window import window_time_points
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.prediction.predict import FrameResult, Request
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.experiment import FrameSource
+
+VERSION = 1
+SUFFIX = ".partial"
+SECONDS_BETWEEN_FLUSHES = 2.0
+"""A kill loses nothing in between; a power cut loses at most this."""
+
+
+def header_for(
+    detector: Detector, source: FrameSource, request: Request, floor: float
+) -> dict[str, Any]:
+    """Return everything that the result depends on, besides the pixels."""
+    return {
+        "celltrain_partial": VERSION,
+        "detector": weights_digest(detector),
+        "movie": source.name,
+        "shape": list(source.frame_shape),
+        "channels": list(request.channels),
+        "voxel_size": [float(size) for size in request.voxel_size],
+        "floor": float(floor),
+    }
+
+
+def weights_digest(detector: Detector) -> str:
+    """Return a checksum of what a detector computes: its weights and its design."""
+    digest = hashlib.sha256(detector.design.model_dump_json().encode())
+    for key in sorted(detector.weights):
+        digest.update(key.encode())
+        digest.update(detector.weights[key].cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def frame_stamp(
+    source: FrameSource, t: int, channels: tuple[int, ...], window: tuple[int, int]
+) -> str | None:
+    """Return a text that changes when an image file behind a result does; None: nobody can tell."""
+    stamp = getattr(source, "stamp", None)
+    if stamp is None:
+        return None
+    times = window_time_points(source.time_points, t, window)
+    stamps = [stamp(u, channel) for u in times for channel in channels]
+    if None in stamps:
+        return None
+    return hashlib.sha256("|".join(map(str, stamps)).encode()).hexdigest()[:16]
+
+
+class PartialResults:
+    """The file of the results so far; only one process at a time may have it open.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    header
+        What was asked for (`header_for`).
+    resume
+        Go on with what is there; False starts anew.
+
+    Raises
+    ------
+    CellTrainError
+        When it belongs to another request or process, or can't be written.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any], *, resume: bool) -> None:
+        self.path = path
+        self._results: dict[int, tuple[FrameResult, str | None]] = {}
+        self._last_flush = time.monotonic()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(str(path) + ".lock")
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise CellTrainError(
+                f"Another process is predicting into {path.with_suffix('')}. Wait for it, or "
+                "choose another file."
+            ) from None
+        except OSError as error:
+            raise CellTrainError(self._cannot(error)) from None
+        try:
+            length = self._read(header) if resume else 0
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            try:
+                os.ftruncate(self._file, length)
+                os.lseek(self._file, 0, os.SEEK_END)
+                if not length:
+                    self._append(header)
+            except BaseException:
+                os.close(self._file)
+                raise
+        except OSError as error:
+            self._lock.release()
+            raise CellTrainError(self._cannot(error)) from None
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def result(self, t: int, stamp: str | None = None) -> FrameResult | None:
+        """Return what was found at a time point; None when that is not known, or out of date.
+
+        A time point that was damaged is not known: it may have been mended.
+        """
+        result, own_stamp = self._results.get(t, (None, None))
+        if result is None or result.damage is not None:
+            return None
+        if stamp is not None and own_stamp != stamp:
+            return None
+        return result
+
+    def add(self, result: FrameResult, stamp: str | None = None) -> None:
+        """Keep what was found at a time point.
+
+        Raises
+        ------
+        CellTrainError
+            When the disk is full, for example; everything before is safe.
+        """
+        line: dict[str, Any] = {"t": result.t, "seconds": round(result.seconds, 4)}
+        if stamp is not None:
+            line["stamp"] = stamp
+        if result.damage is not None:
+            line["damage"] = result.damage
+        else:
+            line["zyx"] = result.positions.tolist()
+            line["score"] = result.scores.tolist()
+        try:
+            self._append(line)
+            if time.monotonic() - self._last_flush > SECONDS_BETWEEN_FLUSHES:
+                os.fsync(self._file)
+                self._last_flush = time.monotonic()
+        except OSError as error:
+            raise CellTrainError(
+                self._cannot(error) + " The time points before are safe: make room and go on "
+                "with --resume."
+            ) from None
+        self._results[result.t] = result, stamp
+
+    def close(self) -> None:
+        """Let go of the file; it stays, to go on with."""
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                os.fsync(self._file)
+            os.close(self._file)
+            self._file = -1
+        self._lock.release()
+        with contextlib.suppress(OSError):  # where it can't be removed it does no harm
+            Path(self._lock.lock_file).unlink()
+
+    def remove(self) -> None:
+        """Remove the file: everything in it is in its final place."""
+        os.close(self._file)
+        self._file = -1
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        self.close()
+
+    def _append(self, line: dict[str, Any]) -> None:
+        content = memoryview((json.dumps(line, allow_nan=False) + "\n").encode())
+        while content:
+            content = content[os.write(self._file, content) :]
+
+    def _read(self, header: dict[str, Any]) -> int:
+        """Read what is there; return the length of its unbroken part."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return 0
+        lines = content.split(b"\n")[:-1]  # what follows the last line end is a broken line
+        if not lines:
+            return 0
+        try:
+            found = json.loads(lines[0])
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or "celltrain_partial" not in found:
+            raise CellTrainError(
+                f"{self.path} is no unfinished prediction. Remove it, or choose another file."
+            )
+        for key, wanted in header.items():
+            if found.get(key) != wanted:
+                raise CellTrainError(
+                    f"{self.path} belongs to {_other(key, found.get(key), wanted)}, so this "
+                    "prediction can't go on from it. Leave --resume out to start anew."
+                )
+        length = len(lines[0]) + 1
+        for line in lines[1:]:
+            try:
+                values = json.loads(line)
+                result = FrameResult(
+                    int(values["t"]),
+                    np.array(values.get("zyx", []), np.float64).reshape(-1, 3),
+                    np.array(values.get("score", []), np.float64),
+                    float(values.get("seconds", 0.0)),
+                    values.get("damage"),
+                )
+                if len(result.positions) != len(result.scores):
+                    break
+            except (ValueError, KeyError, TypeError, AttributeError):
+                break
+            self._results[result.t] = result, values.get("stamp")
+            length += len(line) + 1
+        return length
+
+    def _cannot(self, error: OSError) -> str:
+        return f"{self.path} can't be written: {error.strerror or error}."
+
+
+def _other(key: str, found: object, wanted: object) -> str:
+    if key == "detector":
+        return "another detector (or this one before it was trained further)"
+    if key == "movie":
+        return f"the movie '{found}' and not to '{wanted}'"
+    names = {"shape": "frame size", "voxel_size": "voxel size", "celltrain_partial": "version"}
+    return f"a prediction with the {names.get(key, key)} {found} instead of {wanted}"
