@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 TEMPORARY_PREFIX = ".celltrain-"
 """What the names of unfinished files and folders begin with."""
+OLD = "replaced"
+"""Beside an unfinished folder: the folder that it takes the place of."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write to; moved to `path` when the block ends, removed when it fails.
 
-    Works for a file and for a folder (a folder in its place is replaced by the new one; on the
-    way there is a moment at which neither is at `path`, but both are beside it).
+    Works for a file and for a folder. Two folders can't be exchanged in one step, so there is a
+    moment at which neither is at `path`, but both, complete, are beside it: `remove_leftovers`
+    puts the new one in its place should the process be killed right then.
 
     Raises
     ------
@@ -42,24 +45,25 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise CellTrainError(_sentence(path, error)) from error
     try:
-        temporary = holder / path.name
-        try:
-            yield temporary
-            if temporary.is_dir():
-                for file in temporary.rglob("*"):
-                    if file.is_file():
-                        _flush(file)
-                if path.is_dir():
-                    os.replace(path, holder / "old")
-            else:
-                _flush(temporary)
-            os.replace(temporary, path)
-            _flush_folder(path.parent)
-        except OSError as error:
-            if (holder / "old").exists() and not path.exists():
-                os.replace(holder / "old", path)
-            raise CellTrainError(_sentence(path, error)) from error
+        # in a folder of its own, so that its name can't be that of what is replaced
+        (holder / "new").mkdir()
+        temporary = holder / "new" / path.name
+        yield temporary
+        if temporary.is_dir():
+            _flush_tree(temporary)
+            _flush_folder(holder / "new")
+            if path.is_dir() and not path.is_symlink():
+                os.replace(path, holder / OLD)
+        else:
+            _flush(temporary)
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise CellTrainError(_sentence(path, error)) from error
     finally:
+        # whatever happened, even Ctrl+C between two moves: what was there is there
+        if (holder / OLD).exists() and not path.exists():
+            os.replace(holder / OLD, path)
         shutil.rmtree(holder, ignore_errors=True)
 
 
@@ -75,13 +79,35 @@ def write_text(path: Path, content: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left unfinished in a folder that only one process writes to."""
+    """Remove what killed processes left unfinished in a folder that only one process writes to.
+
+    A folder whose replacement was complete but not yet in its place is put there.
+    """
     for leftover in folder.glob(TEMPORARY_PREFIX + "*"):
         if leftover.is_dir():
+            with contextlib.suppress(OSError):
+                _put_in_place(leftover, folder)
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             with contextlib.suppress(OSError):
                 leftover.unlink()
+
+
+def _put_in_place(leftover: Path, folder: Path) -> None:
+    if not (leftover / OLD).exists():
+        return  # it was killed before the new one was complete, and nothing was moved
+    for new in (leftover / "new").iterdir():
+        if not (folder / new.name).exists():
+            os.replace(new, folder / new.name)
+
+
+def _flush_tree(folder: Path) -> None:
+    for place in folder.rglob("*"):
+        if place.is_dir():
+            _flush_folder(place)
+        elif place.is_file():
+            _flush(place)
+    _flush_folder(folder)
 
 
 def _flush(file: Path) -> None:

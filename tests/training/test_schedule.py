@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +40,7 @@ def test_the_first_steps_are_small():
     schedule = Schedule(Budget(steps=10_000))
     rates = [schedule.rate(step, 0) for step in range(WARM_UP)]
     assert rates[0] <= 1 / WARM_UP
-    assert all(a < b for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(rates))
 
 
 @given(st.integers(0, 5000), st.integers(0, 5000))

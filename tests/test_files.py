@@ -1,0 +1,266 @@
+"""Whatever fails on the way, a file is the old one or the new one, whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from napari_celltrain import files
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import (
+    TEMPORARY_PREFIX,
+    remove_leftovers,
+    replacing,
+    write_bytes,
+    write_text,
+)
+
+ERRORS = [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EINTR]
+CALLS = ["mkdir", "mkdtemp", "write_bytes", "open", "fsync file", "fsync folder", "replace"]
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    return list(folder.glob(TEMPORARY_PREFIX + "*"))
+
+
+def _fail(monkeypatch: pytest.MonkeyPatch, call: str, number: int, nth: int = 1) -> list[str]:
+    """Make the nth system call of a kind fail once; returns the list of failures that happened."""
+    failed: list[str] = []
+    calls = 0
+
+    def once(original, applies=lambda *args: True):
+        def wrapped(*args, **kwargs):
+            nonlocal calls
+            if applies(*args):
+                calls += 1
+                if calls == nth and not failed:
+                    failed.append(call)
+                    raise OSError(number, os.strerror(number))
+            return original(*args, **kwargs)
+
+        return wrapped
+
+    def is_folder(handle: int) -> bool:
+        import stat
+
+        return stat.S_ISDIR(os.fstat(handle).st_mode)
+
+    if call == "mkdir":
+        monkeypatch.setattr(Path, "mkdir", once(Path.mkdir))
+    elif call == "mkdtemp":
+        monkeypatch.setattr(tempfile, "mkdtemp", once(tempfile.mkdtemp))
+    elif call == "write_bytes":
+        monkeypatch.setattr(Path, "write_bytes", once(Path.write_bytes))
+    elif call == "open":
+        monkeypatch.setattr(files, "open", once(open), raising=False)
+    elif call == "replace":
+        monkeypatch.setattr(os, "replace", once(os.replace))
+    elif call == "fsync file":
+        monkeypatch.setattr(os, "fsync", once(os.fsync, lambda h: not is_folder(h)))
+    elif call == "fsync folder":
+        monkeypatch.setattr(os, "fsync", once(os.fsync, is_folder))
+    return failed
+
+
+@pytest.mark.parametrize("number", ERRORS, ids=lambda n: errno.errorcode[n])
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("exists", [True, False], ids=["replaced", "new"])
+def test_a_failing_system_call_leaves_the_old_or_the_new_file(
+    tmp_path, monkeypatch, call, number, exists
+):
+    path = tmp_path / "folder" / "file.bin"
+    path.parent.mkdir()
+    if exists:
+        path.write_bytes(b"old" * 1000)
+    with monkeypatch.context() as patch:
+        failed = _fail(patch, call, number)
+        with pytest.raises(CellTrainError) as error:
+            write_bytes(path, b"new" * 2000)
+    assert failed
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    content = path.read_bytes() if path.exists() else None
+    assert content in (b"old" * 1000 if exists else None, b"new" * 2000)
+    assert not _leftovers(path.parent)
+    write_bytes(path, b"again")  # and it works once the disk does
+    assert path.read_bytes() == b"again"
+
+
+def _make_folder(path: Path, text: str) -> None:
+    path.mkdir()
+    for name in ("a", "b"):
+        (path / name).write_text(text)
+
+
+@pytest.mark.parametrize("number", ERRORS, ids=lambda n: errno.errorcode[n])
+@pytest.mark.parametrize(
+    ("call", "nth"),
+    [("open", 1), ("open", 2), ("fsync file", 1), ("fsync file", 2), ("fsync folder", 1),
+     ("fsync folder", 2), ("fsync folder", 3), ("replace", 1), ("replace", 2)],
+)
+def test_a_failing_system_call_leaves_the_old_or_the_new_folder(
+    tmp_path, monkeypatch, call, nth, number
+):
+    path = tmp_path / "folder"
+    _make_folder(path, "old")
+    failed: list[str] = []
+    with (
+        monkeypatch.context() as patch, pytest.raises(CellTrainError),
+        replacing(path) as temporary,
+    ):
+        _make_folder(temporary, "new")
+        failed = _fail(patch, call, number, nth)
+    assert failed
+    assert {file.read_text() for file in path.iterdir()} in ({"old"}, {"new"})
+    assert len(list(path.iterdir())) == 2
+    assert not _leftovers(tmp_path)
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, MemoryError, ValueError])
+@pytest.mark.parametrize("move", [1, 2], ids=["before the old is moved", "before the new is"])
+def test_an_interruption_between_the_two_moves_loses_nothing(tmp_path, monkeypatch, raised, move):
+    path = tmp_path / "folder"
+    _make_folder(path, "old")
+    calls = 0
+    original = os.replace
+
+    def replace(*args):
+        nonlocal calls
+        calls += 1
+        if calls == move:
+            raise raised
+        original(*args)
+
+    with (
+        monkeypatch.context() as patch, pytest.raises(raised), replacing(path) as temporary
+    ):
+        _make_folder(temporary, "new")
+        patch.setattr(os, "replace", replace)
+    assert {file.read_text() for file in path.iterdir()} == {"old"}
+    assert not _leftovers(tmp_path)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from napari_celltrain import files
+path, move = Path(sys.argv[1]), int(sys.argv[2])
+original, calls = os.replace, 0
+def replace(*args):
+    global calls
+    calls += 1
+    if calls == move:
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(*args)
+with files.replacing(path) as temporary:
+    temporary.mkdir()
+    for name in ("a", "b"):
+        (temporary / name).write_text("new")
+    os.replace = replace
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
+@pytest.mark.parametrize(("move", "expected"), [(1, "old"), (2, "new")])
+def test_a_folder_survives_a_kill_between_the_two_moves(tmp_path, move, expected):
+    path = tmp_path / "folder"
+    _make_folder(path, "old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), str(move)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert _leftovers(tmp_path)
+    remove_leftovers(tmp_path)
+    assert not _leftovers(tmp_path)
+    assert sorted(file.name for file in path.iterdir()) == ["a", "b"]
+    assert {file.read_text() for file in path.iterdir()} == {expected}
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="mine"), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise ValueError("mine")
+    assert path.read_text() == "old"
+    assert not _leftovers(tmp_path)
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(CellTrainError), replacing(tmp_path / "file"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_on_the_way_are_made(tmp_path):
+    write_text(tmp_path / "a" / "b" / "c.txt", "é\n")
+    assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "é\n".encode()
+
+
+def test_a_file_where_a_folder_should_be_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CellTrainError, match="can't be written"):
+        write_text(tmp_path / "file" / "below", "y")
+
+
+def test_a_folder_where_a_file_should_be_is_a_sentence(tmp_path):
+    _make_folder(tmp_path / "folder", "old")
+    with pytest.raises(CellTrainError, match="can't be written"):
+        write_text(tmp_path / "folder", "y")
+    assert (tmp_path / "folder" / "a").read_text() == "old"
+
+
+@pytest.mark.skipif(
+    os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="needs a user whom permissions bind",
+)
+def test_a_folder_without_permission_is_a_sentence(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(CellTrainError, match="can't be written"):
+            write_text(tmp_path / "file", "y")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_only_own_leftovers_are_removed(tmp_path):
+    mine = tmp_path / (TEMPORARY_PREFIX + "x")
+    mine.mkdir()
+    (mine / "file").write_text("half")
+    (tmp_path / (TEMPORARY_PREFIX + "y")).write_text("half")
+    (tmp_path / "precious").write_text("whole")
+    remove_leftovers(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["precious"]
+    remove_leftovers(tmp_path / "missing")
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import write_bytes
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    write_bytes(Path(sys.argv[1]), bytes(100_000))
+except CellTrainError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limit there")
+def test_a_write_that_the_system_cuts_short_is_a_sentence(tmp_path):
+    """The kernel stops the write half-way here, as a full disk or a quota does."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=False
+    )
+    assert "can't be written: File too large" in done.stdout, done.stderr
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
