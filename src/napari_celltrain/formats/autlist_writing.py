@@ -45,26 +45,33 @@ def write_autlist(path: Path, experiments: Sequence[Experiment]) -> None:
 
 def _images(source: FrameSource, folder: Path) -> dict[str, Any]:
     """Return the images keys of an entry; none for images that lie in no file."""
-    groups, sources = getattr(source, "groups", None), getattr(source, "sources", None)
-    if groups is not None and hasattr(source, "source"):
-        inner = _images(source.source, folder)
+    groups, inner, parts = (_known(source, name) for name in ("groups", "source", "sources"))
+    if groups is not None and inner is not None:
+        original = _images(inner, folder)
         summing = [[channel + 1 for channel in group] for group in groups]
-        return {"images_original": inner, "images_channel_summing": summing} if inner else {}
-    if sources is not None:
-        inners = [_images(one, folder) for one in sources]
+        return {"images_original": original, "images_channel_summing": summing} if original else {}
+    if parts is not None:
+        entries = [_images(one, folder) for one in parts]
         key = "time" if type(source).__name__ == "AppendedTime" else "channel"
-        return {f"images_{key}_appending": inners} if all(inners) else {}
-    location = getattr(source, "location", None)
+        return {f"images_{key}_appending": entries} if all(entries) else {}
+    location = next(
+        (place for name in ("location", "folder", "path") if (place := _known(source, name))), None
+    )
     if location is None:
         return {}
-    pattern = getattr(source, "pattern", None)
-    series = getattr(source, "series", None)
+    pattern, series = _known(source, "pattern"), _known(source, "series")
     if pattern is None and series is not None:
-        pattern = str(series)
+        pattern = series
+    text = getattr(pattern, "text", pattern)
     return {
         "images_container": _relative(location, folder),
-        "images_pattern": pattern or "",
+        "images_pattern": "" if text is None else str(text),
     }
+
+
+def _known(source: FrameSource, name: str) -> Any:
+    """Return what a source says of where it comes from; sources of other people say nothing."""
+    return getattr(source, name, getattr(source, f"_{name}", None))
 
 
 def _relative(path: Any, folder: Path) -> str:

@@ -40,7 +40,9 @@ def links_of_columns(
     ids, parent_ids = columns.get("id"), columns.get("parent_id")
     track_ids = columns.get("track_id")
     if parent_ids is not None and parents == "object" and ids is not None:
-        return _by_key(t, _keys(t, ids), _keys(t - 1, parent_ids), parent_ids > 0, findings)
+        widest = np.nan_to_num(np.maximum(np.abs(ids), np.abs(parent_ids))).max(initial=0) + 1
+        keys, parent_keys = t * widest + ids, (t - 1) * widest + parent_ids
+        return _by_key(t, keys, parent_keys, parent_ids > 0, findings)
     if parent_ids is not None and ids is not None and parents == "id":
         return _by_key(t, ids, parent_ids, np.isfinite(parent_ids), findings)
     if track_ids is None:
@@ -51,12 +53,6 @@ def links_of_columns(
     if parent_tracks is None:
         return along
     return np.concatenate([along, _by_track(t, track_ids, parent_tracks, findings)])
-
-
-def _keys(t: NDArray[np.int64], ids: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return one number for each (time point, object), which is unique in a table."""
-    highest = np.nanmax(np.abs(ids)) + 2 if np.isfinite(ids).any() else 1
-    return np.asarray(t * highest + ids)
 
 
 def _unbranched(

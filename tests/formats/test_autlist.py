@@ -1,0 +1,197 @@
+"""Lists of experiments: all forms of naming images, and paths as people have them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.formats import format_of, read_experiments, write_experiment
+from napari_celltrain.formats.autlist_writing import write_autlist
+
+AUT = {"version": "v2", "positions": [{"time_point": 3, "coords_xyz_px": [[4, 5, 0]]}]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A list's folder with an annotation and a movie of two channels at time points 3 to 6."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.aut").write_text(json.dumps(AUT))
+    movie = tmp_path / "movie"
+    movie.mkdir()
+    for t in range(3, 7):
+        for channel in (1, 2):
+            frame = np.full((2, 10, 12), 10 * t + channel, np.uint8)
+            tifffile.imwrite(movie / f"m_t{t:03}_c{channel}.tif", frame, photometric="minisblack")
+    return tmp_path
+
+
+MOVIE = {"images_container": "movie", "images_pattern": "m_t{time:03}_c{channel}.tif"}
+
+
+def write_list(folder, *entries):
+    path = folder / "Dataset.autlist"
+    path.write_text(json.dumps(entries))
+    return path
+
+
+def test_a_container_with_a_pattern(folder):
+    (experiment,) = read_experiments(write_list(folder, {
+        "experiment_file": "files/a.aut", **MOVIE, "min_time_point": 3, "max_time_point": 5}))
+    assert len(experiment.annotations) == 1
+    assert list(experiment.images.time_points) == [3, 4, 5, 6]
+    assert experiment.image_time_points() == [3, 4, 5]
+    assert experiment.time_range == (3, 5)
+    assert experiment.images.n_channels == 2
+    assert experiment.images.frame_shape == (2, 10, 12)
+    assert not experiment.findings
+
+
+def test_summed_channels(folder):
+    (experiment,) = read_experiments(write_list(folder, {
+        "experiment_file": "files/a.aut", "images_original": MOVIE,
+        "images_channel_summing": [[1, 2], [2]]}))
+    assert experiment.images.n_channels == 2
+    assert experiment.images.read_frame(3, 0).max() == 31 + 32
+    assert experiment.images.read_frame(3, 1).max() == 32
+
+
+def test_appended_channels(folder):
+    (experiment,) = read_experiments(write_list(folder, {
+        "experiment_file": "files/a.aut", "images_channel_appending": [MOVIE, MOVIE]}))
+    assert experiment.images.n_channels == 4
+    assert experiment.images.read_frame(4, 3).max() == 42
+
+
+def test_appended_time(folder):
+    (experiment,) = read_experiments(write_list(folder, {
+        "experiment_file": "files/a.aut", "images_time_appending": [MOVIE, MOVIE]}))
+    assert list(experiment.images.time_points) == list(range(3, 11))
+    assert experiment.images.read_frame(7, 0).max() == 31
+
+
+def test_backslashes_and_absolute_paths(folder):
+    (experiment,) = read_experiments(write_list(folder, {
+        "experiment_file": "files\\a.aut",
+        "images_container": str(folder / "movie"), "images_pattern": MOVIE["images_pattern"]}))
+    assert len(experiment.images.time_points) == 4
+
+
+def test_paths_are_relative_to_the_list_not_to_the_program(folder, monkeypatch):
+    monkeypatch.chdir("/")
+    path = write_list(folder, {"experiment_file": "files/../files/a.aut", **MOVIE})
+    assert len(read_experiments(path)[0].images.time_points) == 4
+
+
+def test_a_series_without_a_time_range_is_taken_as_it_lies_there(folder):
+    path = write_list(folder, {"experiment_file": "files/a.aut", **MOVIE})
+    (experiment,) = read_experiments(path)
+    assert experiment.time_range is None
+    assert experiment.image_time_points() == [3, 4, 5, 6]
+
+
+def test_only_one_end_of_the_time_range(folder):
+    (experiment,) = read_experiments(write_list(folder, {
+        "experiment_file": "files/a.aut", **MOVIE, "min_time_point": 4}))
+    assert experiment.image_time_points() == [4, 5, 6]
+
+
+def test_images_without_annotations(folder):
+    (experiment,) = read_experiments(write_list(folder, MOVIE))
+    assert not len(experiment.annotations)
+    assert experiment.images.n_channels == 2
+
+
+def test_missing_images_leave_the_annotations_and_say_where_they_were_looked_for(folder):
+    (experiment,) = read_experiments(write_list(folder, {
+        "experiment_file": "files/a.aut", "images_container": "gone", "images_pattern": ""}))
+    assert experiment.images is None
+    assert len(experiment.annotations) == 1
+    (finding,) = experiment.findings
+    assert (finding.severity, finding.code) == ("warning", "images-missing")
+    assert str(folder / "gone") in finding.message
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"experiment_file": "gone.aut"}, "entry 1 of Dataset.autlist: there is no file"),
+        ({"name": "nothing"}, "names neither"),
+        ({"experiment_file": "files/a.aut", "images_pattern": "x"}, "without an images_container"),
+        ({"experiment_file": 7}, "experiment_file is no path"),
+        ({"experiment_file": "Dataset.autlist"}, "another list"),
+        ({"experiment_file": "movie"}, "no tracking data"),
+        ({"images_channel_summing": [[1]]}, "without images_original"),
+        ({"images_original": MOVIE, "images_channel_summing": [[0]]}, "numbers from 1"),
+        ({"images_original": MOVIE, "images_channel_summing": 7}, "numbers from 1"),
+        ({"images_original": MOVIE, "images_channel_summing": [[3]]}, "sums channel 3"),
+        ({"images_time_appending": {}}, "no list of images"),
+        ({**MOVIE, "min_time_point": 5, "max_time_point": 3}, "lies after"),
+        ({**MOVIE, "min_time_point": "5"}, "no time point"),
+        (7, "no JSON object"),
+    ],
+)
+def test_entries_that_make_no_sense_are_refused_with_their_number(folder, entry, sentence):
+    with pytest.raises(CellTrainError, match=sentence):
+        read_experiments(write_list(folder, entry))
+
+
+def test_images_within_images_without_end_are_refused(folder):
+    entry = MOVIE
+    for _ in range(50):
+        entry = {"images_time_appending": [entry]}
+    with pytest.raises(CellTrainError, match="images within images"):
+        read_experiments(write_list(folder, entry))
+
+
+def test_a_list_may_name_other_kinds_of_tracking_files(folder):
+    (folder / "b.csv").write_text("t,z,y,x\n3,0,1,2\n4,0,1,2\n")
+    (experiment,) = read_experiments(write_list(folder, {"experiment_file": "b.csv", **MOVIE}))
+    assert experiment.annotations.t.tolist() == [3, 4]
+
+
+def test_a_written_list_opens_again(folder):
+    annotations = Annotations([3, 4], [[0, 1, 2], [0, 2, 3]], [[0, 1]])
+    (with_images,) = read_experiments(write_list(folder, {"experiment_file": "files/a.aut",
+                                                          **MOVIE, "max_time_point": 5}))
+    path = folder / "sub" / "written.autlist"
+    write_experiment(path, with_images.with_(annotations=annotations))
+    assert sorted(p.name for p in path.parent.iterdir()) == ["written.aut", "written.autlist"]
+    (experiment,) = read_experiments(path)
+    assert experiment.annotations.links.tolist() == [[0, 1]]
+    (entry,) = json.loads(path.read_text("utf-8"))
+    assert entry["experiment_file"] == "written.aut"
+    assert entry["max_time_point"] == 5
+
+
+def test_a_written_list_names_its_images(folder):
+    (read,) = read_experiments(write_list(folder, {"experiment_file": "files/a.aut", **MOVIE}))
+    path = folder / "sub" / "written.autlist"
+    write_experiment(path, read)
+    (entry,) = json.loads(path.read_text("utf-8"))
+    assert entry["images_container"] == "../movie"
+    assert entry["images_pattern"] == MOVIE["images_pattern"]
+    assert list(read_experiments(path)[0].images.time_points) == [3, 4, 5, 6]
+
+
+def test_several_experiments_with_odd_names_stay_in_their_folder(folder):
+    names = ["../../outside", "a/b", "CON", "", "..", "x" * 300]
+    experiments = [Experiment(name, Annotations([0], [[0, 0, 0]])) for name in names]
+    path = folder / "new" / "all.autlist"
+    write_autlist(path, experiments)
+    written = [p for p in folder.rglob("*.aut") if p.name != "a.aut"]
+    assert len(written) == len(names)
+    assert {p.parent for p in written} == {folder / "new" / "all files"}
+    assert len(read_experiments(path)) == len(names)
+
+
+def test_only_lists_are_recognised(tmp_path):
+    for name, content, ours in (("a.autlist", "[]", True), ("a.autlist", "{}", False),
+                                ("a.json", "[]", False)):
+        (tmp_path / name).write_text(content)
+        found = format_of(tmp_path / name)
+        assert (found is not None) == ours
