@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+# Read when torch is loaded, which comes later: threads that wait sleep instead of spinning. On a
+# machine that also does something else, spinning costs several times the work itself.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = ["CellTrainError", "Detector", "Experiment", "__version__", "train"]
