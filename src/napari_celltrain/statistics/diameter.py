@@ -209,7 +209,8 @@ def _strongest_radius(profiles: NDArray[np.float64], reach: float) -> tuple[floa
     responses = profiles @ kernel.T
     # Cells count alike, however bright.
     strength = np.abs(responses).max(axis=1)
-    responses = responses[strength > 0] / strength[strength > 0, None]
+    answers = strength > 1e-6 * np.abs(profiles).max()  # more than rounding
+    responses = responses[answers] / strength[answers, None]
     if not len(responses):
         return None, False
     mean = responses.mean(axis=0)

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Annotations, Experiment, Finding
+from napari_celltrain.formats import read_experiments
+from napari_celltrain.images import ArraySource
+from napari_celltrain.statistics import enough, findings
+
+
+def movie(n=30, shape=(1, 100, 100), **options):
+    rng = np.random.default_rng(0)
+    return ArraySource(rng.integers(0, 99, (n, *shape), np.uint8), "tzyx", **options)
+
+
+def lattice(per_frame=16, frames=30):
+    side = int(np.sqrt(per_frame))
+    grid = 12 + np.arange(side) * 20.0
+    y, x = (axis.ravel() for axis in np.meshgrid(grid, grid, indexing="ij"))
+    one = np.stack([np.zeros_like(y), y, x], axis=1)
+    return np.repeat(np.arange(frames), len(one)), np.tile(one, (frames, 1))
+
+
+def made(change=None, **options):
+    t, positions = lattice()
+    if change is not None:
+        t, positions = change(t, positions)
+    options.setdefault("images", movie())
+    return Experiment("made", Annotations(t, positions), **options)
+
+
+def added(t, position):
+    return lambda ts, ps: (np.append(ts, t), np.concatenate([ps, [position]]))
+
+
+def found(experiment, code, **options):
+    matching = [one for one in findings(experiment, **options) if one.code == code]
+    assert len(matching) == 1, findings(experiment, **options)
+    return matching[0]
+
+
+def test_nothing_is_said_of_good_data():
+    assert findings(made()) == []
+
+
+def test_positions_outside_the_image_are_counted_with_a_place_to_go():
+    experiment = made(added(7, [0, -3, 50]))
+    finding = found(experiment, "outside-image")
+    assert finding.severity == "warning"
+    assert finding.time_point == 7
+    assert finding.points == (480,)
+    assert finding.message == "1 position lies outside the image (at time point 7)."
+    assert finding.experiment == "made"
+
+
+def test_the_outer_half_of_the_border_pixel_is_inside():
+    assert findings(made(added(7, [0.4, -0.4, 99.4]))) == []
+
+
+def test_all_outside_is_an_error():
+    finding = found(made(lambda t, p: (t, p + 1000)), "outside-image")
+    assert finding.severity == "error"
+    assert finding.message.startswith("All 480 positions lie outside")
+
+
+def test_points_are_numbered_as_in_the_whole_experiment_though_a_range_is_used():
+    experiment = made(added(20, [0, -3, 50]), time_range=(15, 25))
+    assert found(experiment, "outside-image").points == (480,)
+
+
+def test_annotated_time_points_without_an_image_are_told():
+    finding = found(made(images=movie(28)), "no-image")
+    assert "32 positions at 2 time points" in finding.message
+    assert finding.time_point == 28
+
+
+def test_a_cell_marked_twice_is_told():
+    finding = found(made(added(3, [0, 12, 32])), "duplicates")
+    assert (
+        finding.message == "1 cell is marked twice at the same place (the first at time point 3)."
+    )
+    assert len(finding.points) == 2
+
+
+def test_pairs_closer_than_a_micrometre_are_told():
+    experiment = made(added(3, [0, 12, 33.5]), voxel_size_um=(1, 0.5, 0.5))
+    finding = found(experiment, "close-pairs")
+    assert "1 pair is closer than 1 um" in finding.message
+    assert findings(made(added(3, [0, 12, 35]), voxel_size_um=(1, 0.5, 0.5))) == []
+
+
+def test_positions_that_are_no_numbers_are_told():
+    assert found(made(added(3, [0, np.nan, 3])), "not-a-number").time_point == 3
+
+
+def test_a_half_annotated_frame_is_told():
+    def thin(t, positions):
+        keep = (t != 17) | (np.arange(len(t)) % 16 < 3)
+        return t[keep], positions[keep]
+
+    finding = found(made(thin), "few-in-frame")
+    assert finding.time_point == 17
+    assert finding.message.startswith("Time point 17 has 3 positions, its neighbours 16")
+    assert findings(made(thin, completeness="sparse")) == []
+
+
+def test_a_movie_that_grows_is_not_half_annotated():
+    def growing(t, positions):
+        keep = np.arange(len(t)) % 16 <= t // 2
+        return t[keep], positions[keep]
+
+    assert findings(made(growing)) == []
+
+
+def test_many_odd_frames_are_summed_up():
+    def thin(t, positions):
+        keep = (t % 3 != 1) | (np.arange(len(t)) % 16 < 2)
+        return t[keep], positions[keep]
+
+    messages = [f.message for f in findings(made(thin)) if f.code == "few-in-frame"]
+    assert len(messages) == 6
+    assert "more time points" in messages[-1]
+
+
+@pytest.mark.parametrize(("frames", "code"), [(0, "no-annotations"), (1, "one-frame")])
+def test_too_little_annotation_is_told(frames, code):
+    t, positions = lattice(frames=frames)
+    experiment = Experiment("made", Annotations(t, positions), movie())
+    assert found(experiment, code)
+    assert not enough([experiment])[0]
+
+
+def test_micrometres_taken_for_pixels_are_suspected():
+    experiment = made(lambda t, p: (t, p * (0.6 * 99 / 72)), voxel_size_um=(2.0, 0.6, 0.6))
+    assert "micrometres" in found(experiment, "unit").message
+
+
+def test_missing_images_are_told_once():
+    assert found(made(images=None), "no-images")
+    already = (Finding("warning", "images-missing", "The images can't be opened."),)
+    assert findings(made(images=None, findings=already)) == []
+
+
+def test_what_the_reader_said_is_not_repeated():
+    already = (Finding("warning", "duplicates", "One is marked twice."),)
+    assert findings(made(added(3, [0, 12, 32]), findings=already)) == []
+
+
+def test_a_damaged_frame_is_named():
+    class Damaged(ArraySource):
+        def read_crop(self, t, channel, crop):
+            raise CellTrainError(f"Time point {t} can't be read from movie.tif.")
+
+    experiment = made(images=Damaged(np.zeros((30, 100, 100), np.uint8), "tyx"))
+    damaged = [one for one in findings(experiment) if one.code == "damaged-frame"]
+    assert damaged
+    assert damaged[0].severity == "error"
+    assert "movie.tif" in damaged[0].message
+
+
+@pytest.mark.parametrize(
+    ("pixels", "code"),
+    [
+        (np.full((100, 100), 9, np.uint8), "constant-frame"),
+        (np.full((100, 100), np.nan), "not-finite-pixels"),
+        (np.where(np.arange(10_000) % 9, 255, 3).reshape(100, 100).astype(np.uint8), "saturated"),
+    ],
+)
+def test_frames_without_much_to_see_are_told(pixels, code):
+    images = ArraySource(np.broadcast_to(pixels, (30, 100, 100)), "tyx")
+    assert code in {one.code for one in findings(made(images=images))}
+
+
+def test_a_channel_that_is_not_there_is_told():
+    assert "Channel 3" in found(made(channels=(2,)), "no-channel").message
+
+
+def test_nothing_is_read_when_that_is_asked():
+    class Untouched(ArraySource):
+        def read_crop(self, t, channel, crop):
+            raise AssertionError("a pixel was read")
+
+    images = Untouched(np.zeros((30, 100, 100), np.uint8), "tyx")
+    assert findings(made(images=images), look_at_images=False) == []
+
+
+def test_the_worst_comes_first():
+    experiment = made(lambda t, p: (t, np.where(t[:, None] == 3, 0.0, p + 1000)))
+    severities = [one.severity for one in findings(experiment.with_(channels=(4,)))]
+    assert severities == sorted(severities, key=("error", "warning", "info").index)
+
+
+def test_enough_says_what_would_help_most():
+    assert "Nothing is annotated" in enough([])[1]
+    assert "no images" in enough([made(images=None)])[1]
+    good, sentence = enough([made()])
+    assert good
+    assert "480 cells in 30 time points" in sentence
+    assert enough([made(completeness="sparse")])[1] != sentence
+
+
+def test_real_experiments_are_enough_and_without_findings(data_folder):
+    experiments = read_experiments(data_folder / "dev_timelapses.autlist")
+    assert enough(experiments)[0]
+    for experiment in experiments:
+        assert [one.message for one in findings(experiment) if one.severity != "info"] == []
