@@ -111,7 +111,7 @@ def test_a_failing_system_call_leaves_the_old_or_the_new_folder(
     path = tmp_path / "folder"
     _make_folder(path, "old")
     failed: list[str] = []
-    with (
+    with (  # noqa: PT012
         monkeypatch.context() as patch, pytest.raises(CellTrainError),
         replacing(path) as temporary,
     ):
@@ -138,7 +138,7 @@ def test_an_interruption_between_the_two_moves_loses_nothing(tmp_path, monkeypat
             raise raised
         original(*args)
 
-    with (
+    with (  # noqa: PT012
         monkeypatch.context() as patch, pytest.raises(raised), replacing(path) as temporary
     ):
         _make_folder(temporary, "new")
@@ -184,7 +184,7 @@ def test_a_folder_survives_a_kill_between_the_two_moves(tmp_path, move, expected
 def test_an_error_while_writing_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(ValueError, match="mine"), replacing(path) as temporary:
+    with pytest.raises(ValueError, match="mine"), replacing(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise ValueError("mine")
     assert path.read_text() == "old"

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+LARGEST_FILE = 2**20
+"""Bytes; a settings file has a few hundred."""
+
+
 def _setting(
     default: Any, title: str, description: str, *, unit: str = "", basic: bool = False, **limits: Any
 ) -> Any:
@@ -230,15 +234,28 @@ class TrainingSettings(_Section):
 
     @classmethod
     def from_toml(cls, path: Path) -> TrainingSettings:
-        """Read a settings file."""
+        """Read a settings file.
+
+        Raises
+        ------
+        CellTrainError
+            When it can't be read, or naming the setting that is unknown or out of range.
+        """
         try:
-            values = tomllib.loads(path.read_text("utf-8"))
+            with open(path, "rb") as file:
+                content = file.read(LARGEST_FILE + 1)
         except OSError as error:
             raise CellTrainError(
                 f"The settings file {path} can't be read: {error.strerror}."
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise CellTrainError(f"The settings file {path} is not valid TOML: {error}.") from None
+        if len(content) > LARGEST_FILE:
+            raise CellTrainError(f"The settings file {path} is too large to be one.")
+        try:
+            values = tomllib.loads(content.decode("utf-8"))
+        except (ValueError, RecursionError) as error:  # also digits without end
+            raise CellTrainError(
+                f"The settings file {path} is not valid TOML: {_brief(str(error))}."
+            ) from None
         return cls.from_dict(values, f"The settings file {path}")
 
     def to_toml(self) -> str:
@@ -269,12 +286,16 @@ class TrainingSettings(_Section):
 
 
 def _value(text: str) -> Any:
-    if text.lower() in ("", "none", "auto") and text.lower() != "auto":
+    if text.lower() in ("", "none"):
         return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _sentence(error: ValidationError, where: str) -> str:
@@ -283,4 +304,4 @@ def _sentence(error: ValidationError, where: str) -> str:
     if first["type"] == "extra_forbidden":
         return f"{where}: there is no setting '{name}'."
     message = first["msg"].replace("Input should be", "it should be")
-    return f"{where}: '{name}' is {first['input']!r}, but {message}."
+    return f"{where}: '{name}' is {_brief(repr(first['input']))}, but {message}."
