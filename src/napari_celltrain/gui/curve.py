@@ -33,6 +33,7 @@ class Curve(QWidget):
         self._steps: list[tuple[float, float]] = []
         self._evaluations: list[Evaluation] = []
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumHeight(HEIGHT_LINES * self.fontMetrics().height())
         self.setAccessibleName("Training curve")
         self.setToolTip(
             "Dots: F1 of the real predictor on the held-out frames (1 is perfect); the ring is "
@@ -127,7 +128,7 @@ class Curve(QWidget):
         painter.drawPolyline(QPolygonF([QPointF(*point) for point in zip(x, y, strict=True)]))
         painter.setPen(ink.second)
         metrics = self.fontMetrics()
-        box = QRectF(area.right() + 3, area.top() - metrics.height() / 2, 80, metrics.height())
+        box = QRectF(area.right() + 3, area.top() + 1, 80, metrics.height())
         painter.drawText(box, Qt.AlignmentFlag.AlignLeft, f"{top:.2g}")
 
     def _draw_f1(self, painter: QPainter, ink: Ink, area: QRectF, last: float) -> None:
@@ -157,4 +158,4 @@ class Curve(QWidget):
         top = QRectF(area.left(), 1, area.width() + 40, metrics.height() + 2)
         painter.drawText(top, Qt.AlignmentFlag.AlignLeft, f1)
         painter.setPen(ink.second)
-        painter.drawText(top, Qt.AlignmentFlag.AlignRight, "- - loss")
+        painter.drawText(top, Qt.AlignmentFlag.AlignRight, "- - loss ")

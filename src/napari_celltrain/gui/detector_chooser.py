@@ -82,13 +82,17 @@ class DetectorChooser(_QWidget):
         self.browse.setToolTip("Choose a run folder or detector folder.")
         self.words = QLabel(self)
         self.words.setWordWrap(True)
+        title = QLabel("Detector", self)
+        title.setBuddy(self.box)
         line = QHBoxLayout()
-        line.addWidget(self.box, 1)
+        line.addWidget(title)
+        line.addStretch(1)
         line.addWidget(self.browse)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addLayout(line)
+        layout.addWidget(self.box)
         layout.addWidget(self.words)
         self.box.currentIndexChanged.connect(self._show)
         self.browse.clicked.connect(self._browse)
@@ -112,8 +116,7 @@ class DetectorChooser(_QWidget):
         for path in [*listed, *(path for path in extra if path not in listed)]:
             card = read_card(Path(path))
             if card is not None:
-                f1 = "" if card.f1 is None else f"  (F1 {card.f1:.2f})"
-                self.box.addItem(f"{Path(path).name}{f1}", path)
+                self.box.addItem(Path(path).name, path)
         if chosen is not None:
             self.box.setCurrentIndex(max(self.box.findData(chosen), 0))
         self.box.blockSignals(False)
@@ -127,8 +130,7 @@ class DetectorChooser(_QWidget):
             return
         row = self.box.findData(str(folder))
         if row < 0:
-            f1 = "" if card.f1 is None else f"  (F1 {card.f1:.2f})"
-            self.box.addItem(f"{folder.name}{f1}", str(folder))
+            self.box.addItem(folder.name, str(folder))
             row = self.box.count() - 1
         self.box.setCurrentIndex(row)
         self._show()

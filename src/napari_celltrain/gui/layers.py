@@ -119,7 +119,7 @@ def hollow(colour: str) -> dict[str, Any]:
     return {
         "face_color": "transparent",
         "border_color": colour,
-        "border_width": 0.12,
+        "border_width": 0.08,
         "border_width_is_relative": True,
         "projection_mode": _depth_mode(),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -24,9 +25,15 @@ from qtpy.QtWidgets import (
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment
 from napari_celltrain.gui.candidates import Candidates
+from napari_celltrain.gui.comparison import FOUND, MISSED
 from napari_celltrain.gui.detector_chooser import DetectorChooser
 from napari_celltrain.gui.findings_list import FindingsList
-from napari_celltrain.gui.going_there import go_to, show_time_point, shown_time_point
+from napari_celltrain.gui.going_there import (
+    go_to,
+    look_at,
+    show_time_point,
+    shown_time_point,
+)
 from napari_celltrain.gui.image_chooser import ImageChooser
 from napari_celltrain.gui.layers import cells_layer, note, show_through_depth
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
@@ -37,10 +44,12 @@ from napari_celltrain.gui.prediction_work import (
     prediction_work,
 )
 from napari_celltrain.gui.progress_panel import duration
+from napari_celltrain.gui.prominence import make_prominent
 from napari_celltrain.gui.result_layers import (
     add_detections,
     add_errors,
     in_layer,
+    place_in_world,
     show_candidates,
 )
 from napari_celltrain.gui.setting_row import ignore_wheel
@@ -74,6 +83,7 @@ class PredictWidget(QWidget):
         self._comparing: Job | None = None
         self._compare_again = False
         self._shown_candidates = 0
+        self._error_number = 0
         self.detector = DetectorChooser(self)
         self.image = ImageChooser(napari_viewer, self)
         self.run_button = QPushButton("Find cells", self)
@@ -85,6 +95,7 @@ class PredictWidget(QWidget):
         self.truth = QComboBox(self)
         self.scores = QLabel("", self)
         self.errors_button = QPushButton("Show errors", self)
+        self.next_button = QPushButton("Next error", self)
         self.save_button = QPushButton("Save as…", self)
         self.annotate_button = QPushButton("Use as annotations", self)
         self.further_button = QPushButton("Train further", self)
@@ -95,6 +106,7 @@ class PredictWidget(QWidget):
         self._watcher.points_changed.connect(self._compare)
         self._watcher.time_changed.connect(self._time_changed)
         self._layers_changed()
+        self._time_changed()
         self._show_state()
 
     # --- what the person does ------------------------------------------------------------------
@@ -217,7 +229,30 @@ class PredictWidget(QWidget):
             f"{self._movie.name} errors",
             self.comparison,
             self._image,
-            1.6 * self._diameter_px,
+            self._diameter_px,
+        )
+        if self._layer_is_there():
+            assert self.layer is not None  # just asked
+            self.layer.visible = False  # two rings around every cell are one too many
+
+    def go_to_next_error(self) -> None:
+        """Bring the next missed or false cell into the middle; begins again after the last."""
+        if self.comparison is None or self._image is None:
+            return
+        wrong = np.flatnonzero(self.comparison.outcome != FOUND)
+        if not len(wrong):
+            self.sentence.setText("There is no error at this threshold.")
+            return
+        order = wrong[np.argsort(self.comparison.t[wrong], kind="stable")]
+        number = self._error_number % len(order)
+        self._error_number = number + 1
+        one = int(order[number])
+        t, position = self.comparison.t[one : one + 1], self.comparison.positions[one : one + 1]
+        look_at(self._viewer, place_in_world(self._image, t, position)[0])
+        what = "missed" if self.comparison.outcome[one] == MISSED else "false"
+        self.sentence.setText(
+            f"Error {number + 1} of {len(order)}, at t = {int(t[0])}: {what}. It is in the middle "
+            "of the picture."
         )
 
     # --- while it runs -------------------------------------------------------------------------
@@ -312,6 +347,7 @@ class PredictWidget(QWidget):
             self.comparison = None
             self.scores.setText("")
             self.errors_button.setEnabled(False)
+            self.next_button.setEnabled(False)
             return
         if self._comparing is not None:
             self._compare_again = True
@@ -330,8 +366,10 @@ class PredictWidget(QWidget):
 
     def _compared(self, comparison: Comparison) -> None:
         self.comparison = comparison
+        self._error_number = 0
         self.scores.setText(comparison.in_words)
         self.errors_button.setEnabled(True)
+        self.next_button.setEnabled(True)
 
     def _comparison_ended(self) -> None:
         if self._comparing is not None:
@@ -397,10 +435,6 @@ class PredictWidget(QWidget):
             button.setEnabled(has_result and not running)
 
     def _arrange(self) -> None:
-        top = QFormLayout()
-        top.setContentsMargins(0, 0, 0, 0)
-        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        top.addRow("Detector", self.detector)
         for label in (self.sentence, self.scores):
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -411,35 +445,38 @@ class PredictWidget(QWidget):
         font = self.run_button.font()
         font.setBold(True)
         self.run_button.setFont(font)
+        make_prominent(self.run_button)
         self.run_button.setToolTip("Look for cells with this detector in this movie.")
         self.bar.setAccessibleName("Progress of the prediction")
         self.truth.setToolTip("Points that are known to be cells; the detections are scored.")
         self.truth.setAccessibleName("Compare with")
         self.truth.setMinimumContentsLength(12)
         self.errors_button.setToolTip(
-            "A layer: blue discs are right, yellow squares are missed, red crosses are false."
+            "A layer: blue rings are right, yellow squares are missed, red crosses are false."
         )
         self.annotate_button.setToolTip("Make an editable copy, to correct it by hand.")
+        self.next_button.setToolTip("Go to the next missed or false cell.")
         self.further_button.setToolTip("Go on training from this detector.")
         self.result = QWidget(self)
         result = QVBoxLayout(self.result)
         result.setContentsMargins(0, 0, 0, 0)
         result.addWidget(self.threshold)
-        against = QFormLayout()
-        against.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        against.addRow("Compare with", self.truth)
-        result.addLayout(against)
+        title = QLabel("Compare with known cells")
+        title.setBuddy(self.truth)
+        result.addWidget(title)
+        result.addWidget(self.truth)
         result.addWidget(self.scores)
         grid = QGridLayout()
         grid.addWidget(self.errors_button, 0, 0)
-        grid.addWidget(self.save_button, 0, 1)
-        grid.addWidget(self.annotate_button, 1, 0)
-        grid.addWidget(self.further_button, 1, 1)
+        grid.addWidget(self.next_button, 0, 1)
+        grid.addWidget(self.save_button, 1, 0)
+        grid.addWidget(self.annotate_button, 1, 1)
+        grid.addWidget(self.further_button, 2, 0)
         result.addLayout(grid)
         page = QWidget()
         layout = QVBoxLayout(page)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addLayout(top)
+        layout.addWidget(self.detector)
         layout.addWidget(self.image)
         layout.addLayout(buttons)
         layout.addWidget(self.bar)
@@ -467,6 +504,7 @@ class PredictWidget(QWidget):
         self.findings.show_requested.connect(self._go_to_finding)
         self.truth.currentIndexChanged.connect(self._compare)
         self.errors_button.clicked.connect(self.show_errors)
+        self.next_button.clicked.connect(self.go_to_next_error)
         self.save_button.clicked.connect(self._save)
         self.annotate_button.clicked.connect(self.use_as_annotations)
         self.further_button.clicked.connect(self.train_further)

@@ -82,7 +82,7 @@ class ProgressPanel(QWidget):
                 self._set_bar(event.done / max(event.total, 1), event.message)
             elif isinstance(event, Finished):
                 self.say(event.sentence)
-            elif isinstance(event, Evaluation) and event.best:
+            elif isinstance(event, Evaluation) and event.best and event.f1 > 0:
                 self.result.setText(result_in_words(event))
         steps = [event for event in events if isinstance(event, Step)]
         if steps:

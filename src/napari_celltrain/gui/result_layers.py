@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.gui.comparison import FALSE, FOUND, MISSED
-from napari_celltrain.gui.image_source import axes_of, first_time_point
+from napari_celltrain.gui.image_source import axes_of, first_time_point, to_world
 from napari_celltrain.gui.layers import METADATA, hollow, note, placement
 
 if TYPE_CHECKING:
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 _PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 OUTCOME_COLOURS = {FOUND: "#56b4e9", MISSED: "#f0e442", FALSE: "#d55e00"}
-OUTCOME_SYMBOLS = {FOUND: "disc", MISSED: "square", FALSE: "cross"}
+OUTCOME_SYMBOLS = {FOUND: "disc", MISSED: "square", FALSE: "x"}
 """Shape as well as colour."""
+OUTCOME_FACES = {FOUND: "transparent", MISSED: "transparent", FALSE: "#d55e00"}
+OUTCOME_SIZES = {FOUND: 0.9, MISSED: 1.2, FALSE: 0.8}
+"""Of the cell diameter."""
 
 
 def in_layer(
@@ -53,6 +56,15 @@ def in_layer(
         "ndim": len(axes),
         **{name: getattr(image, name) for name in _PLACE},
     }
+
+
+def place_in_world(
+    image: Image, t: NDArray[np.int64], positions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return where napari's camera and sliders find positions, shape (N, D)."""
+    movie = np.column_stack([t, positions]).astype(np.float64)
+    movie[:, 0] -= first_time_point(image)
+    return to_world(image, movie[:, ["tzyx".index(axis) for axis in axes_of(image)]])
 
 
 def add_detections(viewer: ViewerModel, name: str, image: Image, size: float) -> Points:
@@ -102,20 +114,22 @@ def score_colours(scores: np.ndarray) -> np.ndarray:
 
 
 def add_errors(
-    viewer: ViewerModel, name: str, comparison: Comparison, image: Image, size: float
+    viewer: ViewerModel, name: str, comparison: Comparison, image: Image, diameter_px: float
 ) -> Points:
     """Add a layer of found, missed and false cells, in different colours and shapes."""
     data, place = in_layer(image, comparison.t, comparison.positions)
-    layer = viewer.add_points(
+    outcomes = comparison.outcome.tolist()
+    return viewer.add_points(
         data,
         name=name,
-        size=size,
+        size=[OUTCOME_SIZES[one] * diameter_px for one in outcomes] or diameter_px,
         features={"outcome": comparison.outcome},
-        symbol=[OUTCOME_SYMBOLS[one] for one in comparison.outcome.tolist()] or "disc",
+        symbol=[OUTCOME_SYMBOLS[one] for one in outcomes] or "disc",
         metadata={METADATA: {"role": "errors"}},
-        **{**hollow("#ffffff"), "border_width": 0.2},
+        **{
+            **hollow("white"),
+            "border_color": [OUTCOME_COLOURS[one] for one in outcomes] or "white",
+            "face_color": [OUTCOME_FACES[one] for one in outcomes] or "transparent",
+        },
         **place,
     )
-    if len(comparison.outcome):
-        layer.border_color = [OUTCOME_COLOURS[one] for one in comparison.outcome.tolist()]
-    return layer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from napari_celltrain.gui.layers import LayerData
@@ -18,7 +18,7 @@ def plane() -> list[LayerData]:
     return _sample("plane")
 
 
-def _sample(kind: str) -> list[LayerData]:
+def _sample(kind: Literal["organoid", "plane"]) -> list[LayerData]:
     from napari_celltrain.gui.layers import experiment_layers
     from napari_celltrain.gui.readers import look_through_depth
     from napari_celltrain.simulation import simulate

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
+    QCheckBox,
     QFileDialog,
     QFormLayout,
     QFrame,
@@ -27,15 +28,17 @@ from napari_celltrain.dataset import Dataset
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui import preferences
 from napari_celltrain.gui.experiments_table import ExperimentsTable
+from napari_celltrain.gui.extra_layers import ExtraLayers
 from napari_celltrain.gui.findings_list import FindingsList
 from napari_celltrain.gui.preflight import Preflight
 from napari_celltrain.gui.progress_panel import ProgressPanel
+from napari_celltrain.gui.prominence import make_prominent
 from napari_celltrain.gui.run_follower import RunFollower
 from napari_celltrain.gui.run_list import RunList
 from napari_celltrain.gui.settings_form import SettingsForm
 from napari_celltrain.gui.training_session import TrainingSession
 from napari_celltrain.gui.watching import Watcher
-from napari_celltrain.training.events import Choice, FindingEvent
+from napari_celltrain.training.events import Choice, Evaluation, FindingEvent
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
 
@@ -57,6 +60,8 @@ class TrainWidget(QWidget):
         self._viewer = napari_viewer
         self.session: TrainingSession | None = None
         self.run_folder: Path | None = None
+        self._dataset: Dataset | Path | None = None
+        self._run_findings: list[Finding] = []
         self._start_from: Path | None = None
         self.table = ExperimentsTable(napari_viewer, self)
         self.findings = FindingsList(self)
@@ -68,6 +73,10 @@ class TrainWidget(QWidget):
         self.follower = RunFollower(self)
         self.preflight = Preflight(self)
         self.start_button = QPushButton("Start training", self)
+        self.extra = ExtraLayers(napari_viewer, self)
+        self.preview_button = QPushButton("Preview augmentation", self)
+        self.errors_box = QCheckBox("Show held-out errors", self)
+        self.predict_button = QPushButton("Find cells with it", self)
         self.pause_button = QPushButton("Pause", self)
         self.stop_button = QPushButton("Stop", self)
         self.run_name = QLineEdit(self)
@@ -105,9 +114,8 @@ class TrainWidget(QWidget):
         name = self.run_name.text().strip() or preferences.new_run_name(
             [member.experiment.name for member in members], self.folder
         )
-        self._begin(
-            Dataset(members), self.folder / name, settings, start_from=self._start_from
-        )
+        dataset = Dataset(members)
+        self._begin(dataset, self.folder / name, settings, start_from=self._start_from)
 
     def resume(self, folder: Path) -> None:
         """Go on with a run from its last checkpoint, with its own data and settings."""
@@ -150,14 +158,35 @@ class TrainWidget(QWidget):
         )
         self.start_button.setText(f"Train further from '{_short(folder.name)}'")
 
+    def preview(self) -> None:
+        """Show what the network would see with these data and settings."""
+        try:
+            dataset = Dataset(tuple(self.table.members()))
+            self.extra.preview(dataset, self.form.settings())
+        except CellTrainError as error:
+            self.progress.say(str(error))
+
+    def show_errors(self) -> None:
+        """Show the best detector's errors on the held-out frames, if that is wanted."""
+        if not self.errors_box.isChecked() or self.run_folder is None:
+            return
+        run = RunFolder(self.run_folder)
+        try:
+            settings = TrainingSettings.from_toml(run.settings_file)
+        except CellTrainError as error:
+            self.progress.say(str(error))
+            return
+        dataset = self._dataset if self._dataset is not None else run.dataset_file
+        self.extra.held_out_errors(dataset, self.run_folder, settings)
+
     def watch(self, folder: Path) -> None:
         """Show a run's curve, and go on showing it while another program trains it."""
         if self.running:
             self.progress.say("A training is running here; its curve is shown.")
             return
-        self.run_folder = folder
+        self.run_folder, self._dataset = folder, None
         self.form.clear_choices()
-        self.progress.begin()
+        self._begin_progress()
         self.follower.follow(folder)
         busy = RunFolder(folder).is_locked()
         if busy:
@@ -189,15 +218,24 @@ class TrainWidget(QWidget):
         self.follower.stop()
         if self.session is not None:
             self.session.deleteLater()
-        self.session, self.run_folder = session, folder
-        self._run_findings: list[Finding] = []
+        self.session, self.run_folder, self._dataset = session, folder, dataset
+        self._run_findings = []
         self.form.clear_choices()
-        self.progress.begin()
+        self._begin_progress()
         if resume:
             self.progress.curve.add(RunFolder(folder).read_history())
         self._show_state()
 
+    def _begin_progress(self) -> None:
+        """Make room for the curve."""
+        self.progress.begin()
+        height = sum(self.splitter.sizes())
+        if self.splitter.sizes()[1] < 0.5 * height:
+            self.splitter.setSizes([round(0.45 * height), round(0.55 * height)])
+
     def _told(self, events: list[Any]) -> None:
+        if any(isinstance(event, Evaluation) and event.best for event in events):
+            self.show_errors()
         for event in events:
             if isinstance(event, Choice):
                 self.form.show_choice(event)
@@ -237,7 +275,7 @@ class TrainWidget(QWidget):
                 raise CellTrainError(f"{finding.experiment}: {finding.message}")
 
     def _show_findings(self) -> None:
-        own = getattr(self, "_run_findings", []) if self.running else []
+        own = self._run_findings if self.session is not None else []
         self.findings.set_findings([*self.preflight.findings, *own])
 
     def _layers_changed(self) -> None:
@@ -266,6 +304,10 @@ class TrainWidget(QWidget):
         self.pause_button.setVisible(running)
         self.stop_button.setVisible(running)
         self.pause_button.setText("Go on" if paused else "Pause")
+        done = not running and self.run_folder is not None
+        has_detector = done and RunFolder(self.run_folder or Path()).best.exists()
+        self.predict_button.setVisible(has_detector)
+        self.errors_box.setVisible(self.run_folder is not None)
 
     def _act(self, action: str, folder: Path) -> None:
         getattr(self, f"_{action}_run")(folder)
@@ -285,6 +327,10 @@ class TrainWidget(QWidget):
         _, widget = self._viewer.window.add_plugin_dock_widget("napari-celltrain", "Predict cells")
         if isinstance(widget, PredictWidget):
             widget.set_detector(folder)
+
+    def _predict_now(self) -> None:
+        if self.run_folder is not None:
+            self._predict_run(self.run_folder)
 
     def _export_run(self, folder: Path) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Write the data set and the command to")
@@ -345,7 +391,15 @@ class TrainWidget(QWidget):
         row.addStretch(1)
         row.addWidget(load)
         row.addWidget(save)
-        self.tabs.addTab(_scrolled(files, self.form), "Settings")
+        self.preview_button.setToolTip(
+            "Show training crops as layers, with the random changes that these settings make."
+        )
+        self.errors_box.setToolTip(
+            "A layer for each experiment with held-out frames: blue rings are found, yellow "
+            "squares missed, red crosses false. Made anew after each better evaluation."
+        )
+        self.predict_button.setToolTip("Open Predict cells with this detector.")
+        self.tabs.addTab(_scrolled(files, self.form, self.preview_button), "Settings")
         place = QWidget()
         form = QFormLayout(place)
         form.setContentsMargins(0, 0, 0, 0)
@@ -367,18 +421,21 @@ class TrainWidget(QWidget):
         for button in (self.start_button, self.pause_button, self.stop_button):
             button.setMinimumHeight(round(1.9 * self.fontMetrics().height()))
             buttons.addWidget(button)
-        font = self.start_button.font()
-        font.setBold(True)
-        self.start_button.setFont(font)
+        make_prominent(self.start_button)
         self.start_button.setToolTip("Train with what is in the tabs; nothing has to be set.")
         layout.addLayout(buttons)
         layout.addWidget(self.progress, 1)
-        splitter = QSplitter(Qt.Orientation.Vertical, self)
+        after = QHBoxLayout()
+        after.addWidget(self.errors_box)
+        after.addStretch(1)
+        after.addWidget(self.predict_button)
+        layout.addLayout(after)
+        self.splitter = splitter = QSplitter(Qt.Orientation.Vertical, self)
         splitter.addWidget(self.tabs)
         splitter.addWidget(bottom)
         splitter.setChildrenCollapsible(False)
-        splitter.setStretchFactor(0, 3)
-        splitter.setStretchFactor(1, 2)
+        splitter.setStretchFactor(0, 1)
+        splitter.setStretchFactor(1, 0)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(4, 4, 4, 4)
         outer.addWidget(splitter)
@@ -387,6 +444,10 @@ class TrainWidget(QWidget):
     def _connect(self) -> None:
         self.start_button.clicked.connect(self.start)
         self.pause_button.clicked.connect(self.pause_or_go_on)
+        self.preview_button.clicked.connect(self.preview)
+        self.errors_box.toggled.connect(self.show_errors)
+        self.predict_button.clicked.connect(self._predict_now)
+        self.extra.said.connect(self.progress.say)
         self.stop_button.clicked.connect(self.stop)
         self.table.add_button.clicked.connect(self._add_files)
         self.table.changed.connect(self._look_at_data)

@@ -1,0 +1,188 @@
+"""Layers that training can show: what the network sees, and its errors on held-out frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+
+from napari_celltrain.dataset import Dataset
+from napari_celltrain.gui.layers import METADATA, hollow, note
+from napari_celltrain.gui.result_layers import add_errors
+from napari_celltrain.gui.work import Job, Work
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+
+    from napari_celltrain.experiment import Experiment
+    from napari_celltrain.gui.comparison import Comparison
+    from napari_celltrain.training.settings import TrainingSettings
+
+PREVIEW = "augmentation preview"
+
+
+class ExtraLayers(QObject):
+    """Makes these layers in a thread, one request at a time.
+
+    Parameters
+    ----------
+    viewer
+        That gets the layers.
+    parent
+        The widget.
+    """
+
+    said = Signal(str)
+    """A sentence: what was made, or why not."""
+
+    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._job: Job | None = None
+        self._next: tuple[Work, Any] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """True while something is being made."""
+        return self._job is not None
+
+    def preview(self, dataset: Dataset, settings: TrainingSettings) -> None:
+        """Show training crops, before and after the random changes."""
+        self.said.emit("Preparing the preview.")
+        self._request(_preview_work(dataset, settings), self._show_preview)
+
+    def held_out_errors(
+        self, dataset: Dataset | Path, run_folder: Path, settings: TrainingSettings
+    ) -> None:
+        """Show what the best detector of a run finds and misses on its held-out frames."""
+        self._request(_errors_work(dataset, run_folder, settings), self._show_errors)
+
+    def _request(self, work: Work, show: Any) -> None:
+        self._next = (work, show)
+        if self._job is None:
+            self._start()
+
+    def _start(self) -> None:
+        if self._next is None:
+            return
+        (work, show), self._next = self._next, None
+        self._job = Job(work, self, interval_ms=100)
+        self._job.returned.connect(show)
+        self._job.failed.connect(self.said)
+        self._job.ended.connect(self._ended)
+        self._job.start()
+
+    def _ended(self) -> None:
+        if self._job is not None:
+            self._job.deleteLater()
+            self._job = None
+        self._start()
+
+    def _show_preview(self, crops: list[Any]) -> None:
+        for layer in list(self._viewer.layers):
+            if note(layer).get("role") == "preview":
+                self._viewer.layers.remove(layer)
+            else:
+                layer.visible = False
+        if not crops:
+            return
+        unit = "um" if crops[0].unit == "um" else "pixel"
+        place: dict[str, Any] = {
+            "scale": (1.0, *crops[0].voxel_size),
+            "units": ("pixel", unit, unit, unit),
+            "axis_labels": ("t", "z", "y", "x"),
+            "metadata": {METADATA: {"role": "preview"}},
+        }
+        for name, images, visible in (
+            ("before", [crop.before for crop in crops], False),
+            ("as the network sees it", [crop.after for crop in crops], True),
+        ):
+            self._viewer.add_image(
+                np.stack(images), name=f"{PREVIEW}: {name}", visible=visible,
+                contrast_limits=(0, 1.2), projection_mode="none", **place,
+            )  # fmt: skip
+        points = [
+            np.column_stack([np.full(len(crop.points), number), crop.points])
+            for number, crop in enumerate(crops)
+        ]
+        self._viewer.add_points(
+            np.concatenate(points), ndim=4, size=6, name=f"{PREVIEW}: cells",
+            **hollow("#ffb000"), **place,
+        )  # fmt: skip
+        self._viewer.dims.set_point(0, 0)
+        self._viewer.reset_view()
+        self.said.emit(
+            f"{len(crops)} crops as the network sees them: move the t slider. Delete these layers "
+            "when you have seen enough."
+        )
+
+    def _show_errors(self, results: list[tuple[Experiment, Comparison, float]]) -> None:
+        active = self._viewer.layers.selection.active
+        for experiment, comparison, diameter_px in results:
+            name = f"{experiment.name} held-out errors"
+            if name in self._viewer.layers:
+                self._viewer.layers.remove(name)
+            image = _image_of(self._viewer, experiment)
+            if image is not None:
+                add_errors(self._viewer, name, comparison, image, diameter_px)
+        if active in self._viewer.layers:  # somebody may be editing it
+            self._viewer.layers.selection.active = active
+        words = "; ".join(f"{one.name}: {comparison.in_words}" for one, comparison, _ in results)
+        self.said.emit(f"Held-out frames, {words}" if words else "No held-out frames.")
+
+
+def _image_of(viewer: ViewerModel, experiment: Experiment) -> Image | None:
+    """Return an open image layer of an experiment; it may be open under another name."""
+    images = [layer for layer in viewer.layers if isinstance(layer, Image)]
+    location = getattr(experiment.images, "location", None)
+    for layer in images:
+        shown = note(layer).get("experiment")
+        if shown is not None and (
+            shown.images is experiment.images
+            or (location is not None and getattr(shown.images, "location", None) == location)
+        ):
+            return layer
+    return next((layer for layer in images if layer.name == experiment.name), None)
+
+
+def _preview_work(dataset: Dataset, settings: TrainingSettings) -> Work:
+    def work(report: Callable[[Any], None], stop: threading.Event) -> Any:
+        from napari_celltrain.training.preview import preview_crops
+
+        return preview_crops(dataset, settings, stopping=stop.is_set)
+
+    return work
+
+
+def _errors_work(dataset: Dataset | Path, run_folder: Path, settings: TrainingSettings) -> Work:
+    def work(report: Callable[[Any], None], stop: threading.Event) -> Any:
+        from napari_celltrain.dataset import load_dataset, split
+        from napari_celltrain.detector.detector import Detector
+        from napari_celltrain.gui.comparison import compare
+        from napari_celltrain.prediction.judge import candidates
+
+        data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
+        detector = Detector.from_folder(run_folder)
+        held_out = split(data, settings.data.held_out_share, settings.design.time_window).held_out
+        judged = list(
+            candidates(
+                detector, data.experiments, held_out, stopping=stop.is_set,
+                exclude_dying=settings.data.exclude_dying,
+            )
+        )  # fmt: skip
+        results = []
+        for member in sorted({frame.member for frame in judged}):
+            experiment = data.experiments[member]
+            voxel = detector.voxel_size_for(experiment.known_voxel_size_um)
+            frames = [(frame.t, frame.scored) for frame in judged if frame.member == member]
+            comparison = compare(frames, detector.threshold, detector.design.unit)
+            results.append((experiment, comparison, detector.design.diameter / voxel[2]))
+        return results
+
+    return work
