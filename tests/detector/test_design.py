@@ -24,8 +24,8 @@ def test_one_plane_never_looks_along_z():
     assert design.flat
     assert all(stride[0] == 1 for stride in design.strides)
     assert all(kernel[0] == 1 for kernel in design.kernels)
-    assert design.steps((5.0, 0.5, 0.5))[0] == 1.0
-    assert design.steps((0.2, 0.5, 0.5))[0] == 1.0
+    assert design.steps((5.0, 0.5, 0.5), 1)[0] == 1.0
+    assert design.steps((0.2, 0.5, 0.5), 1)[0] == 1.0
 
 
 def test_large_cells_are_made_small():
@@ -35,7 +35,7 @@ def test_large_cells_are_made_small():
 
 def test_ordinary_cells_are_taken_as_they_are():
     design = _design(diameter=10.0, spacing=15.0)
-    assert design.steps((1.0, 1.0, 1.0)) == (1.0, 1.0, 1.0)
+    assert design.steps((1.0, 1.0, 1.0), 1) == (1.0, 1.0, 1.0)
 
 
 def test_tiny_cells_are_magnified_at_most_twice():
@@ -78,8 +78,8 @@ def test_working_scale_can_be_set():
 
 def test_two_percent_of_difference_is_no_reason_to_resample():
     design = _design()
-    assert design.steps((1.0, 1.01, 0.99)) == (1.0, 1.0, 1.0)
-    assert design.steps((1.0, 1.05, 1.0))[1] == pytest.approx(1 / 1.05)
+    assert design.steps((1.0, 1.01, 0.99), 9) == (1.0, 1.0, 1.0)
+    assert design.steps((1.0, 1.05, 1.0), 9)[1] == pytest.approx(1 / 1.05)
 
 
 @settings(max_examples=150, deadline=None)
@@ -95,7 +95,7 @@ def test_every_design_is_sane(diameter, closeness, z, planes, xy):
     assert design == Design.model_validate_json(design.model_dump_json())
     assert np.isfinite(design.sigma).all()
     # a magnification of more than two costs eight times the voxels and shows nothing more
-    assert min(design.steps((z, xy, xy))[1:]) >= 0.499
+    assert min(design.steps((z, xy, xy), 9)[1:]) >= 0.499
     assert 0 < design.suppression_radius <= design.tolerance
     assert design.suppression_radius <= 0.6 * design.spacing
     if planes == 1:

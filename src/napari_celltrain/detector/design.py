@@ -91,14 +91,16 @@ class Design(BaseModel):
         """How far a detection may lie from a cell's centre: half the diameter."""
         return 0.5 * self.diameter
 
-    def steps(self, voxel_size: tuple[float, float, float]) -> tuple[float, float, float]:
-        """Image voxels per working voxel, (z, y, x), for an image of this voxel size.
+    def steps(
+        self, voxel_size: tuple[float, float, float], planes: int
+    ) -> tuple[float, float, float]:
+        """Image voxels per working voxel, (z, y, x), for an image of this voxel size and depth.
 
         Rounded to 1 where it is within 2 %, so that such images are taken as they are; a flat
-        detector takes planes as they are.
+        detector takes planes as they are, and a single plane stays one.
         """
         ratios = [w / v for w, v in zip(self.working_voxel_size, voxel_size, strict=True)]
-        if self.flat:
+        if self.flat or planes == 1:
             ratios[0] = 1.0
         z, y, x = (1.0 if abs(ratio - 1) < 0.02 else ratio for ratio in ratios)
         return (z, y, x)

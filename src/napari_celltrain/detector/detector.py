@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import threading
 import time
-from dataclasses import dataclass
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,18 +24,21 @@ from napari_celltrain.detector.compute import (
     Precision,
     choose_device,
     choose_precision,
-    set_threads,
+    usable_cores,
 )
 from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
 from napari_celltrain.detector.intensity import IntensityRange, intensity_range
-from napari_celltrain.detector.network import CentreNet, reach
+from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.peaks import find_peaks, suppress
-from napari_celltrain.detector.resample import output_length, resample, to_input
+from napari_celltrain.detector.resample import resample, to_input
+from napari_celltrain.detector.threads import tile_threads
+from napari_celltrain.detector.tiling import Tile, tiles_of
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_bytes, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -45,7 +51,11 @@ description is then the one moment at which a better detector takes the place of
 FLOOR = 0.05
 """Candidates are kept down to this score, so that the threshold can be moved later."""
 TILE_VOXELS = {"cpu": 2_000_000, "cuda": 32_000_000, "mps": 8_000_000}
-"""Working voxels computed at once, by device, unless memory says less."""
+"""Working voxels computed at once by a thread, by device, unless memory says less."""
+SMALLEST_TILE = 50_000
+"""Where even this does not fit into memory, nothing will."""
+HELD_BYTES = 2**29
+"""Frames that wait for a thread may take this much memory; one is always held."""
 MAX_FILE_BYTES = 2**31
 
 
@@ -102,11 +112,14 @@ class Detections:
         0 to 1, shape (n,).
     levels
         What became dark and bright in each network input.
+    seconds
+        Of computing, all threads together.
     """
 
     positions: NDArray[np.float64]
     scores: NDArray[np.float64]
     levels: tuple[IntensityRange, ...] = ()
+    seconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -114,7 +127,7 @@ class Detections:
     def above(self, threshold: float) -> Detections:
         """Return those with at least this score."""
         keep = self.scores >= threshold
-        return Detections(self.positions[keep], self.scores[keep], self.levels)
+        return replace(self, positions=self.positions[keep], scores=self.scores[keep])
 
 
 class Detector:
@@ -129,7 +142,7 @@ class Detector:
     device
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     threads
-        CPU threads; None: leave as they are.
+        Tiles computed at once on a CPU; None: as many as PyTorch uses. The result is the same.
     precision
         ``auto``, ``float32`` or ``bfloat16``.
     """
@@ -146,8 +159,10 @@ class Detector:
         self.info = info
         self.weights = {key: value.detach().clone() for key, value in weights.items()}
         self.device, self.device_reason = choose_device(device)
-        if threads is not None:
-            set_threads(threads)
+        # only a processor has threads to share the work; a graphics card is asked by one
+        self.threads = 1 if self.device.type != "cpu" else min(
+            threads or torch.get_num_threads(), max(1, usable_cores())
+        )
         self.precision: Precision = choose_precision(self.device, precision)[0]
         network = CentreNet(info.design)
         network.load_state_dict(self.weights)
@@ -274,6 +289,69 @@ class Detector:
         -------
         Detections, ordered by (z, y, x).
         """
+        return next(self.detect_each([(frames, voxel_size_um)], floor=floor, tile=tile))
+
+    def detect_each(
+        self,
+        jobs: Iterable[tuple[Sequence[NDArray[Any]], ZYX | None]],
+        *,
+        floor: float = FLOOR,
+        tile: tuple[int, int, int] | None = None,
+    ) -> Iterator[Detections]:
+        """Find the cells of several time points; as many tiles as threads are under way at once.
+
+        Parameters
+        ----------
+        jobs
+            For each time point the frames and the voxel size as in `detect`. The next ones are
+            asked for while earlier ones are computed; few are held at once.
+        floor, tile
+            As in `detect`.
+
+        Yields
+        ------
+        Detections of each time point, in the order of the jobs.
+        """
+        coming = iter(jobs)
+        more = True
+        under_way: deque[_Frame] = deque()
+        try:
+            while more or under_way:
+                unfinished = {
+                    future for frame in under_way for future in frame.futures if not future.done()
+                }
+                held = sum(frame.n_bytes for frame in under_way)
+                if under_way and not under_way[0].unfinished():
+                    frame = under_way[0]
+                    found = self._collect(frame)
+                    if found is not None:
+                        under_way.popleft()
+                        del frame
+                        yield found
+                elif more and (
+                    not under_way or (len(unfinished) < self.threads and held < HELD_BYTES)
+                ):
+                    try:
+                        frames, voxel_size_um = next(coming)
+                    except StopIteration:
+                        more = False
+                        continue
+                    under_way.append(self._begin(frames, voxel_size_um, floor, tile))
+                    del frames
+                else:
+                    wait(unfinished, return_when=FIRST_COMPLETED)
+        finally:
+            for frame in under_way:
+                frame.cancel()
+
+    def _begin(
+        self,
+        frames: Sequence[NDArray[Any]],
+        voxel_size_um: ZYX | None,
+        floor: float,
+        tile: tuple[int, int, int] | None,
+    ) -> _Frame:
+        """Check the input of a time point and hand its first tiles to the threads."""
         voxel_size = self.voxel_size_for(voxel_size_um)
         if len(frames) != self.design.n_inputs:
             raise CellTrainError(
@@ -287,88 +365,86 @@ class Detector:
                 f"A frame must be (z, y, x) and all of one shape, not "
                 f"{[frame.shape for frame in frames]}."
             )
-        if 0 in shape:
-            return Detections(np.empty((0, 3)), np.empty(0))
-        steps = self.design.steps(voxel_size)
-        levels = [intensity_range(frame, steps) for frame in frames]
-        working = tuple(output_length(n, s) for n, s in zip(shape, steps, strict=True))
-        found = []
-        while True:
-            try:
-                found = [
-                    self._detect_tile(frames, steps, levels, core, floor)
-                    for core in self._cores(working, steps, tile)
-                ]
-                break
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error) or self._tile_voxels < 50_000:
-                    raise
-                # halve the tile and go on: tiles change nothing but memory
-                self._tile_voxels //= 2
-                tile = None
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
-        positions = np.concatenate([part[0] for part in found])
-        scores = np.concatenate([part[1] for part in found])
-        size = np.asarray(voxel_size)
-        kept = suppress(positions * size, scores, self.design.suppression_radius)
+        frame = _Frame(frames, voxel_size, self.design.steps(voxel_size, shape[0]), floor)
+        self._submit(frame, tile)
+        return frame
+
+    def _submit(self, frame: _Frame, tile: tuple[int, int, int] | None) -> None:
+        shape = frame.images[0].shape
+        frame.tile_voxels = self._tile_voxels
+        tiles = (
+            tiles_of(shape, frame.steps, self.design, self._tile_voxels, tile)
+            if 0 not in shape
+            else []
+        )
+        # no more at once than threads: a queue would only keep the next frame waiting
+        pool, turns = tile_threads(), itertools.cycle(range(self.threads))
+        shares: list[list[Tile]] = [[] for _ in range(min(self.threads, len(tiles)))]
+        for one, turn in zip(tiles, turns, strict=False):
+            shares[turn].append(one)
+        frame.futures = [pool.submit(self._detect_tiles, frame, share) for share in shares]
+
+    def _collect(self, frame: _Frame) -> Detections | None:
+        """Put the tiles of a frame together; None when it is computed again in smaller tiles."""
+        try:
+            found = [part for future in frame.futures for part in future.result()]
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error) or frame.tile_voxels < SMALLEST_TILE:
+                raise
+            # halve the tile and go on: tiles change nothing but memory
+            self._tile_voxels = min(self._tile_voxels, frame.tile_voxels // 2)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._submit(frame, None)
+            return None
+        positions = np.concatenate([np.empty((0, 3)), *(part[0] for part in found)])
+        scores = np.concatenate([np.empty(0), *(part[1] for part in found)])
+        kept = suppress(
+            positions * np.asarray(frame.voxel_size), scores, self.design.suppression_radius
+        )
         positions, scores = positions[kept], scores[kept]
         order = np.lexsort((positions[:, 2], positions[:, 1], positions[:, 0]))
-        return Detections(positions[order], scores[order], tuple(levels))
+        levels = tuple(frame.levels()) if found else ()
+        return Detections(positions[order], scores[order], levels, frame.seconds)
 
-    def _cores(
-        self, working: tuple[int, ...], steps: ZYX, tile: tuple[int, int, int] | None
-    ) -> Iterator[tuple[tuple[int, int], ...]]:
-        """Cut the working volume into parts that own their peaks, in total strides."""
-        strides = self.design.total_stride
-        padded = [-(-n // s) * s for n, s in zip(working, strides, strict=True)]
-        if tile is not None:
-            core = [
-                max(s, round(t / step) // s * s)
-                for t, step, s in zip(tile, steps, strides, strict=True)
-            ]
-        else:
-            core = tile_shape(padded, strides, reach(self.design), self._tile_voxels)
-        spans = [
-            [(a, min(a + c, n)) for a in range(0, n, c)]
-            for n, c in zip(padded, core, strict=True)
-        ]
-        yield from itertools.product(*spans)
+    def _detect_tiles(
+        self, frame: _Frame, tiles: Sequence[Tile]
+    ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        found = []
+        for tile in tiles:
+            if frame.stopped:
+                break
+            begin = time.perf_counter()
+            try:
+                found.append(self._detect_tile(frame, tile))
+            except BaseException:
+                frame.stopped = True  # the other tiles would be for nothing
+                raise
+            frame.took(time.perf_counter() - begin)
+        return found
 
     def _detect_tile(
-        self,
-        frames: Sequence[NDArray[Any]],
-        steps: ZYX,
-        levels: Sequence[IntensityRange],
-        core: tuple[tuple[int, int], ...],
-        floor: float,
+        self, frame: _Frame, tile: Tile
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         design = self.design
-        strides = design.total_stride
-        working = [output_length(n, s) for n, s in zip(frames[0].shape, steps, strict=True)]
-        padded = [-(-n // s) * s for n, s in zip(working, strides, strict=True)]
-        halo = [-(-(r + 1) // s) * s for r, s in zip(reach(design), strides, strict=True)]
-        outer = [
-            (max(0, a - h), min(n, b + h)) for (a, b), h, n in zip(core, halo, padded, strict=True)
-        ]
-        part = [(a, min(b, n)) for (a, b), n in zip(outer, working, strict=True)]
-        image = torch.zeros(
-            (1, len(frames), *(b - a for a, b in outer)), device=self.device
-        )
-        inside = tuple(slice(0, b - a) for a, b in part)
-        for k, (frame, level) in enumerate(zip(frames, levels, strict=True)):
-            image[(0, k, *inside)] = level.normalise(resample(frame, steps, part, self.device))
+        shape = [b - a for a, b in tile.outer]
+        image = torch.zeros((1, len(frame.images), *shape), device=self.device)
+        inside = tuple(slice(0, b - a) for a, b in tile.part)
+        for k, (one, level) in enumerate(zip(frame.images, frame.levels(), strict=True)):
+            image[(0, k, *inside)] = level.normalise(
+                resample(one, frame.steps, tile.part, self.device)
+            )
         output = self._forward(image)[0]
         grid_stride = np.array(design.strides[0])
-        first = np.array([a for a, _ in outer]) // grid_stride
-        grid, position, scores = find_peaks(output[0], output[1:], floor)
-        low = np.array([a for a, _ in core]) // grid_stride - first
-        high = np.array([-(-min(b, n) // s) for (_, b), n, s in
-                         zip(core, working, grid_stride, strict=True)]) - first
+        first = np.array([a for a, _ in tile.outer]) // grid_stride
+        grid, position, scores = find_peaks(output[0], output[1:], frame.floor)
+        working = np.array([b for _, b in tile.part])  # padding holds no cells
+        low = np.array([a for a, _ in tile.core]) // grid_stride - first
+        high = -(-np.minimum([b for _, b in tile.core], working) // grid_stride) - first
         own = ((grid >= low) & (grid < high)).all(axis=1)
         in_working = (position[own] + first + 0.5) * grid_stride - 0.5
-        in_image = to_input(in_working, steps)
-        return np.clip(in_image, -0.5, np.array(frames[0].shape) - 0.5), scores[own]
+        in_image = to_input(in_working, frame.steps)
+        return np.clip(in_image, -0.5, np.array(frame.images[0].shape) - 0.5), scores[own]
 
     def _forward(self, image: torch.Tensor) -> torch.Tensor:
         image = image.contiguous(memory_format=torch.channels_last_3d)
@@ -382,34 +458,42 @@ class Detector:
         return output.float()
 
 
-def tile_shape(
-    padded: Sequence[int], strides: Sequence[int], halo: Sequence[int], voxels: int
-) -> list[int]:
-    """Choose the largest core whose tile, halo included, has at most so many voxels.
+class _Frame:
+    """One time point on its way through the threads."""
 
-    The longest side is halved until it fits, so cores stay as cubic as the image allows.
-    """
-    core = list(padded)
+    def __init__(
+        self, images: Sequence[NDArray[Any]], voxel_size: ZYX, steps: ZYX, floor: float
+    ) -> None:
+        self.images, self.voxel_size, self.steps, self.floor = images, voxel_size, steps, floor
+        self.n_bytes = sum(one.nbytes for one in images)
+        self.futures: list[Future[list[tuple[NDArray[np.float64], NDArray[np.float64]]]]] = []
+        self.tile_voxels = 0
+        self.seconds = 0.0
+        self.stopped = False
+        self._lock = threading.Lock()
+        self._levels: list[IntensityRange] | None = None
 
-    def size() -> int:
-        total = 1
-        for c, h, n in zip(core, halo, padded, strict=True):
-            total *= min(n, c + 2 * h)
-        return total
+    def levels(self) -> list[IntensityRange]:
+        """Measure dark and bright once; the first tile does it for all."""
+        with self._lock:
+            if self._levels is None:
+                self._levels = [intensity_range(one, self.steps) for one in self.images]
+            return self._levels
 
-    while size() > voxels:
-        axis = max(
-            (axis for axis in range(3) if core[axis] > strides[axis]),
-            key=lambda axis: core[axis] / max(1, halo[axis]) if halo[axis] else core[axis],
-            default=None,
-        )
-        if axis is None:
-            break
-        half = -(-core[axis] // 2)
-        core[axis] = max(strides[axis], -(-half // strides[axis]) * strides[axis])
-        if core[axis] >= padded[axis] and padded[axis] > strides[axis]:
-            core[axis] = padded[axis] - strides[axis]
-    return core
+    def took(self, seconds: float) -> None:
+        """Add the time of a tile."""
+        with self._lock:
+            self.seconds += seconds
+
+    def unfinished(self) -> bool:
+        """Tell whether a tile is still under way."""
+        return not all(future.done() for future in self.futures)
+
+    def cancel(self) -> None:
+        """Give up; a tile that is under way is computed to its end."""
+        self.stopped = True
+        for future in self.futures:
+            future.cancel()
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_celltrain.detector.detector import FLOOR
-from napari_celltrain.evaluation import ScoredFrame, Scores
+from napari_celltrain.evaluation import ScoredFrame, Scores, match
 from napari_celltrain.experiment import Status
 from napari_celltrain.known import frame_annotations, known_place
 from napari_celltrain.prediction.frames import read_inputs
+from napari_celltrain.training.events import FrameErrors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,25 @@ class JudgedFrame:
     member: int
     t: int
     scored: ScoredFrame
+
+    def errors(self, threshold: float, experiment: str) -> FrameErrors:
+        """Return where detections at a threshold are right and wrong."""
+        scored = self.scored
+        keep = scored.scores >= threshold
+        found, truth = scored.found[keep], scored.truth
+        matching = match(found, truth, scored.tolerance, scored.scale)
+        is_right, is_found = np.zeros(len(found), bool), np.zeros(len(truth), bool)
+        is_right[matching.pairs[:, 0]] = True
+        is_found[matching.pairs[:, 1]] = True
+        excused = np.zeros(len(found), bool)
+        if scored.ignore_found is not None:
+            excused = scored.ignore_found[keep]
+        if scored.ignore_truth is not None:
+            is_found |= scored.ignore_truth
+        return FrameErrors(
+            experiment, self.member, self.t, found[is_right], truth[~is_found],
+            found[~is_right & ~excused],
+        )
 
 
 def candidates(

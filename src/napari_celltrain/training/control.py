@@ -40,6 +40,12 @@ class Control:
         """True between `pause` and `resume`."""
         return not self._running.is_set()
 
+    def wait_for_stop(self, seconds: float) -> float:
+        """Wait, at most so long, for `stop`; return the seconds it took."""
+        begin = time.monotonic()
+        self._stop.wait(seconds)
+        return time.monotonic() - begin
+
     def wait_while_paused(self) -> float:
         """Block until resumed or stopped; return the seconds it took."""
         begin = time.monotonic()

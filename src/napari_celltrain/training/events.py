@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from napari_celltrain.experiment import Finding
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 StopReason = Literal[
     "time is up", "steps done", "F1 stopped improving", "overfitting", "stopped by the user",
@@ -82,6 +86,30 @@ class Evaluation:
     held_out_loss: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class FrameErrors:
+    """What was right and wrong in one held-out frame; (z, y, x) pixels of the image, (n, 3)."""
+
+    experiment: str
+    member: int
+    """Index of the experiment in the data set."""
+    time_point: int
+    found: NDArray[np.float64]
+    """Detections that are annotated cells."""
+    missed: NDArray[np.float64]
+    """Annotated cells without a detection."""
+    false: NDArray[np.float64]
+    """Detections that are no annotated cell."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutErrors:
+    """Where the detector was right and wrong in its last evaluation; not kept in the history."""
+
+    step: int
+    frames: tuple[FrameErrors, ...]
+
+
 @dataclass(frozen=True)
 class CheckpointSaved:
     """Everything up to this step is safe on the disk."""
@@ -118,6 +146,7 @@ Event = (
     | FindingEvent
     | Step
     | Evaluation
+    | HeldOutErrors
     | CheckpointSaved
     | StateChanged
     | Finished

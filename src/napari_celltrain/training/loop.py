@@ -10,12 +10,14 @@ import contextlib
 import datetime
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from napari_celltrain.dataset import split as split_frames
 from napari_celltrain.dataset import write_dataset
+from napari_celltrain.detector.design import Design
 from napari_celltrain.detector.detector import Detector, DetectorInfo, TrainedOn
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.errors import CellTrainError
@@ -33,6 +35,7 @@ from napari_celltrain.training.events import (
     Event,
     FindingEvent,
     Finished,
+    HeldOutErrors,
     StateChanged,
     Step,
     StopReason,
@@ -42,17 +45,18 @@ from napari_celltrain.training.held_out import HeldOut, Verdict
 from napari_celltrain.training.memory import memory_mib
 from napari_celltrain.training.performance import Meter, measure_flops, step_flop
 from napari_celltrain.training.plan import Plan, make_plan
-from napari_celltrain.training.prepare import PreparedFrame, prepare
+from napari_celltrain.training.prepare import PreparedFrame, prepare, typical_levels
 from napari_celltrain.training.run import HistoryWriter, RunFolder
 from napari_celltrain.training.schedule import Schedule
 from napari_celltrain.training.settings import TrainingSettings
 from napari_celltrain.training.targets import detection_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from napari_celltrain.dataset import Dataset, Split
+    from napari_celltrain.training.augmentation import Batch
     from napari_celltrain.training.events import Callback
     from napari_celltrain.training.processes import Processes
 
@@ -62,6 +66,8 @@ EVALUATION_SHARE = 0.08
 """Evaluations take at most about this share of the time."""
 MAX_NONFINITE = 5
 """So many non-finite steps in bfloat16, and the run goes on in float32."""
+RETRY_S = 5.0
+"""A run that could not write tries again after so long."""
 OVERFITTING_AFTER = 6
 """Evaluations that have to be worse than the best before it is called overfitting."""
 
@@ -158,8 +164,12 @@ class _Run:
         self.next_evaluation = 0
         self.evaluation_gap = 0
         self.last_checkpoint_s = 0.0
+        self.saved_step = 0
         self.schedule = Schedule(settings.budget)
         self._meter: Meter | None = None
+        self._levels: tuple[float, float] | None = None
+        self._cells = 0
+        self.batch_size = 0
 
     # --- telling -------------------------------------------------------------------------------
 
@@ -179,39 +189,47 @@ class _Run:
 
     def go(self) -> Finished:
         self.tell(StateChanged("preparing", "Looking at the data."))
-        split = split_frames(
-            self.dataset, self.settings.data.held_out_share, self.settings.design.time_window
-        )
         if not self.together.is_first:
             self.together.wait()  # until the first has looked at checkpoints and prepared frames
         checkpoint = self._find_checkpoint()
-        start = self._start_detector()
-        plan = self._plan(split, checkpoint, start)
+        start = self._start_detector() if checkpoint is None else None
+        design = start.design if start is not None else None
+        if checkpoint is not None:
+            design = Design.model_validate(checkpoint.state["design"])
+        window = self.settings.design.time_window if design is None else design.time_window
+        split = split_frames(self.dataset, self.settings.data.held_out_share, window)
+        plan = self._plan(split, checkpoint, design)
         if self.together.is_first:
             self._write_what_was_asked()
         self.find("info" if split.trustworthy else "warning", "held-out", split.reason)
         frames = self._prepare(split, plan)
         if self.together.is_first:
             self.together.wait()
-        if self.control.stopping:
-            return self._finish(self.control.reason, None, plan, split)
-        self._build(plan, start, checkpoint)
         held_out = HeldOut(
             self.dataset.experiments, split.held_out, plan.voxel_sizes,
             exclude_dying=self.settings.data.exclude_dying,
         )
+        if self.control.stopping:
+            return self._finish(self.control.reason, held_out, plan, split)
+        self._build(plan, start, checkpoint)
+        if start is not None and self.together.is_first:
+            self._evaluate(plan, split, held_out)  # never end up with less than it started from
         reason = self._train(plan, split, frames, held_out)
         return self._finish(reason, held_out, plan, split)
 
     def _find_checkpoint(self) -> Checkpoint | None:
         checkpoint, damaged = load_newest(self.run.checkpoints)
+        if checkpoint is None and self.together.is_first:
+            # killed before its first checkpoint: it begins again, and so does its history
+            self.run.history_file.unlink(missing_ok=True)
         for path in damaged if self.together.is_first else ():
             self.find(
                 "warning", "damaged-checkpoint",
                 f"The checkpoint {path.name} is damaged and was put aside; the run goes on from "
                 + (f"step {checkpoint.step}." if checkpoint else "the beginning."),
             )
-            path.rename(path.with_suffix(".damaged"))
+            with contextlib.suppress(OSError):
+                path.replace(path.with_suffix(".damaged"))
         return checkpoint
 
     def _start_detector(self) -> Detector | None:
@@ -219,40 +237,25 @@ class _Run:
             return None
         return Detector.from_folder(self.start_from, device="cpu", precision="float32")
 
-    def _plan(
-        self, split: Split, checkpoint: Checkpoint | None, start: Detector | None
-    ) -> Plan:
-        state = self.run.read_state() if checkpoint is not None else {}
-        design = None
-        if checkpoint is not None and "design" in checkpoint.state:
-            from napari_celltrain.detector.design import Design
-
-            design = Design.model_validate(checkpoint.state["design"])
-        elif start is not None:
-            design = start.design
-        plan = make_plan(
-            self.dataset.experiments, split, self.settings, start_design=design
-        )
-        if checkpoint is not None:
+    def _plan(self, split: Split, checkpoint: Checkpoint | None, design: Design | None) -> Plan:
+        plan = make_plan(self.dataset.experiments, split, self.settings, start_design=design)
+        if checkpoint is None:
+            for choice in plan.choices:
+                self.tell(choice)
+        else:
             kept = checkpoint.state["plan"]
-            from dataclasses import replace
-
             plan = replace(
                 plan,
                 crop_shape=tuple(kept["crop_shape"]),
                 batch_size=kept["batch_size"],
                 learning_rate=self.settings.optimiser.learning_rate or kept["learning_rate"],
-                voxel_sizes=plan.voxel_sizes,
             )
-            if state.get("fingerprint") not in (None, fingerprint(self.dataset)):
+            if self.run.read_state().get("fingerprint") not in (None, fingerprint(self.dataset)):
                 self.find(
                     "warning", "data-changed",
                     "Images or annotations have changed since the run was started; it goes on "
                     "with what is there now.",
                 )
-        else:
-            for choice in plan.choices:
-                self.tell(choice)
         for finding in plan.findings:
             self.tell(FindingEvent(finding))
         return plan
@@ -270,6 +273,9 @@ class _Run:
 
     def _prepare(self, split: Split, plan: Plan) -> list[PreparedFrame]:
         self.tell(StateChanged("preparing", f"Reading {len(split.train)} annotated frames."))
+        self._levels = typical_levels(
+            self.dataset.experiments, split.train, plan.design, plan.voxel_sizes
+        )
         return prepare(
             self.dataset.experiments, split.train, plan.design, plan.voxel_sizes,
             self.run.prepared,
@@ -315,11 +321,13 @@ class _Run:
                 "param_groups": self.optimiser.state_dict()["param_groups"],
             }
         )
-        self.step = checkpoint.step
+        self.step = self.saved_step = checkpoint.step
         self.seconds_before = state["seconds"]
         for key in _KEPT:
             setattr(self, key, state[key])
         self.schedule.load(state["schedule"])
+        if self.run.is_finished() or not self.schedule.by_convergence:
+            self.schedule.reopen()  # a run that is resumed after its end was given more to do
         if not math.isfinite(self.mean_loss or math.nan):
             self.mean_loss = math.nan
         self.run.truncate_history(self.step)
@@ -335,14 +343,39 @@ class _Run:
             "schedule": self.schedule.state(),
             "design": plan.design.model_dump(),
             "plan": {
-                "crop_shape": plan.crop_shape, "batch_size": plan.batch_size,
+                "crop_shape": plan.crop_shape, "batch_size": self.batch_size,
                 "learning_rate": plan.learning_rate,
             },
             **{key: getattr(self, key) for key in _KEPT},
         }
-        path = save_checkpoint(self.run.checkpoints, Checkpoint(self.step, tensors, state))
+        checkpoint = Checkpoint(self.step, tensors, state)
+        if self._keep(lambda: save_checkpoint(self.run.checkpoints, checkpoint)):
+            self.saved_step = self.step
+            self.tell(CheckpointSaved(self.step, str(self.run.checkpoints)))
         self.last_checkpoint_s = time.monotonic()
-        self.tell(CheckpointSaved(self.step, str(path)))
+
+    def _keep(self, write: Callable[[], object]) -> bool:
+        """Write something; a full disk holds the run until there is room, and loses nothing.
+
+        Returns False when the run was stopped before it could be written.
+        """
+        waited = False
+        while True:
+            try:
+                write()
+            except CellTrainError as error:
+                if not waited:
+                    waited = True
+                    sentence = f"{error} The run is paused and goes on as soon as it can write."
+                    self.find("warning", "cannot-write", sentence)
+                    self.tell(StateChanged("paused", sentence))
+                if self.control.stopping:
+                    return False
+                self.paused_s += self.control.wait_for_stop(RETRY_S)
+            else:
+                if waited:
+                    self.tell(StateChanged("training", "It could be written now. Training."))
+                return True
 
     # --- training ------------------------------------------------------------------------------
 
@@ -354,10 +387,10 @@ class _Run:
             cells_share=self.settings.optimiser.cells_share, seed=self.settings.compute.seed,
         )
 
-        batch_size = self.together.whole(plan.batch_size)
+        self.batch_size = self.together.whole(plan.batch_size)
 
-        def make(step: int) -> Any:
-            crops = [sampler.draw(step, number) for number in self.together.share(batch_size)]
+        def make(step: int) -> Batch:
+            crops = [sampler.draw(step, n) for n in self.together.share(self.batch_size)]
             return make_batch(
                 crops, plan.crop_shape, self.settings.augmentation, plan.design, self.device
             )
@@ -367,7 +400,7 @@ class _Run:
         if not self.next_evaluation:
             self._schedule_evaluation(0.0)
         self._pace = _Pace()
-        self._meter = self._new_meter(plan, len(self.together.share(batch_size)))
+        self._meter = self._new_meter(plan, len(self.together.share(self.batch_size)))
         loader = BatchLoader(make, self.step)
         ends: StopReason | None = None
         try:
@@ -378,7 +411,11 @@ class _Run:
                 goes_on, rate = self.together.decide(ends is None, rate, self.device)
                 if not goes_on:
                     break
-                self._one_step(plan, loader, rate)
+                try:
+                    self._one_step(plan, loader, rate)
+                except (torch.OutOfMemoryError, MemoryError):
+                    plan, loader = self._with_smaller_batches(plan, loader, make)
+                    continue
                 if not self.together.is_first:
                     continue
                 if self.step >= self.next_evaluation:
@@ -392,6 +429,26 @@ class _Run:
             processes.leave()
         return ends or "stopped by the user"
 
+    def _with_smaller_batches(
+        self, plan: Plan, loader: BatchLoader, make: Callable[[int], Batch]
+    ) -> tuple[Plan, BatchLoader]:
+        """Halve the batch after running out of memory, and go on with the same step."""
+        loader.close()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.batch_size <= self.together.size or self.together.size > 1:
+            raise CellTrainError(
+                f"There is not enough memory for a batch of {self.batch_size} crops. Set a smaller "
+                "optimiser.crop_size or optimiser.batch_size, or use another device."
+            )
+        self.batch_size //= 2
+        self.find(
+            "warning", "out-of-memory",
+            f"There was not enough memory; training goes on with {self.batch_size} crops a step.",
+        )
+        return replace(plan, batch_size=self.batch_size), BatchLoader(make, self.step)
+
     def _reason_to_end(self, plan: Plan) -> StopReason | None:
         """Hold the run while it is paused; return why it ends, if it does."""
         if self.control.paused and not self.control.stopping:
@@ -404,7 +461,10 @@ class _Run:
     def _new_meter(self, plan: Plan, crops: int) -> Meter:
         shape = (crops, plan.design.n_inputs, *plan.crop_shape)
         flop, largest, its_input = step_flop(self.network, shape)
-        stretch = [math.prod(plan.design.steps(size)) for size in plan.voxel_sizes]
+        stretch = [
+            math.prod(plan.design.steps(size, e.images.frame_shape[0] if e.images else 1))
+            for size, e in zip(plan.voxel_sizes, self.dataset.experiments, strict=True)
+        ]
         image_voxels = crops * math.prod(plan.crop_shape) * sum(stretch) / len(stretch)
         return Meter(image_voxels, flop, measure_flops(largest, its_input))
 
@@ -443,7 +503,7 @@ class _Run:
         else:
             self._skip_step()
         self.step += 1
-        self._pace.add(plan.batch_size)
+        self._pace.add(self.batch_size)
         self._meter.add(
             cpu_s=time.process_time() - cpu, step_s=time.perf_counter() - waited,
             network_s=end - begin,
@@ -548,6 +608,7 @@ class _Run:
                 for member, times in trained_on.items()
             ),
             channels=experiments[split.train[0][0]].channels,
+            intensity=self._levels,
         )
         return Detector(info, self.average, device=str(self.device), precision=self.precision)
 
@@ -567,7 +628,8 @@ class _Run:
             self.best_step = self.step
             self.best_train_loss = self.mean_loss if math.isfinite(self.mean_loss) else 1e9
             self.worse = []
-            self._detector(plan, split, verdict).save(self.run.best)
+            better = self._detector(plan, split, verdict)
+            self._keep(lambda: better.save(self.run.best))
         else:
             self.worse.append(verdict.f1)
         self.schedule.evaluated(self.step, best)
@@ -578,6 +640,15 @@ class _Run:
                 localisation_error_um=verdict.scores.localisation_error,
                 threshold=verdict.threshold, train_loss=self.mean_loss, best=best,
                 trustworthy=split.trustworthy,
+            )
+        )
+        self.tell(
+            HeldOutErrors(
+                self.step,
+                tuple(
+                    frame.errors(verdict.threshold, self.dataset.experiments[frame.member].name)
+                    for frame in verdict.frames
+                ),
             )
         )
         self._cells = verdict.cells
@@ -637,9 +708,14 @@ class _Run:
                 sentence += " This figure is not to be trusted: too little could be held out."
         else:
             sentence = f"{reason.capitalize()} at step {self.step}; resume to go on."
-        self.run.write_state(
-            finished=natural, stopped_because=reason, step=self.step, seconds=self.seconds,
-            best_f1=f1, threshold=self.best_threshold, ended=_now(),
+            if self.saved_step < self.step:
+                sentence += f" The last checkpoint that could be written is of step {self.saved_step}."
+        seconds, threshold = self.seconds, self.best_threshold
+        self._keep(
+            lambda: self.run.write_state(
+                finished=natural, stopped_because=reason, step=self.step, seconds=seconds,
+                best_f1=f1, threshold=threshold, ended=_now(),
+            )
         )
         finished = Finished(
             reason=cast("StopReason", reason), step=self.step, seconds=self.seconds, best_f1=f1,

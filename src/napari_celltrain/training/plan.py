@@ -304,8 +304,8 @@ def _crop_shape(
     strides = design.total_stride
     shapes = []
     for member in members:
-        shape = np.array(_images(experiments[member]).frame_shape)
-        shapes.append(np.ceil(shape / np.array(design.steps(sizes[member]))))
+        shape = _images(experiments[member]).frame_shape
+        shapes.append(np.ceil(shape / np.array(design.steps(sizes[member], shape[0]))))
     largest = np.max(shapes, axis=0).astype(int)
     wanted = settings.optimiser.crop_size or CROP_WIDTH["flat" if largest[0] == 1 else "deep"]
     deep = max(8, round(CROP_CELLS * design.diameter / design.working_voxel_size[0]))

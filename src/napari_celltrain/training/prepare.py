@@ -119,7 +119,8 @@ def prepare(
     def work(job: tuple[int, int, int]) -> Path:
         member, t, channel = job
         source = _source(experiments[member])
-        return _prepared_file(source, t, channel, design.steps(voxel_sizes[member]), folder)
+        steps = design.steps(voxel_sizes[member], source.frame_shape[0])
+        return _prepared_file(source, t, channel, steps, folder)
 
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=2) as pool:  # one decodes while the other resamples
@@ -133,7 +134,7 @@ def prepare(
     known: dict[int, Callable[[int], KnownPlace]] = {}
     for (member, t), inputs in zip(frames, needed, strict=True):
         experiment = experiments[member]
-        steps = design.steps(voxel_sizes[member])
+        steps = design.steps(voxel_sizes[member], _source(experiment).frame_shape[0])
         if member not in known:
             known[member] = known_place(
                 experiment, design.diameter, voxel_sizes[member]
@@ -148,6 +149,22 @@ def prepare(
             )
         )
     return result
+
+
+def typical_levels(
+    experiments: Sequence[Experiment], frames: Sequence[tuple[int, int]], design: Design,
+    voxel_sizes: Sequence[ZYX], *, at_most: int = 4,
+) -> tuple[float, float]:
+    """Return the median dark and bright levels, as stored, of a few frames of the training set."""
+    levels = []
+    for i in np.unique(np.linspace(0, len(frames) - 1, at_most).round().astype(int)):
+        member, t = frames[i]
+        source = _source(experiments[member])
+        steps = design.steps(voxel_sizes[member], source.frame_shape[0])
+        level = intensity_range(source.read_frame(t, experiments[member].channels[0]), steps)
+        levels.append((level.low, level.high))
+    low, high = np.median(levels, axis=0)
+    return float(low), float(high)
 
 
 def _source(experiment: Experiment) -> FrameSource:

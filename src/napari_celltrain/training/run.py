@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -102,7 +103,7 @@ class RunFolder:
         """Return what ``run.json`` says; empty when it is missing or damaged."""
         try:
             state = json.loads(self.state_file.read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return state if isinstance(state, dict) else {}
 
@@ -130,7 +131,7 @@ class RunFolder:
         owner = self.path / "run.pid"
         lock = FileLock(self.path / "run.lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=1)  # a window that asks `is_locked` holds it for a moment
         except Timeout:
             with contextlib.suppress(OSError):
                 raise CellTrainError(
@@ -143,7 +144,7 @@ class RunFolder:
         try:
             with contextlib.suppress(OSError):
                 owner.write_text(f"process {os.getpid()}", "utf-8")
-            for folder in (self.path, self.checkpoints, self.prepared):
+            for folder in (self.path, self.checkpoints, self.best, self.prepared):
                 remove_leftovers(folder)
             yield
         finally:
@@ -193,11 +194,16 @@ class RunFolder:
 
 @dataclass
 class HistoryWriter:
-    """Appends events to the history, steps at most once in two seconds."""
+    """Appends events to the history, steps at most once in two seconds.
+
+    What can't be written now (the disk is full) is written with the next event that can.
+    """
 
     run: RunFolder
     every_s: float = 2.0
     _last_step: float = field(default=-math.inf, repr=False)
+    _told: set[str] | None = field(default=None, repr=False)
+    _pending: list[str] = field(default_factory=list, repr=False)
 
     def __call__(self, event: Event) -> None:
         """Write one event."""
@@ -208,9 +214,29 @@ class HistoryWriter:
             if now - self._last_step < self.every_s:
                 return
             self._last_step = now
-        with open(self.run.history_file, "a", encoding="utf-8") as file:
-            file.write(event_to_json(event) + "\n")
-            file.flush()
+        line = event_to_json(event)
+        if isinstance(event, (events.Choice, events.FindingEvent)):
+            if self._told is None:
+                self._told = {event_to_json(before) for before in self.run.read_history()}
+            if line in self._told:
+                return  # an earlier sitting has told it
+            self._told.add(line)
+        self._pending.append(line + "\n")
+        with contextlib.suppress(OSError):
+            _append(self.run.history_file, "".join(self._pending).encode())
+            self._pending.clear()
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Append all of it or nothing."""
+    with open(path, "ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def event_to_json(event: Event) -> str:
@@ -227,6 +253,8 @@ def event_from_json(line: bytes | str) -> Event | None:
     try:
         values = json.loads(line)
         kind = _KINDS[values.pop("event")]
+        if not isinstance(values.get("step", 0), int):
+            return None
         if kind is events.FindingEvent:
             from napari_celltrain.experiment import Finding
 
@@ -238,5 +266,5 @@ def event_from_json(line: bytes | str) -> Event | None:
             if key in values and values[key] is None:
                 values[key] = math.nan
         return kind(**values)  # type: ignore[no-any-return]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

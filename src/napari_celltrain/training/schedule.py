@@ -40,6 +40,10 @@ class Schedule:
         for key in self._kept:
             setattr(self, key, state.get(key, getattr(self, key)))
 
+    def reopen(self) -> None:
+        """Forget that the end was reached or near."""
+        self.stale, self.cooling_from, self.cooling_to = 0, None, None
+
     @property
     def by_convergence(self) -> bool:
         """True when neither time nor steps are limited."""

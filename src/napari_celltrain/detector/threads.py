@@ -1,0 +1,50 @@
+"""Threads that each compute on their own, side by side.
+
+A convolution that is shared out over threads sums in an order that depends on their number, waits
+for the slowest at every layer, and on a busy machine spends most of its time waiting. So a tile is
+computed by one thread, and several tiles, of one frame or of several, are under way at once: the
+result does not depend on the number of threads, to the last bit.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from napari_celltrain.detector.compute import usable_cores
+
+_lock = threading.Lock()
+_pools: list[ThreadPoolExecutor] = []
+
+
+def tile_threads() -> ThreadPoolExecutor:
+    """Return the threads that compute tiles; all detectors of a process share them.
+
+    There are as many as cores; how many are busy at once is up to the caller.
+    """
+    with _lock:
+        if not _pools:
+            _pools.append(
+                ThreadPoolExecutor(
+                    max(usable_cores(), 1), thread_name_prefix="celltrain-tile",
+                    initializer=_compute_alone,
+                )
+            )
+        return _pools[0]
+
+
+def _compute_alone() -> None:
+    """Make this thread compute without help, and leave all others as they are.
+
+    The number of threads is kept by PyTorch in two places: for the calling thread, and as what
+    threads start with that have not computed yet. A thread that lives only for it puts the second
+    back.
+    """
+    with _lock:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        putting_back = threading.Thread(target=torch.set_num_threads, args=(before,))
+        putting_back.start()
+        putting_back.join()

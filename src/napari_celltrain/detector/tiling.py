@@ -1,0 +1,126 @@
+"""Cutting a frame into parts that are computed one by one, and lose nothing by it.
+
+A tile is a core with a halo as wide as the network looks; a peak belongs to the tile whose core
+it lies in. Cores begin at multiples of the network's total stride, so every voxel of every layer
+is computed from the same voxels as in the whole.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_celltrain.detector.network import reach
+from napari_celltrain.detector.resample import output_length
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_celltrain.detector.design import Design
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One part of a frame, in working voxels; each span is (first, last + 1).
+
+    Parameters
+    ----------
+    core
+        The peaks in here are its own.
+    outer
+        What the network sees: core and halo, cut at the frame's padded end.
+    part
+        The image's share of that; beyond it the frame is padded with zeros.
+    """
+
+    core: tuple[Span, Span, Span]
+    outer: tuple[Span, Span, Span]
+    part: tuple[Span, Span, Span]
+
+
+def tiles_of(
+    shape: Sequence[int],
+    steps: Sequence[float],
+    design: Design,
+    voxels: int,
+    tile: tuple[int, int, int] | None = None,
+) -> list[Tile]:
+    """Cut a frame into tiles.
+
+    Parameters
+    ----------
+    shape
+        (z, y, x) of the image.
+    steps
+        Image voxels per working voxel.
+    design
+        Of the detector.
+    voxels
+        Working voxels of a tile at most.
+    tile
+        (z, y, x) image voxels of a core, instead.
+    """
+    strides = design.total_stride
+    working = [output_length(n, s) for n, s in zip(shape, steps, strict=True)]
+    padded = [-(-n // s) * s for n, s in zip(working, strides, strict=True)]
+    halo = [-(-(r + 1) // s) * s for r, s in zip(reach(design), strides, strict=True)]
+    if tile is not None:
+        core = [
+            max(s, round(t / step) // s * s)
+            for t, step, s in zip(tile, steps, strides, strict=True)
+        ]
+    else:
+        core = tile_shape(padded, strides, halo, voxels)
+    cut = [
+        [(a, min(a + c, n)) for a in range(0, n, c)] for n, c in zip(padded, core, strict=True)
+    ]
+    tiles = []
+    for z, y, x in itertools.product(*cut):
+        outer = [
+            (max(0, a - h), min(n, b + h))
+            for (a, b), h, n in zip((z, y, x), halo, padded, strict=True)
+        ]
+        part = [(a, min(b, n)) for (a, b), n in zip(outer, working, strict=True)]
+        tiles.append(
+            Tile((z, y, x), (outer[0], outer[1], outer[2]), (part[0], part[1], part[2]))
+        )
+    return tiles
+
+
+def tile_shape(
+    padded: Sequence[int], strides: Sequence[int], halo: Sequence[int], voxels: int
+) -> list[int]:
+    """Choose the core with the least work in total, in tiles of at most so many voxels.
+
+    Each axis may be cut into equal parts; of all ways to cut that fit, the one with the fewest
+    voxels in total, halos included, is taken. When none fits, the smallest tile is.
+
+    Parameters
+    ----------
+    padded
+        (z, y, x) of the frame in working voxels, multiples of the strides.
+    strides
+        Cores are multiples of these.
+    halo
+        Voxels around a core.
+    voxels
+        Of a tile with its halo, at most.
+    """
+    lengths = []
+    for n, s in zip(padded, strides, strict=True):
+        units = n // s
+        parts = {-(-units // k) for k in range(1, min(units, 64) + 1)} | {1}
+        lengths.append([s * length for length in sorted(parts, reverse=True)])
+    best, least = [axis[-1] for axis in lengths], float("inf")
+    for core in itertools.product(*lengths):
+        size, work = 1, 1
+        for c, h, n in zip(core, halo, padded, strict=True):
+            outer = min(n, c + 2 * h)
+            size *= outer
+            work *= outer * -(-n // c)
+        if size <= voxels and work < least:
+            best, least = list(core), work
+    return best
