@@ -101,12 +101,12 @@ def test_a_region_is_the_polygon_but_for_its_rim(seed):
     assert got[middle].all()
 
 
-# --- marks -----------------------------------------------------------------------------------------
+# --- marks -----------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_marks_outside_the_image_or_without_a_place_are_left_out():
     experiment = _experiment(
-        [[1, 50, 50], [1, 100, 50], [-0.6, 5, 5], [3.4, 99.4, 119.4], [np.nan, 5, 5], [1, np.inf, 2]]
+        [[1, 50, 50], [1, 100, 50], [-0.6, 5, 5], [3.4, 99.4, 119.4], [np.nan, 5, 5], [1, np.inf, 2]]  # noqa: E501
     )
     positions, status = frame_annotations(experiment, 0)
     assert positions.tolist() == [[1, 50, 50], [3.4, 99.4, 119.4]]
@@ -127,7 +127,7 @@ def test_status_is_passed_on():
     assert frame_annotations(experiment, 0)[1].tolist() == [1, -1, 0]
 
 
-# --- edges -----------------------------------------------------------------------------------------
+# --- edges -----------------------------------------------------------------------------------------  # noqa: E501
 
 
 def _dense(low=0.0, high=0.0, n=2000, seed=0):

@@ -78,7 +78,7 @@ def test_an_assignment_is_understood(assignment, section, key, value):
     window=st.tuples(st.integers(-5, 0), st.integers(0, 5)), flip=st.booleans(),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_written_and_read_settings_are_the_same(tmp_path_factory, minutes, steps, window, flip, seed):
+def test_written_and_read_settings_are_the_same(tmp_path_factory, minutes, steps, window, flip, seed):  # noqa: E501
     settings = TrainingSettings.from_dict(
         {
             "budget": {"minutes": minutes, "steps": steps}, "design": {"time_window": window},
@@ -92,7 +92,7 @@ def test_written_and_read_settings_are_the_same(tmp_path_factory, minutes, steps
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"budget = 3", b"[budget]\nminutes = 'x'", b"\xff\xfe", b"[" * 100_000, b"a = " + b"[" * 9999,
+    [b"", b"budget = 3", b"[budget]\nminutes = 'x'", b"\xff\xfe", b"[" * 100_000, b"a = " + b"[" * 9999,  # noqa: E501
      b"[budget]\nsteps = " + b"9" * 10_000, b"x = 1", b"[budget]\nminutes = 1e999", b"\x00",
      b"[budget]\n[budget]", b"a.b.c.d = 1", b"[compute]\nseed = 0x" + b"f" * 100],
     ids=range(13),
@@ -103,8 +103,8 @@ def test_a_hostile_file_is_refused_in_a_sentence(tmp_path, content):
     try:
         TrainingSettings.from_toml(path)
     except CellTrainError as error:
-        assert str(path) in str(error)
-        assert len(str(error)) < 600
+        assert str(path) in str(error)  # noqa: PT017
+        assert len(str(error)) < 600  # noqa: PT017
     else:
         assert content == b""
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import json
 import math
 import os
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import remove_leftovers, write_text
@@ -235,7 +237,8 @@ def _append(path: Path, content: bytes) -> None:
             if file.write(content) != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
-            file.truncate(end)
+            with contextlib.suppress(OSError):
+                file.truncate(end)
             raise
 
 
@@ -248,23 +251,20 @@ def event_to_json(event: Event) -> str:
     return json.dumps({"event": type(event).__name__, **values}, ensure_ascii=False)
 
 
+@functools.cache
+def _checked(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
 def event_from_json(line: bytes | str) -> Event | None:
     """Inverse of `event_to_json`; None for what is no event."""
     try:
         values = json.loads(line)
         kind = _KINDS[values.pop("event")]
-        if not isinstance(values.get("step", 0), int):
-            return None
-        if kind is events.FindingEvent:
-            from napari_celltrain.experiment import Finding
-
-            finding = values["finding"]
-            finding["points"] = tuple(finding.get("points", ()))
-            return events.FindingEvent(Finding(**finding))
         for key in ("loss", "f1", "precision", "recall", "localisation_error_um", "train_loss",
                     "best_f1"):
             if key in values and values[key] is None:
                 values[key] = math.nan
-        return kind(**values)  # type: ignore[no-any-return]
+        return _checked(kind).validate_python(values)  # type: ignore[no-any-return]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
