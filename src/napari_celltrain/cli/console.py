@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _BAR = "{desc} |{bar}| {percentage:3.0f}% {postfix}"
 _BAR_WITHOUT_END = "{desc} {postfix}"
+_LINES_SO_FAR = 50
+"""The longer a run, the rarer the lines: a night's log stays readable."""
 
 
 class Console:
@@ -99,7 +101,7 @@ class Console:
             bar.set_postfix_str(numbers, refresh=False)
             bar.n = round(100 * (event.share_done or 0.0))
             bar.refresh()
-        elif self._is_time_for_a_line():
+        elif self._is_time_for_a_line(event.seconds / _LINES_SO_FAR):
             say(f"{duration(event.seconds)}  step {event.step}: {numbers}")
 
     def _bar_for(self, what: str, total: int, bar_format: str) -> Any:
@@ -111,9 +113,9 @@ class Console:
             self._bar_is_for = what
         return self._bar
 
-    def _is_time_for_a_line(self, *, last: bool = False) -> bool:
+    def _is_time_for_a_line(self, at_least_s: float = 0.0, *, last: bool = False) -> bool:
         now = time.monotonic()
-        if last or now - self._last_line >= SECONDS_BETWEEN_LINES:
+        if last or now - self._last_line >= max(SECONDS_BETWEEN_LINES, at_least_s):
             self._last_line = now
             return True
         return False

@@ -40,8 +40,8 @@ def _handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
         return
     before = {}
     for number in _known():
-        if signal.getsignal(number) == signal.SIG_IGN:
-            continue  # under nohup: the person wants it to live on
+        if _known()[number] == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN:
+            continue  # under nohup: the person wants it to outlive the terminal
         before[number] = signal.signal(number, handler)
     try:
         yield

@@ -11,7 +11,17 @@ from napari_celltrain import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMMANDS = ("sample", "count", "preview", "train", "predict", "evaluate", "convert", "plot", "doctor")
+COMMANDS = (
+    "sample",
+    "count",
+    "preview",
+    "train",
+    "predict",
+    "evaluate",
+    "convert",
+    "plot",
+    "doctor",
+)
 """In the order of the help; a dash in a command is an underscore in its module."""
 
 _EXAMPLES = """\

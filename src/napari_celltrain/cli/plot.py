@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_celltrain.cli.arguments import add_json
 from napari_celltrain.cli.output import print_json
-from napari_celltrain.cli.svg_chart import Line, line_chart
+from napari_celltrain.cli.svg_chart import Line, line_chart, stacked
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_text
 
@@ -78,15 +78,7 @@ def curves(history: list[Event]) -> str:
     loss, scores = loss_chart(history), f1_chart(history)
     if loss is None and scores is None:
         raise CellTrainError("The run has not begun to train; there is nothing to draw yet.")
-    parts, y = [], 0
-    for chart, height in ((scores, 300), (loss, 300)):
-        if chart is not None:
-            parts.append(chart.replace("<svg ", f'<svg y="{y}" ', 1))
-            y += height
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 560 {y}" width="560" height="{y}">'
-        f"{''.join(parts)}</svg>\n"
-    )
+    return stacked([chart for chart in (scores, loss) if chart is not None])
 
 
 def loss_chart(history: list[Event]) -> str | None:

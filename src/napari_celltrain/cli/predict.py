@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.cli.arguments import (
     add_device,
@@ -18,15 +16,17 @@ from napari_celltrain.cli.arguments import (
     voxel_size,
 )
 from napari_celltrain.cli.output import Progress, print_json, say
+from napari_celltrain.cli.svg_chart import bar_chart, stacked
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.files import write_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from typing import Self
 
-    from napari_celltrain.detector.detector import Detections, Detector
-    from napari_celltrain.experiment import ZYX, FrameSource
+    from napari_celltrain.experiment import Experiment, FrameSource
+    from napari_celltrain.prediction.movie import Summary
+    from napari_celltrain.prediction.predict import FrameResult
 
 SUMMARY = "Find the cells in a movie."
 EXAMPLES = """\
@@ -76,6 +76,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold", type=share, metavar="T", help="lowest score; default: the detector's own"
     )
     parser.add_argument(
+        "--floor",
+        type=share,
+        metavar="S",
+        help="write candidates down to this score, so that the threshold can be moved later",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a prediction that was interrupted"
+    )
+    parser.add_argument(
+        "--skip-damaged",
+        action="store_true",
+        help="leave out time points that can't be read (and name them) instead of stopping",
+    )
+    parser.add_argument("--counts", type=Path, metavar="FILE", help="cells per time point, as .csv")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="the same as a chart, .svg")
+    parser.add_argument(
         "--tile", type=tile, metavar="Z,Y,X", help="image pixels to compute at once"
     )
     add_device(parser)
@@ -84,142 +100,121 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict."""
-    began = time.monotonic()
-    jobs = _jobs(arguments)
+    from napari_celltrain.cli.interruption import GracefulStop
+
+    _check_outputs(arguments)
+    images = _images(arguments)
 
     from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.prediction.movie import Options, predict_list, predict_to_file
 
     detector = Detector.from_folder(
         arguments.detector, device=arguments.device, threads=arguments.threads
     )
     say(f"Computing on {detector.device} ({detector.device_reason}).")
-    threshold = detector.threshold if arguments.threshold is None else arguments.threshold
-    n_frames = n_detections = 0
-    results = []
-    for experiment in jobs:
-        result = _found_in(experiment, detector, threshold, arguments)
-        n_frames += len(_times(experiment, arguments.time_points))
-        n_detections += len(result.annotations)
-        results.append(result)
-    if _is_list(arguments.images):
-        from napari_celltrain.formats.autlist_writing import write_autlist
-
-        write_autlist(arguments.out / f"{arguments.out.name}.autlist", results)
-    else:
-        write_cells(arguments.out, results[0])
-    seconds = time.monotonic() - began
+    options = Options(
+        time_range=arguments.time_points,
+        channels=arguments.channel,
+        voxel_size_um=arguments.voxel_size,
+        threshold=arguments.threshold,
+        floor=arguments.floor,
+        tile=arguments.tile,
+        on_damaged="skip" if arguments.skip_damaged else "stop",
+        resume=arguments.resume,
+    )
+    asked_to_stop = threading.Event()
+    stop = GracefulStop(asked_to_stop.set, "Stopping: what is done is kept.")
+    progress = _Progress()
+    with progress, stop.watching():
+        how: dict[str, Any] = {
+            "tell": lambda finding: say(f"{finding.severity}: {finding.message}"),
+            "progress": progress,
+            "stopping": asked_to_stop.is_set,
+        }
+        if isinstance(images, list):
+            summary = predict_list(detector, images, arguments.out, options, **how)
+        else:
+            summary = predict_to_file(detector, images, arguments.out, options, **how)
+    if not summary.finished:
+        say(f"Unfinished; the same command with --resume goes on ({arguments.out}).")
+        return stop.status or 1
+    _write_extras(summary, arguments)
     if arguments.json:
-        print_json({"time_points": n_frames, "detections": n_detections, "seconds": seconds})
+        print_json(
+            {
+                "time_points": summary.time_points,
+                "detections": summary.detections,
+                "seconds": summary.seconds,
+                "damaged": len(summary.damaged),
+            }
+        )
     else:
-        print(f"{arguments.out}: {n_detections} cells in {n_frames} time points.")
-    return 0
+        print(f"{arguments.out}: {summary.detections} cells in {summary.time_points} time points.")
+    return stop.status or 0
+
+
+class _Progress:
+    """A bar for each experiment."""
+
+    def __init__(self) -> None:
+        self._name: str | None = None
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, name: str, result: FrameResult, done: int, of: int) -> None:
+        if self._bar is None or done == 1 or name != self._name:
+            if self._bar is not None:
+                self._bar.close()
+            self._bar, self._name = Progress(f"Predicting {name}", of), name
+        self._bar.advance(f"{len(result)} candidates at {result.t}")
 
 
 def _is_list(images: str) -> bool:
-    path = Path(images)
-    return path.suffix.lower() in LISTS
+    return Path(images).suffix.lower() in LISTS
 
 
-def _jobs(arguments: argparse.Namespace) -> list[Experiment]:
-    """Return what to predict in, before anything slow is loaded."""
-    out: Path = arguments.out
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse what can't be written before anything slow is loaded."""
+    if arguments.plot is not None and arguments.plot.suffix.lower() != ".svg":
+        raise CellTrainError(f"{arguments.plot.name}: plots are written as .svg.")
+    if arguments.counts is not None and arguments.counts.suffix.lower() != ".csv":
+        raise CellTrainError(f"{arguments.counts.name}: counts are written as .csv.")
+
+
+def _images(arguments: argparse.Namespace) -> FrameSource | list[Experiment]:
     if _is_list(arguments.images):
         from napari_celltrain.dataset import load_dataset
 
-        if out.exists() and not out.is_dir():
-            raise CellTrainError(f"{out} is a file; for a list of experiments name a folder.")
-        return [
-            one.with_(annotations=Annotations())
-            for one in load_dataset(arguments.images).experiments
-        ]
-    if out.is_dir():
-        raise CellTrainError(f"{out} is a folder; name a file, such as {out / 'cells.csv'}.")
-    _check_suffix(out)
+        return list(load_dataset(arguments.images).experiments)
     from napari_celltrain.images import open_images
 
-    source = open_images(arguments.images)
-    return [Experiment(source.name, images=source, channels=())]
+    return open_images(arguments.images)
 
 
-def _check_suffix(out: Path) -> None:
-    from napari_celltrain.formats.registry import formats, is_writable
+def _write_extras(summary: Summary, arguments: argparse.Namespace) -> None:
+    """Write the counts per time point, as a table and as a plot."""
+    if arguments.counts is not None:
+        from napari_celltrain.prediction.output import counts_table
 
-    suffixes = {".csv", *(s for one in formats() if is_writable(one) for s in one.suffixes if s)}
-    if out.suffix.lower() not in suffixes:
-        raise CellTrainError(
-            f"{out.name}: nothing is written with the suffix '{out.suffix}'; use one of "
-            f"{', '.join(sorted(suffixes))}."
-        )
-
-
-def _times(experiment: Experiment, wanted: tuple[int, int] | None) -> list[int]:
-    times = experiment.image_time_points()
-    if wanted is not None:
-        times = [t for t in times if wanted[0] <= t <= wanted[1]]
-    if not times:
-        source = experiment.images
-        has = list(source.time_points) if source is not None else []
-        reach = f"it has {has[0]} to {has[-1]}" if has else "it has none"
-        raise CellTrainError(f"{experiment.name} has none of these time points; {reach}.")
-    return times
-
-
-def _found_in(
-    experiment: Experiment, detector: Detector, threshold: float, arguments: argparse.Namespace
-) -> Experiment:
-    source = experiment.images
-    assert source is not None  # a data set is loaded with its images
-    size: ZYX | None = arguments.voxel_size or experiment.known_voxel_size_um
-    which = arguments.channel or experiment.channels or detector.info.channels
-    times = _times(experiment, arguments.time_points)
-    t: list[int] = []
-    positions, scores = [np.empty((0, 3))], [np.empty(0)]
-    with Progress(f"Predicting {experiment.name}", len(times)) as progress:
-        for time_point, found in _frames(detector, source, times, which, size, arguments.tile):
-            kept = found.above(threshold)
-            t += [time_point] * len(kept)
-            positions.append(kept.positions)
-            scores.append(kept.scores)
-            progress.advance(f"{len(kept)} cells at {time_point}")
-    annotations = Annotations(
-        np.array(t, np.int64),
-        np.concatenate(positions),
-        features={"score": np.concatenate(scores)},
-    )
-    return experiment.with_(
-        annotations=annotations,
-        voxel_size_um=size,
-        channels=tuple(which),
-        findings=(),
-    )
-
-
-def _frames(
-    detector: Detector,
-    source: FrameSource,
-    times: Sequence[int],
-    which: Sequence[int],
-    size: ZYX | None,
-    tile_: tuple[int, int, int] | None,
-) -> Iterator[tuple[int, Detections]]:
-    from napari_celltrain.prediction.frames import read_inputs
-
-    for t in times:
-        inputs = read_inputs(detector.design, source, t, which)
-        yield t, detector.detect(inputs, size, floor=0.05, tile=tile_)
-
-
-def write_cells(path: Path, experiment: Experiment) -> None:
-    """Write detections by the suffix of the path; ``.csv`` has the columns t,z,y,x,score."""
-    if path.suffix.lower() != ".csv":
-        from napari_celltrain.formats.registry import write_experiment
-
-        write_experiment(path, experiment)
-        return
-    from napari_celltrain.files import write_text
-
-    cells = experiment.annotations
-    lines = ["t,z,y,x,score"]
-    for t, (z, y, x), score in zip(cells.t, cells.positions, cells.features["score"], strict=True):
-        lines.append(f"{t},{z:.4f},{y:.4f},{x:.4f},{score:.5f}")
-    write_text(path, "\n".join(lines) + "\n")
+        write_text(arguments.counts, counts_table(summary.counts))
+    if arguments.plot is not None:
+        names = list(dict.fromkeys(name for name, _, _ in summary.counts))
+        charts = []
+        for name in names:
+            counted = [(t, n) for one, t, n in summary.counts if one == name and n is not None]
+            charts.append(
+                bar_chart(
+                    [t for t, _ in counted],
+                    [float(n) for _, n in counted],
+                    title=f"{name}: cells found",
+                    x_label="time point",
+                    y_label="cells",
+                )
+            )
+        write_text(arguments.plot, stacked(charts))

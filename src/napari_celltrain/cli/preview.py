@@ -34,15 +34,32 @@ ZOOM = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("dataset", nargs="+", type=Path, metavar="DATASET",
-                        help="a dataset.toml, an .autlist or a CTC folder")
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER",
-                        help="where to write; must be empty")
+    parser.add_argument(
+        "dataset",
+        nargs="+",
+        type=Path,
+        metavar="DATASET",
+        help="a dataset.toml, an .autlist or a CTC folder",
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FOLDER", help="where to write; must be empty"
+    )
     parser.add_argument("--settings", type=Path, metavar="FILE", help="settings, a TOML file")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
-                        dest="assignments", help="change one setting; may be given several times")
-    parser.add_argument("--count", type=positive_int, default=12, metavar="N",
-                        help="how many crops (default: %(default)s)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="assignments",
+        help="change one setting; may be given several times",
+    )
+    parser.add_argument(
+        "--count",
+        type=positive_int,
+        default=12,
+        metavar="N",
+        help="how many crops (default: %(default)s)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -89,7 +106,7 @@ def write_preview(folder: Path, crops: list[PreviewCrop]) -> None:
     sheet = np.concatenate(
         [np.concatenate(rows[i : i + columns], 1) for i in range(0, len(rows), columns)], 0
     )
-    write_bytes(folder / "overview.png", imagecodecs.png_encode(sheet))
+    write_bytes(folder / "overview.png", bytes(imagecodecs.png_encode(sheet)))
 
 
 def _panel(crop: PreviewCrop, image: NDArray[Any]) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
@@ -97,6 +98,20 @@ def bar_chart(
             f'fill="{COLOURS[0]}"><title>{place}: {height:g}</title></rect>'
         )
     return frame.document(parts)
+
+
+def stacked(charts: Sequence[str]) -> str:
+    """Return charts one below the other, as one SVG document."""
+    parts, width, y = [], 1, 0
+    for chart in charts:
+        size = re.search(r'width="(\d+)" height="(\d+)"', chart)
+        assert size is not None  # `_Frame.document` wrote it
+        parts.append(chart.replace("<svg ", f'<svg y="{y}" ', 1))
+        width, y = max(width, int(size[1])), y + int(size[2])
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y}" width="{width}" '
+        f'height="{y}">{"".join(parts)}</svg>\n'
+    )
 
 
 class _Frame:

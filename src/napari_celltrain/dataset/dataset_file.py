@@ -92,9 +92,9 @@ def read_dataset_file(path: Path, *, require_images: bool = True) -> Dataset:
     members: list[Member] = []
     for number, entry in enumerate(entries, 1):
         try:
-            members += _members(entry, path.absolute().parent, require_images)
+            members += _members(entry, path.resolve().parent, require_images)
         except CellTrainError as error:
-            raise CellTrainError(f"{_place(path, number, entry.name)}: {error}") from error
+            raise CellTrainError(f"{_where(path, number, entry.name)}: {error}") from error
     return Dataset(tuple(members), path.absolute())
 
 
@@ -120,14 +120,14 @@ def _entries(path: Path) -> list[_Entry]:
 def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
     from napari_celltrain.formats.registry import read_experiments
 
-    annotations = folder / entry.annotations.replace("\\", "/")
+    annotations = _place_of(entry.annotations, folder)
     images_text = None
     options: dict[str, Any] = {"voxel_size_um": entry.voxel_size_um}
     problem: list[Finding] = []
     if entry.images is not None:
         from napari_celltrain.images import open_images
 
-        images_text = str(folder / entry.images.replace("\\", "/"))
+        images_text = str(_place_of(entry.images, folder))
         options["find_images"] = False
         try:
             options["images"] = open_images(images_text, series=entry.series)
@@ -153,7 +153,7 @@ def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
     for number, experiment in experiments:
         changed = _changed(experiment, entry, tuple(problem))
         if entry.marks is not None:
-            changed = _with_marks(changed, folder / entry.marks.replace("\\", "/"))
+            changed = _with_marks(changed, _place_of(entry.marks, folder))
         if require_images:
             _check_images(changed, annotations)
         members.append(
@@ -167,6 +167,11 @@ def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
             )
         )
     return members
+
+
+def _place_of(text: str, folder: Path) -> Path:
+    """Return a path that the file names; the same place always in the same spelling."""
+    return (folder / text.replace("\\", "/")).resolve()
 
 
 def _changed(experiment: Experiment, entry: _Entry, problem: tuple[Finding, ...]) -> Experiment:
@@ -200,8 +205,9 @@ def _with_marks(experiment: Experiment, path: Path) -> Experiment:
     from napari_celltrain.formats.registry import read_experiments
 
     marks = read_experiments(path, find_images=False)[0].annotations
-    status = marks.features.get("status")
-    if status is None or not np.isin(status, (-1, 0, 1)).all():
+    assert marks.status is not None  # set in __post_init__
+    status = marks.features.get("status", marks.status)
+    if not np.isin(status, (-1, 0, 1)).all():
         raise CellTrainError(f"{path} needs a column 'status' of -1 (no cell), 0 (unknown) or 1.")
     cells = experiment.annotations
     assert cells.status is not None  # set in __post_init__
@@ -235,7 +241,7 @@ def _check_images(experiment: Experiment, annotations: Path) -> None:
         )
 
 
-def _place(path: Path, number: int, name: object) -> str:
+def _where(path: Path, number: int, name: object) -> str:
     called = f" ('{name}')" if isinstance(name, str) else ""
     return f"{path}, experiment {number}{called}"
 
@@ -248,7 +254,7 @@ def _sentence(error: ValidationError, path: Path, values: dict[str, Any]) -> str
     known: list[str] = list(_File.model_fields)
     if len(place) >= 2 and place[0] == "experiment" and isinstance(place[1], int):
         entry = values["experiment"][place[1]]
-        where = _place(path, place[1] + 1, entry.get("name") if isinstance(entry, dict) else None)
+        where = _where(path, place[1] + 1, entry.get("name") if isinstance(entry, dict) else None)
         known = list(_RegionEntry.model_fields if "regions" in place else _Entry.model_fields)
         place = place[2:]
     key = ".".join(str(part) for part in place)

@@ -57,7 +57,7 @@ def _load_one(path: Path, require_images: bool) -> Dataset:
                 raise CellTrainError(_images_missing(experiment, path))
     several = len(experiments) > 1
     members = tuple(
-        Member(experiment, annotations=path.absolute(), entry=number if several else None)
+        Member(experiment, annotations=path.resolve(), entry=number if several else None)
         for number, experiment in enumerate(experiments, 1)
     )
     return Dataset(members, path.absolute())

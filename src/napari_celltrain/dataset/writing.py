@@ -109,7 +109,7 @@ def _region(region: Region) -> dict[str, Any]:
 def _relative(place: str, folder: Path) -> str:
     """Return a path relative to a folder; as it is when there is no way (another drive)."""
     try:
-        return Path(os.path.relpath(place, folder)).as_posix()
+        return Path(os.path.relpath(Path(place).resolve(), folder.resolve())).as_posix()
     except ValueError:
         return place
 
