@@ -167,6 +167,25 @@ def has_time_point(time_points: Sequence[int], t: int) -> bool:
     return place < len(time_points) and time_points[place] == t
 
 
+def chosen(series: str | int | None, n: int, path: Path) -> int:
+    """Return the 0-based index of an image in a file of several, counted from 1 by people.
+
+    Raises
+    ------
+    CellTrainError
+        When there is no such image.
+    """
+    if series is None or series == "":
+        return 0
+    try:
+        index = int(series) - 1
+    except ValueError:
+        index = -1
+    if not 0 <= index < n:
+        raise CellTrainError(f"{path} has no image number '{series}'; it has {n}, counted from 1.")
+    return index
+
+
 def _reason(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return (text[0] if text else type(error).__name__).rstrip(".")

@@ -11,7 +11,10 @@ from napari_celltrain.images.pattern import TIFF_SUFFIXES, Pattern, guess_patter
 if TYPE_CHECKING:
     from napari_celltrain.images.movie import Movie
 
+ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 TIFF_MOVIE_SUFFIXES = (*TIFF_SUFFIXES, ".lsm", ".stk", ".btf", ".tf8", ".tf2")
+SUFFIXES = (*TIFF_MOVIE_SUFFIXES, ".h5", ".xml", ".ims", ".zarr", ".nd2", ".lif", ".czi")
+"""Of all images that can be opened; some need the libraries of the extra ``images``."""
 
 
 def open_images(
@@ -26,7 +29,8 @@ def open_images(
     Parameters
     ----------
     location
-        A file (TIFF, OME-TIFF, LSM), a folder of TIFF files, or a path that ends in a pattern:
+        A file (TIFF, OME-TIFF, LSM, BigDataViewer, Imaris; with the extra ``images`` also ND2,
+        LIF and CZI), a zarr folder, a folder of TIFF files, or a path that ends in a pattern:
         ``movie/img_t{time:03}_c{channel}.tif``.
     pattern
         The file names within a folder. Without it the folder is looked at, and the number that
@@ -35,7 +39,8 @@ def open_images(
     series
         Which image of a file that holds several, counted from 1.
     axes
-        What the axes of a TIFF file are ("tzyx"), when the file does not say it or is wrong.
+        What the axes of a TIFF or zarr image are ("tzyx"), when the file does not say it or says
+        it wrongly.
 
     Raises
     ------
@@ -51,18 +56,52 @@ def open_images(
         is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:  # a name that no file can have
         raise CellTrainError(f"There are no images at '{text[:200]}': {error}.") from None
+    if is_folder and is_zarr(path):
+        from napari_celltrain.images.ome_zarr import ZarrMovie
+
+        return ZarrMovie(path, series=series, axes=axes)
     if is_folder:
         return _open_folder(path, Pattern(pattern) if pattern else None)
     if not is_file:
         raise CellTrainError(f"There are no images at {path}: no such file or folder.")
-    if path.name.lower().endswith(TIFF_MOVIE_SUFFIXES):
+    return _open_file(path, series if series is not None else pattern or None, axes)
+
+
+def _open_file(path: Path, series: str | int | None, axes: str | None) -> Movie:
+    name, suffix = path.name.lower(), path.suffix.lower()
+    if name.endswith(TIFF_MOVIE_SUFFIXES):
         from napari_celltrain.images.tiff import TiffMovie
 
-        return TiffMovie(path, series=series or pattern, axes=axes)
+        return TiffMovie(path, series=series, axes=axes)
+    if suffix in (".h5", ".hdf5", ".xml"):
+        from napari_celltrain.images.bigdataviewer import BigDataViewerMovie
+
+        return BigDataViewerMovie(path)
+    if suffix == ".ims":
+        from napari_celltrain.images.imaris import ImarisMovie
+
+        return ImarisMovie(path)
+    if suffix == ".nd2":
+        from napari_celltrain.images.nikon import NikonMovie
+
+        return NikonMovie(path, series=series)
+    if suffix == ".lif":
+        from napari_celltrain.images.leica import LeicaMovie
+
+        return LeicaMovie(path, series=series)
+    if suffix == ".czi":
+        from napari_celltrain.images.zeiss import ZeissMovie
+
+        return ZeissMovie(path, series=series)
     raise CellTrainError(
         f"{path} is no image file that can be opened: '{path.suffix}' is not one of "
-        f"{', '.join(TIFF_MOVIE_SUFFIXES)}."
+        f"{', '.join(SUFFIXES)}. Save the movie as OME-TIFF."
     )
+
+
+def is_zarr(folder: Path) -> bool:
+    """Tell whether a folder is a zarr array or group."""
+    return any((folder / marker).is_file() for marker in ZARR_MARKERS)
 
 
 def _split_pattern(text: str) -> tuple[Path, str]:

@@ -13,7 +13,7 @@ import tifffile
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import Layout, layout
-from napari_celltrain.images.movie import Crop, Header, Movie
+from napari_celltrain.images.movie import Crop, Header, Movie, chosen
 from napari_celltrain.images.tiff_metadata import scale_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class TiffMovie(Movie):
     ) -> None:
         self._path = path
         with opened(path) as tiff:
-            self._series_index = series_index(tiff, series, path)
+            self._series_index = chosen(series, len(tiff.series), path)
             image = tiff.series[self._series_index]
             self._layout = layout(axes or image.axes, image.shape, where=str(path))
             self._offset, self._stored_dtype = mapping(tiff, image)
@@ -132,27 +132,6 @@ def opened(path: Path) -> tifffile.TiffFile:
         raise CellTrainError(f"{path} can't be read as a TIFF image: {reason}.") from error
 
 
-def series_index(tiff: tifffile.TiffFile, series: str | int | None, path: Path) -> int:
-    """Return the 0-based index of an image in a file, from what a person said.
-
-    Raises
-    ------
-    CellTrainError
-        When there is no such image.
-    """
-    if series is None or series == "":
-        return 0
-    try:
-        index = int(series) - 1
-    except ValueError:
-        index = -1
-    if not 0 <= index < len(tiff.series):
-        raise CellTrainError(
-            f"{path} has no image number '{series}'; it has {len(tiff.series)}, counted from 1."
-        )
-    return index
-
-
 def mapping(
     tiff: tifffile.TiffFile, image: tifffile.TiffPageSeries
 ) -> tuple[int | None, np.dtype[Any]]:
@@ -180,10 +159,12 @@ def map_part(
     inner_shape = tuple(shape[first:])
     items = math.prod(inner_shape)
     skipped = int(np.ravel_multi_index(outer, tuple(shape[:first]))) if first else 0
-    inner = np.memmap(
-        path, dtype, "r", offset=offset + skipped * items * dtype.itemsize, shape=inner_shape
-    )
-    return np.array(inner[cut[first:]])
+    begin = offset + skipped * items * dtype.itemsize
+    inner = cut[first:]
+    if all(part == slice(0, n) for part, n in zip(inner, inner_shape, strict=True)):
+        values = np.fromfile(path, dtype, items, offset=begin)  # half the memory of a mapped copy
+        return values.reshape(inner_shape)
+    return np.array(np.memmap(path, dtype, "r", offset=begin, shape=inner_shape)[inner])
 
 
 def _outer_indices(cut: tuple[int | slice, ...]) -> tuple[int, tuple[int, ...]]:

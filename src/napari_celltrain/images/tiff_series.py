@@ -88,6 +88,12 @@ class TiffSeries(Movie):
         """Where the pattern starts."""
         return self._folder
 
+    def stamp(self, t: int, channel: int) -> str | None:
+        """Return a text that changes when one of the frame's files does."""
+        if len(self._planes) > 1:
+            return None  # only one of its files would be looked at
+        return super().stamp(t, channel)
+
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         channel_in_file = channel % self._channels_in_file
         if len(self._planes) == 1:
