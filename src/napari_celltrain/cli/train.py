@@ -92,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     if going_on and folder.is_finished() and settings == _stored_settings(folder):
         return _already_finished(folder, as_json=arguments.json)
     dataset = load_dataset(places)
+    _tell_findings(dataset)
 
     from napari_celltrain.training.control import Control
     from napari_celltrain.training.loop import train  # torch is imported here, not before
@@ -133,6 +134,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(result)
     return stop.status or 0
+
+
+def _tell_findings(dataset: Dataset) -> None:
+    """Say what looks wrong before any time is spent on it."""
+    from napari_celltrain.statistics import findings
+
+    for experiment in dataset.experiments:
+        for finding in dict.fromkeys([*experiment.findings, *findings(experiment)]):
+            say(f"{finding.severity}: {experiment.name}: {finding.message}")
 
 
 def _check_folder(folder: RunFolder, *, resume: bool) -> None:

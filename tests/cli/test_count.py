@@ -1,0 +1,48 @@
+"""``celltrain count``."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_celltrain.cli import main
+
+
+def test_real_movies_are_counted(data_folder, result):
+    told = result("count", data_folder / "dev_timelapses.autlist")
+    by_name = {one["name"]: one for one in told["experiments"]}
+    cho = by_name["ctc_fluo_n3dh_cho_02_t00-13"]
+    assert (cho["time_points"], cho["annotated_time_points"], cho["positions"]) == (14, 14, 134)
+    assert cho["tracks"] == 10
+    assert by_name["ctc_fluo_n2dh_simplus_01_t00-44"]["divisions"] == 19
+    for key in ("time_points", "annotated_time_points", "positions", "tracks", "divisions"):
+        assert told["total"][key] == sum(one[key] for one in told["experiments"])
+    assert told["enough"]
+
+
+def test_several_places_are_one_table(sample, capsys):
+    assert main(["count", str(sample), str(sample)]) == 0
+    out = capsys.readouterr().out
+    assert len([line for line in out.splitlines() if line.startswith("sample plane ")]) == 2
+    assert out.splitlines()[3].startswith("total")
+
+
+def test_missing_images_are_a_finding_not_an_end(tmp_path, result):
+    (tmp_path / "points.csv").write_text("t,z,y,x\n3,0,5,6\n4,0,5,7\n", "utf-8")
+    told = result("count", tmp_path / "points.csv")
+    (one,) = told["experiments"]
+    assert (one["time_points"], one["annotated_time_points"], one["positions"]) == (0, 2, 2)
+    assert not told["enough"]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"version": "v2", "positions": 5}', "\x00\x01"]
+)
+def test_damaged_files_are_refused_or_empty(tmp_path, capsys, content):
+    (tmp_path / "bad.aut").write_text(content, "utf-8")
+    status = main(["count", str(tmp_path / "bad.aut")])
+    err = capsys.readouterr().err
+    assert status in (0, 2)
+    assert "Traceback" not in err
+    if status == 2:
+        assert len(err.splitlines()) == 1
+        assert "bad.aut" in err

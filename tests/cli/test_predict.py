@@ -1,0 +1,132 @@
+"""``celltrain predict``: files by suffix, time points, refusals, going on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from napari_celltrain.cli import main
+from napari_celltrain.formats.registry import read_experiments
+
+
+def pattern(sample):
+    return sample.parent / "images" / "t{time:03}.tif"
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_in_pixels_with_scores(sample, trained, tmp_path, result):
+    out = tmp_path / "cells.csv"
+    told = result("predict", trained, pattern(sample), "--out", out)
+    assert out.read_text().splitlines()[0] == "t,z,y,x,score"
+    found = rows(out)
+    assert told["time_points"] == 8
+    assert told["detections"] == len(found) > 40
+    assert told["seconds"] > 0
+    assert {int(row["t"]) for row in found} == set(range(8))
+    y = np.array([float(row["y"]) for row in found])
+    assert y.min() >= -0.5
+    assert y.max() <= 95.5
+    assert (y != np.round(y)).any()  # between the pixels
+
+
+def test_time_points_are_inclusive(sample, trained, tmp_path, result):
+    out = tmp_path / "cells.csv"
+    told = result("predict", trained, pattern(sample), "--out", out, "--time-points", "2:4")
+    assert told["time_points"] == 3
+    assert {row["t"] for row in rows(out)} == {"2", "3", "4"}
+
+
+def test_a_higher_threshold_finds_fewer_of_the_same(sample, trained, tmp_path, result):
+    everything, sure = tmp_path / "all.csv", tmp_path / "sure.csv"
+    result("predict", trained, pattern(sample), "--out", everything, "--floor", "0.05")
+    result("predict", trained, pattern(sample), "--out", sure, "--threshold", "0.6")
+    kept = [row for row in rows(everything) if float(row["score"]) >= 0.6]
+    assert kept == rows(sure)
+    assert len(kept) < len(rows(everything))
+
+
+def test_tiles_change_nothing(sample, trained, tmp_path, result):
+    whole, tiled = tmp_path / "whole.csv", tmp_path / "tiled.csv"
+    result("predict", trained, pattern(sample), "--out", whole)
+    result("predict", trained, pattern(sample), "--out", tiled, "--tile", "1,40,40")
+    a = np.array([[float(v) for v in row.values()] for row in rows(whole)])
+    b = np.array([[float(v) for v in row.values()] for row in rows(tiled)])
+    np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+def test_aut_carries_scores_and_voxel_size(sample, trained, tmp_path, result):
+    out = tmp_path / "cells.aut"
+    told = result("predict", trained, pattern(sample), "--out", out, "--voxel-size", "1,0.5,0.5")
+    (experiment,) = read_experiments(out)
+    assert len(experiment.annotations) == told["detections"]
+    assert experiment.voxel_size_um == (1, 0.5, 0.5)
+
+
+def test_a_list_gives_one_file_each_and_a_list(sample, trained, tmp_path, result):
+    told = result("predict", trained, sample, "--out", tmp_path / "cells")
+    (experiment,) = read_experiments(tmp_path / "cells" / "cells.autlist")
+    assert len(experiment.annotations) == told["detections"]
+    assert experiment.images is not None
+
+
+def test_counts_and_plot(sample, trained, tmp_path, result):
+    told = result(
+        "predict", trained, pattern(sample), "--out", tmp_path / "cells.csv",
+        "--counts", tmp_path / "counts.csv", "--plot", tmp_path / "counts.svg",
+    )  # fmt: skip
+    counted = rows(tmp_path / "counts.csv")
+    assert sum(int(row["cells"]) for row in counted) == told["detections"]
+    assert ET.parse(tmp_path / "counts.svg").getroot().tag.endswith("svg")
+
+
+def test_same_command_same_file(sample, trained, tmp_path, result):
+    for name in ("a.csv", "b.csv"):
+        result("predict", trained, pattern(sample), "--out", tmp_path / name)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--out", "cells.docx"], ".csv"),
+        (["--out", "cells.csv", "--time-points", "50:60"], "0 to 7"),
+        (["--out", "cells.csv", "--channel", "2"], "channel"),
+        (["--out", "cells.csv", "--plot", "counts.pdf"], ".svg"),
+        (["--out", "cells.csv", "--counts", "counts.xls"], ".csv"),
+        (["--out", "."], "folder"),
+    ],
+)
+def test_refusals(sample, trained, tmp_path, refused, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert words in refused("predict", trained, pattern(sample), *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_detector(sample, tmp_path, refused):
+    out = tmp_path / "cells.csv"
+    assert "nowhere" in refused("predict", tmp_path / "nowhere", pattern(sample), "--out", out)
+    assert str(tmp_path) in refused("predict", tmp_path, pattern(sample), "--out", out)
+    (tmp_path / "detector.json").write_text(json.dumps({"format_version": 1}))
+    assert "detector.json" in refused("predict", tmp_path, pattern(sample), "--out", out)
+    assert not out.exists()
+
+
+def test_missing_images_are_named(trained, tmp_path, refused):
+    sentence = refused("predict", trained, tmp_path / "no.tif", "--out", tmp_path / "cells.csv")
+    assert "no.tif" in sentence
+
+
+def test_text_for_a_person(sample, trained, tmp_path, capsys):
+    out = tmp_path / "cells.csv"
+    assert main(["predict", str(trained), str(pattern(sample)), "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    assert "cells in 8 time points" in told.out
+    assert "cpu" in told.err  # the device in use is always said
