@@ -14,7 +14,7 @@ from napari_celltrain.experiment import Experiment, Finding
 from napari_celltrain.formats.archives import MOST_BYTES, MOST_MEMBERS, MOST_RATIO
 from napari_celltrain.formats.attaching import stated_images
 from napari_celltrain.formats.cleaning import clean_annotations
-from napari_celltrain.formats.documents import sentences
+from napari_celltrain.formats.documents import beginning, sentences
 from napari_celltrain.formats.label_images import annotations_from_labels
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.tracks import links_of_labels
@@ -35,13 +35,7 @@ class DeepCellFormat:
 
     def recognises(self, path: Path) -> bool:
         """See `TrackingFormat.recognises`."""
-        if path.suffix.lower() not in self.suffixes or not path.is_file():
-            return False
-        try:
-            with tarfile.open(path) as archive:
-                return archive.next() is not None
-        except Exception:  # whatever it is, it is not ours
-            return False
+        return path.suffix.lower() in self.suffixes and _looks_like_tar(path)
 
     def read(self, path: Path, **options: Any) -> list[Experiment]:
         """See `TrackingFormat.read`."""
@@ -67,23 +61,30 @@ class DeepCellFormat:
             ]
 
 
+def _looks_like_tar(path: Path) -> bool:
+    """Tell by the first bytes whether it may be a tar archive, packed or not."""
+    start = beginning(path, 512)
+    return start[257:262] == b"ustar" or start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ"))
+
+
 def _members(path: Path) -> dict[str, bytes]:
     """Return the members that are read, by name; nothing is unpacked to the disk."""
-    limit = max(4 * MOST_BYTES, MOST_RATIO * path.stat().st_size)
+    if not _looks_like_tar(path):
+        raise CellTrainError(f"{path} is no tar archive.")
+    limit = max(MOST_BYTES, MOST_RATIO * path.stat().st_size)
     found: dict[str, bytes] = {}
-    total = 0
     with tarfile.open(path) as archive:
         for number, info in enumerate(archive):
             if number > MOST_MEMBERS:
                 raise CellTrainError(f"{path} has too many members; it is damaged.")
             name = info.name.rsplit("/", 1)[-1]
+            # checked for all of them, because what is skipped is unpacked too
+            if info.size < 0 or info.offset_data + info.size > limit:
+                raise CellTrainError(f"{path}: {name[:40]} claims {info.size / 2**20:.0f} MiB.")
             if not info.isfile() or name not in (
                 "tracked.npy", "raw.npy", "lineage.json", "lineages.json"
             ):
                 continue
-            total += info.size
-            if info.size < 0 or total > limit or total > MOST_RATIO * path.stat().st_size + 2**26:
-                raise CellTrainError(f"{path}: {name} claims {info.size / 2**20:.0f} MiB.")
             handle = archive.extractfile(info)
             if handle is not None:
                 found[name] = handle.read(info.size)

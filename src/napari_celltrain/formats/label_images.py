@@ -99,8 +99,10 @@ def read_label_image(path: Path) -> NDArray[Any]:
     with sentences(path, "a label image"), tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
         size = int(np.prod(series.shape, dtype=object)) * series.dtype.itemsize
-        if size > max(_MOST_COMPRESSED * path.stat().st_size, _ALWAYS_READ):
-            raise CellTrainError(f"{path} claims {size / 2**30:.1f} GiB of pixels; it is damaged.")
+        file_size = path.stat().st_size
+        stored = max((max(page.databytecounts, default=0) for page in series if page), default=0)
+        if size > max(_MOST_COMPRESSED * file_size, _ALWAYS_READ) or stored > file_size:
+            raise CellTrainError(f"{path} claims more pixels than it can hold; it is damaged.")
         if series.dtype.kind not in "iub":
             raise CellTrainError(f"{path} is no label image: its pixels are {series.dtype}.")
         labels = np.asarray(series.asarray())

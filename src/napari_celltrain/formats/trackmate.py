@@ -73,7 +73,7 @@ class TrackMateFormat:
                     f"{path} was written by TrackMate before its first release (root TrakMate). "
                     "Open it in a later TrackMate and save it again."
                 )
-            if root != "TrackMate":
+            if root not in ("TrackMate", ""):  # without a root the parser says what is wrong
                 raise CellTrainError(f"{path} is no TrackMate file: its root is {root!r}.")
             return [_experiment(_stream(path), path, chosen)]
 

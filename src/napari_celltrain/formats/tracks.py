@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _APART_PX = 0.05
 _TOUCHED_PX = 0.25
-_MOST_IN_BETWEEN = 10**7
+_MOST_IN_BETWEEN = 10**6
 
 
 @dataclass(frozen=True, eq=False)

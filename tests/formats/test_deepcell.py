@@ -1,0 +1,78 @@
+"""DeepCell's archives."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.formats import read_experiments
+
+LABELS = np.zeros((3, 20, 30, 1), np.int32)
+LABELS[:2, 4:7, 9:12] = 1
+LABELS[2, 2:5, 9:12] = 2
+LABELS[2, 8:11, 9:12] = 3
+LINEAGE = {"1": {"label": 1, "frames": [0, 1], "daughters": [2, 3], "parent": None},
+           "2": {"label": 2, "frames": [2], "daughters": [], "parent": 1},
+           "3": {"label": 3, "frames": [2], "daughters": [], "parent": 1}}
+
+
+def stored(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def write(path, **members):
+    content = {"tracked.npy": stored(LABELS), "raw.npy": stored(LABELS.astype(np.float32)),
+               "lineage.json": json.dumps(LINEAGE).encode()}
+    content |= {name.replace("__", "."): value for name, value in members.items()}
+    with tarfile.open(path, "w:gz") as archive:
+        for name, raw in content.items():
+            if raw is not None:
+                info = tarfile.TarInfo(name)
+                info.size = len(raw)
+                archive.addfile(info, io.BytesIO(raw))
+    return path
+
+
+def test_labels_lineage_and_movie(tmp_path):
+    (experiment,) = read_experiments(write(tmp_path / "made.trk"))
+    annotations = experiment.annotations
+    assert annotations.positions.tolist() == [[0, 5, 10], [0, 5, 10], [0, 3, 10], [0, 9, 10]]
+    assert sorted(map(tuple, annotations.links.tolist())) == [(0, 1), (1, 2), (1, 3)]
+    assert experiment.images.frame_shape == (1, 20, 30)
+    assert not experiment.findings
+
+
+def test_several_movies_in_one_file(tmp_path):
+    path = write(
+        tmp_path / "made.trks", lineage__json=None, tracked__npy=stored(np.stack([LABELS] * 2)),
+        raw__npy=None, lineages__json=json.dumps([LINEAGE] * 2).encode(),
+    )
+    assert [len(one.annotations.links) for one in read_experiments(path)] == [3, 3]
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("opened-by-a-pickle", "w"))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"tracked__npy": None}, {"lineage__json": None}, {"lineage__json": b"[]"},
+        {"tracked__npy": stored(LABELS)[:300]}, {"tracked__npy": stored(LABELS[0])},
+        {"tracked__npy": stored(np.array([Evil()], object))},
+        {"tracked__npy": stored(LABELS).replace(b"(3, 20, 30, 1)", b"(3, 20, 30,9999)")},
+    ],
+)
+def test_damaged_files_are_refused_and_nothing_is_unpickled(tmp_path, members, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CellTrainError, match=r"made\.trk"):
+        read_experiments(write(tmp_path / "made.trk", **members))
+    assert [one.name for one in tmp_path.iterdir()] == ["made.trk"]

@@ -1,0 +1,227 @@
+"""Who reads what: finding the format, refusing the rest, writing by suffix."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+import tifffile
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.formats import (
+    format_named,
+    format_of,
+    formats,
+    is_writable,
+    read_experiments,
+    write_experiment,
+)
+from napari_celltrain.formats.convert import convert
+from napari_celltrain.formats.written import losses
+
+SOME = Experiment("a", Annotations([0, 1], [[0, 1, 2], [0, 1, 3]], [[0, 1]]))
+SUFFIXES = {".aut", ".json", ".autlist", ".xml", ".geff", ".zarr", ".mastodon", ".csv", ".tsv",
+            ".txt", ".zip", ".ims", ".h5", ".hdf5", ".hdf", ".trk", ".trks", ".p", ".pkl", ".tif",
+            ".png", ".npy", ""}
+
+
+def test_names_are_unique():
+    names = [one.name for one in formats()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 50, b"hello", b"{", b"[", b"<", b"<a>", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n",
+     b"\xff\xfe", b"\x1f\x8b", b"a,b\n1,2\n", b"{" * 5000],
+)
+def test_recognising_never_raises_and_takes_no_files_of_others(tmp_path, suffix, content):
+    path = tmp_path / f"other{suffix}"
+    path.write_bytes(content)
+    found = format_of(path)
+    # these suffixes are nobody else's
+    assert found is None or suffix in (".aut", ".autlist", ".mastodon", ".trk", ".trks")
+
+
+def test_nothing_is_recognised_where_nothing_is(tmp_path):
+    assert format_of(tmp_path / "gone.aut") is None
+    assert format_of("\0") is None
+    assert format_of("x" * 5000) is None
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".geff", "", ".aut", ".csv"])
+def test_folders_of_others_are_declined(tmp_path, suffix):
+    folder = tmp_path / f"folder{suffix}"
+    folder.mkdir()
+    (folder / ".zattrs").write_text('{"multiscales": []}')
+    (folder / "image_001.tif").write_bytes(b"II*\0")
+    assert format_of(folder) is None
+
+
+def test_recognising_a_large_file_takes_milliseconds(tmp_path):
+    for suffix in sorted(SUFFIXES):
+        path = tmp_path / f"large{suffix}"
+        with open(path, "wb") as out:
+            out.truncate(10**9)
+        format_of(path)  # the first time modules are loaded
+        start = time.perf_counter()
+        format_of(path)
+        assert time.perf_counter() - start < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.tif", b"II*\0", "no tracking data of a kind known here"),
+        ("a.csv", b"a,b\n1,2\n", "no columns for x and y; its columns are a, b"),
+        ("a.xml", b"<svg/>", "no TrackMate file: its root is 'svg'"),
+        ("a.json", b"{}", "states no version"),
+        ("a.json", b"[]", "holds no JSON object"),
+        ("a.zip", b"PK", "no complete zip archive"),
+        ("a.h5", b"x", "no HDF5 file"),
+        ("a.ims", b"x", "no HDF5 file"),
+        ("a.mastodon", b"x", "no complete zip archive"),
+        ("a.trk", b"x", "no tar archive"),
+        ("a.autlist", b"{}", "no list of experiments"),
+    ],
+)
+def test_files_of_others_are_refused_with_a_reason(tmp_path, name, content, sentence):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CellTrainError, match=sentence) as caught:
+        read_experiments(tmp_path / name)
+    assert name in str(caught.value)
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    with pytest.raises(CellTrainError, match=r"no file or folder .*gone\.aut"):
+        read_experiments(tmp_path / "gone.aut")
+
+
+def test_an_unknown_format_name_lists_the_known(tmp_path):
+    with pytest.raises(CellTrainError, match="TrackMate XML"):
+        format_named("TrackMat")
+
+
+def test_a_misspelled_option_is_the_programmers_mistake(tmp_path):
+    with pytest.raises(TypeError):
+        read_experiments(tmp_path, voxelsize=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "format_name"),
+    [("a.aut", "OrganoidTracker"), ("a.autlist", "OrganoidTracker list"),
+     ("a.XML", "TrackMate XML"), ("a.geff", "GEFF"), ("a.csv", "CSV table"), ("a.tsv", "CSV table"),
+     ("01_RES", "Cell Tracking Challenge")],
+)
+def test_the_suffix_picks_the_format_that_is_written(tmp_path, name, format_name):
+    write_experiment(tmp_path / name, SOME)
+    found = format_of(tmp_path / name)
+    assert found is not None
+    assert found.name == format_name
+    (read,) = read_experiments(tmp_path / name)
+    assert read.annotations.links.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a", "a.mastodon"])
+def test_other_suffixes_can_not_be_written(tmp_path, name):
+    with pytest.raises(CellTrainError, match="no tracking format is written"):
+        write_experiment(tmp_path / name, SOME)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_only_read_is_not_written(tmp_path):
+    with pytest.raises(CellTrainError, match="can be read, but not written"):
+        write_experiment(tmp_path / "a.mastodon", SOME, "Mastodon")
+
+
+WRITABLE = [one.name for one in formats() if is_writable(one)]
+
+
+@pytest.mark.parametrize("name", WRITABLE)
+def test_an_existing_file_survives_a_failing_write(tmp_path, name, monkeypatch):
+    folder = name in ("GEFF", "GEFF for Mastodon", "Cell Tracking Challenge")
+    path = tmp_path / "old.xml"
+    if folder:
+        path.mkdir()
+        (path / "old").write_text("old")
+    else:
+        path.write_text("old")
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(CellTrainError, match="No space left"):
+        format_named(name).write(path, SOME)
+    assert (path / "old" if folder else path).read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["old.xml"]
+
+
+@pytest.mark.parametrize("name", WRITABLE)
+def test_a_place_that_can_not_be_written_is_said(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CellTrainError, match="can't be written"):
+        format_named(name).write(tmp_path / "file" / "below", SOME)
+
+
+def test_converting_says_what_is_lost(tmp_path):
+    marked = Annotations([0, 0], [[0, 1, 2], [0, 9, 9]], status=[1, -1])
+    write_experiment(tmp_path / "in.csv", Experiment("a", marked))
+    found = convert(tmp_path / "in.csv", tmp_path / "out.aut", voxel_size_um=(2.0, 0.5, 0.5))
+    assert [one.code for one in found] == ["not-cells"]
+    (read,) = read_experiments(tmp_path / "out.aut")
+    assert len(read.annotations) == 1
+    assert read.voxel_size_um == (2.0, 0.5, 0.5)
+
+
+def test_converting_several_experiments_numbers_them(tmp_path):
+    from napari_celltrain.formats.autlist_writing import write_autlist
+
+    write_autlist(tmp_path / "in.autlist", [SOME, SOME])
+    convert(tmp_path / "in.autlist", tmp_path / "out" / "all.csv")
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["all 1.csv", "all 2.csv"]
+    convert(tmp_path / "in.autlist", tmp_path / "list" / "all.autlist")
+    assert len(read_experiments(tmp_path / "list" / "all.autlist")) == 2
+
+
+def test_converting_refuses_the_destination_before_it_reads(tmp_path):
+    with pytest.raises(CellTrainError, match="no tracking format is written"):
+        convert(tmp_path / "gone.aut", tmp_path / "out.docx")
+
+
+def test_converting_uses_the_images_voxel_size(tmp_path):
+    import numpy as np
+
+    tifffile.imwrite(
+        tmp_path / "movie.tif", np.zeros((2, 4, 20, 20), np.uint8), imagej=True,
+        resolution=(2, 2), metadata={"axes": "TZYX", "spacing": 2.0, "unit": "um"},
+    )
+    (tmp_path / "in.csv").write_text("timepoint,x,y,z,radius\n0,4,6,2,2\n")
+    convert(tmp_path / "in.csv", tmp_path / "out.aut", images=tmp_path / "movie.tif")
+    (read,) = read_experiments(tmp_path / "out.aut")
+    assert read.annotations.positions.tolist() == [[1, 12, 8]]
+    assert read.voxel_size_um == (2.0, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [("napari points CSV", {"no-links"}), ("Mastodon CSV", {"unknown-voxel-size", "merges"}),
+     ("GEFF", set()), ("CSV table", {"merges"})],
+)
+def test_each_format_says_what_it_can_not_hold(name, codes):
+    merge = Annotations([0, 0, 1], [[0, 1, 2], [0, 9, 9], [0, 5, 5]], [[0, 2], [1, 2]])
+    assert {one.code for one in losses(Experiment("a", merge), name)} == codes
+
+
+def test_opening_and_writing_load_neither_torch_nor_napari():
+    program = (
+        "import sys; from napari_celltrain.formats import *; "
+        "[one.recognises for one in formats()]; "
+        "slow = {'torch', 'napari', 'qtpy', 'zarr', 'pandas', 'h5py', 'scipy'}; "
+        "assert not slow & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
