@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
-import weakref
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.images.axes import Layout, layout
+from napari_celltrain.images.axes import layout
 from napari_celltrain.images.movie import Crop, Header, Movie, chosen
 from napari_celltrain.images.tiff_metadata import scale_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,13 +46,13 @@ class TiffMovie(Movie):
         self, path: Path, *, series: str | int | None = None, axes: str | None = None
     ) -> None:
         self._path = path
-        with opened(path) as tiff:
-            self._series_index = chosen(series, len(tiff.series), path)
-            image = tiff.series[self._series_index]
+        with header_of(path) as tiff:
+            index = chosen(series, len(tiff.series), path)
+            image = tiff.series[index]
             self._layout = layout(axes or image.axes, image.shape, where=str(path))
             self._offset, self._stored_dtype = mapping(tiff, image)
-            voxel, interval = scale_of(tiff, self._series_index, self._layout.size("z"))
-        self._planes_open = _OpenPlanes(path, self._series_index)
+            self._planes = _PlacedPlanes(image) if self._offset is None else None
+            voxel, interval = scale_of(tiff, index, self._layout.size("z"))
         super().__init__(
             Header(
                 name=path.name,
@@ -72,41 +70,57 @@ class TiffMovie(Movie):
         if self._offset is not None:
             block = map_part(self._path, self._offset, self._stored_dtype, self._layout.shape, cut)
         else:
-            block = self._planes_open.read(self._layout, cut)
+            assert self._planes is not None
+            planes = self._planes
+            block = cut_from_planes(planes.read, planes.page_size, self._layout.shape, cut)
         return self._layout.arrange(block, crop)
 
     def _place(self, t: int, channel: int) -> str:
         return str(self._path)
 
 
-class _OpenPlanes:
-    """Decodes the planes of one image, and keeps the file open between planes.
+class _PlacedPlanes:
+    """Where the planes of a compressed image lie, so that each is found without the others.
 
-    Finding a plane means walking through the file's list of planes, so doing that anew for every
-    frame would make a movie quadratic. The file is opened again in another process.
+    A TIFF file is a chain of planes, and walking along it takes seconds where there are
+    100 000; that is done once, and a frame's planes are gone to directly.
     """
 
-    def __init__(self, path: Path, series: int) -> None:
-        self._path = path
-        self._series = series
-        self._lock = threading.Lock()
-        self._tiff: tifffile.TiffFile | None = None
-        self._process = 0
+    def __init__(self, image: tifffile.TiffPageSeries) -> None:
+        self.page_size = int(image.keyframe.size)
+        self._paths: list[str] = []  # the planes of an OME-TIFF may be spread over files
+        self._files = np.zeros(len(image.pages), np.int32)
+        self._offsets = np.full(len(image.pages), -1, np.int64)
+        for number in range(len(image.pages)):
+            try:
+                page = image.pages[number]
+            except IndexError:  # a truncated file: what is there can still be read
+                break
+            if page is not None:
+                path = str(page.parent.filehandle.path)
+                if not self._paths or path != self._paths[-1]:
+                    self._paths.append(path)
+                self._files[number] = len(self._paths) - 1
+                self._offsets[number] = page.offset
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_path": self._path, "_series": self._series}
+    def read(self, numbers: Iterable[int]) -> Iterator[NDArray[Any]]:
+        """Yield decoded planes.
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["_path"], state["_series"])  # type: ignore[misc]
-
-    def read(self, arrangement: Layout, cut: tuple[int | slice, ...]) -> NDArray[Any]:
-        """Return a part of the stored array, as indexing it would."""
-        with self._lock:
-            if self._tiff is None or self._process != os.getpid():
-                self._tiff = tifffile.TiffFile(self._path)
-                self._process = os.getpid()
-                weakref.finalize(self, self._tiff.close)
-            return read_planes(self._tiff.series[self._series], arrangement.shape, cut)
+        Raises
+        ------
+        ValueError
+            When a plane is missing.
+        """
+        with ExitStack() as stack:
+            at, tiff = -1, None
+            for number in numbers:
+                if number >= len(self._offsets) or self._offsets[number] < 0:
+                    raise ValueError(f"plane {number + 1} is missing")
+                if tiff is None or self._files[number] != at:
+                    at = int(self._files[number])
+                    tiff = stack.enter_context(tifffile.TiffFile(self._paths[at]))
+                tiff.filehandle.seek(int(self._offsets[number]))
+                yield decoded(tifffile.TiffPage(tiff, number), number)
 
 
 def opened(path: Path) -> tifffile.TiffFile:
@@ -130,6 +144,18 @@ def opened(path: Path) -> tifffile.TiffFile:
             tiff.close()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise CellTrainError(f"{path} can't be read as a TIFF image: {reason}.") from error
+
+
+@contextmanager
+def header_of(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF file to look at its header; whatever goes wrong is a sentence about the file."""
+    with opened(path) as tiff:
+        try:
+            yield tiff
+        except CellTrainError:
+            raise
+        except Exception as error:
+            raise CellTrainError(f"{path} can't be read as a TIFF image: {error}.") from error
 
 
 def mapping(
@@ -177,25 +203,42 @@ def _outer_indices(cut: tuple[int | slice, ...]) -> tuple[int, tuple[int, ...]]:
     return len(outer), tuple(outer)
 
 
-def read_planes(
-    image: tifffile.TiffPageSeries, shape: Sequence[int], cut: tuple[int | slice, ...]
+def cut_from_planes(
+    read: Callable[[Iterable[int]], Iterable[NDArray[Any]]],
+    page_size: int,
+    shape: Sequence[int],
+    cut: tuple[int | slice, ...],
 ) -> NDArray[Any]:
-    """Decode the pages that a part of a series needs, and cut the part out.
+    """Cut a part out of a stored array that lies in planes; `read` decodes those it needs."""
+    lead = next(k for k in range(len(shape) + 1) if math.prod(shape[k:]) <= page_size)
+    numbers = np.arange(math.prod(shape[:lead])).reshape(tuple(shape[:lead]))[cut[:lead]]
+    inner_shape, inner_cut = tuple(shape[lead:]), cut[lead:]
+    planes = read(np.atleast_1d(numbers).ravel().tolist())
+    stack = np.stack([plane.reshape(inner_shape)[inner_cut] for plane in planes])
+    return stack.reshape(np.shape(numbers) + stack.shape[1:])
+
+
+def planes_of(image: tifffile.TiffPageSeries) -> Callable[[Iterable[int]], Iterable[NDArray[Any]]]:
+    """Return a reader of the planes of an image in an open file."""
+
+    def read(numbers: Iterable[int]) -> Iterator[NDArray[Any]]:
+        for number in numbers:
+            page = image.pages[number] if number < len(image.pages) else None
+            if page is None:
+                raise ValueError(f"plane {number + 1} is missing")
+            yield decoded(page, number)
+
+    return read
+
+
+def decoded(page: tifffile.TiffPage | tifffile.TiffFrame, number: int) -> NDArray[Any]:
+    """Decode a page.
 
     Raises
     ------
     ValueError
-        When a page is missing.
+        When a part of it was never written, which would otherwise be black.
     """
-    page_size = image.keyframe.size
-    lead = next(k for k in range(len(shape) + 1) if math.prod(shape[k:]) <= page_size)
-    numbers = np.arange(math.prod(shape[:lead])).reshape(tuple(shape[:lead]))[cut[:lead]]
-    inner_shape, inner_cut = tuple(shape[lead:]), cut[lead:]
-    planes = []
-    for number in np.atleast_1d(numbers).ravel():
-        page = image.pages[int(number)] if int(number) < len(image.pages) else None
-        if page is None or 0 in page.databytecounts or not page.databytecounts:
-            raise ValueError(f"plane {int(number) + 1} is missing")
-        planes.append(page.asarray(maxworkers=1).reshape(inner_shape)[inner_cut])
-    stack = np.stack(planes)
-    return stack.reshape(np.shape(numbers) + stack.shape[1:])
+    if not page.databytecounts or 0 in page.databytecounts:
+        raise ValueError(f"plane {number + 1} is missing")
+    return np.asarray(page.asarray(maxworkers=1))

@@ -10,7 +10,14 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import Layout, layout
 from napari_celltrain.images.movie import Crop, Header, Movie
 from napari_celltrain.images.pattern import Pattern, Place
-from napari_celltrain.images.tiff import map_part, mapping, opened, read_planes
+from napari_celltrain.images.tiff import (
+    cut_from_planes,
+    header_of,
+    map_part,
+    mapping,
+    opened,
+    planes_of,
+)
 from napari_celltrain.images.tiff_metadata import scale_of
 
 if TYPE_CHECKING:
@@ -54,7 +61,7 @@ class TiffSeries(Movie):
             time for time in _numbers_of(place.time for place in self._files) if time is not None
         ]
         first = self._files[min(self._files, key=_in_order)]
-        with opened(first) as tiff:
+        with header_of(first) as tiff:
             image = tiff.series[0]
             arrangement = frame_layout(image.axes, image.shape, first)
             dtype = np.dtype(image.dtype)
@@ -125,7 +132,8 @@ class TiffSeries(Movie):
             if offset is not None:
                 block = map_part(path, offset, dtype, arrangement.shape, cut)
             else:
-                block = read_planes(image, arrangement.shape, cut)
+                page_size = int(image.keyframe.size)
+                block = cut_from_planes(planes_of(image), page_size, arrangement.shape, cut)
         if block.dtype != self.dtype and not np.can_cast(block.dtype, self.dtype):
             raise CellTrainError(
                 f"{path} has pixels of the type {block.dtype}, and the first file of the movie "
