@@ -159,7 +159,7 @@ def test_the_threshold_counts_without_predicting_again(qtbot):
     panel.set_calibrated(0.55)
     panel.set_time_point(5)
     panel.set_threshold(0.5)
-    assert panel.count.text() == "1 cells at t = 5; 2 cells in 3 time points"
+    assert panel.count.text() == "1 cell at t = 5; 2 cells in 3 time points"
     panel.set_threshold(0.1)
     assert panel.count.text() == "2 cells at t = 5; 3 cells in 3 time points"
     panel.reset.click()

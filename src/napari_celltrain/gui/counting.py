@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from napari_celltrain.gui.work import Work
 
 
+@dataclass(frozen=True)
+class CloserLook:
+    """What takes longer than an instant to find out."""
+
+    spacing: str = ""
+    diameter: str = ""
+    findings: tuple[Finding, ...] = ()
+    enough: str = ""
+    """Whether it is enough to start, with the reason."""
+
+
 @dataclass(eq=False)
 class Counted:
     """One row: numbers that are there at once, and those that come a little later."""
@@ -30,10 +41,7 @@ class Counted:
     first: int = 0
     """The time point of the first bar."""
     per_time_point: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    diameter: str = ""
-    findings: tuple[Finding, ...] = ()
-    enough: str = ""
-    """Whether it is enough to start, with the reason."""
+    closer: CloserLook = CloserLook()
     problem: str = ""
 
     @classmethod
@@ -46,22 +54,20 @@ class Counted:
         """Return the texts of the row."""
         if self.counts is None:
             return (self.name, "–", "–", "–", "–", "–", "–")
-        spacing = getattr(self.counts, "median_spacing", None)
-        unit = getattr(self.counts, "unit", "")
         return (
             self.name,
             f"{self.counts.annotated_time_points} / {self.counts.time_points or '?'}",
             str(self.counts.positions),
             str(self.counts.tracks),
             str(self.counts.divisions),
-            "" if spacing is None else f"{spacing:.3g} {unit}",
-            self.diameter,
+            self.closer.spacing,
+            self.closer.diameter,
         )
 
 
 def quick_counts(experiment: Experiment) -> Counted:
     """Count positions; milliseconds for a hundred thousand."""
-    counts = count(experiment)
+    counts = count(experiment, spacing=False)
     times = [*counts.positions_per_time_point, *experiment.image_time_points()]
     if not times:
         return Counted(experiment.name, counts)
@@ -74,7 +80,7 @@ def quick_counts(experiment: Experiment) -> Counted:
 
 
 def look_closely(experiments: Sequence[tuple[int, Experiment]]) -> Work:
-    """Return work that reports (identity, diameter, findings, enough) for each experiment."""
+    """Return work that reports (identity, Closer look) for each experiment."""
 
     def work(report: Callable[[Any], None], stop: threading.Event) -> None:
         from napari_celltrain.statistics import enough, estimate_diameter, findings
@@ -82,11 +88,16 @@ def look_closely(experiments: Sequence[tuple[int, Experiment]]) -> Work:
         for identity, experiment in experiments:
             if stop.is_set():
                 return
-            noticed = tuple(findings(experiment))
-            verdict = enough([experiment])
+            counts = count(experiment)
+            spacing = counts.median_spacing
             estimate = estimate_diameter(experiment)
-            width = "" if estimate is None else f"{estimate.diameter:.3g} {estimate.unit}"
-            report((identity, width, noticed, in_words(verdict)))
+            look = CloserLook(
+                "" if spacing is None else f"{spacing:.3g} {counts.unit}",
+                "" if estimate is None else f"{estimate.diameter:.3g} {estimate.unit}",
+                tuple(findings(experiment)),
+                in_words(enough([experiment])),
+            )
+            report((identity, look))
 
     return work
 
@@ -103,17 +114,15 @@ def counts_as_csv(counted: Sequence[Counted]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         ["experiment", "annotated_time_points", "time_points", "positions", "tracks", "divisions",
-         "median_spacing", "unit", "estimated_diameter"]
+         "median_spacing", "estimated_diameter"]
     )  # fmt: skip
     for one in [*counted, Counted.total(counted)]:
         if one.counts is None:
             continue
-        spacing = getattr(one.counts, "median_spacing", None)
         writer.writerow(
             [one.name, one.counts.annotated_time_points, one.counts.time_points,
              one.counts.positions, one.counts.tracks, one.counts.divisions,
-             "" if spacing is None else f"{spacing:.6g}", getattr(one.counts, "unit", ""),
-             one.diameter]
+             one.closer.spacing, one.closer.diameter]
         )  # fmt: skip
     writer.writerow([])
     writer.writerow(["experiment", "time_point", "positions"])

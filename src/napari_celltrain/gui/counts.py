@@ -85,9 +85,7 @@ class CountsWidget(QWidget):
                 one = Counted(found.name, problem=str(error))
             known = self._known.get(found.identity)
             if known is not None:  # until the closer look has ended, what it said before
-                one.diameter, one.findings, one.enough = (
-                    known.diameter, known.findings, known.enough,
-                )  # fmt: skip
+                one.closer = known.closer
             self._known[found.identity] = one
             self.counted.append(one)
         self._known = {one.identity: self._known[one.identity] for one in self._open}
@@ -122,11 +120,11 @@ class CountsWidget(QWidget):
         self.table.blockSignals(False)
         self._fit_height(len(rows))
         self._show_selected()
-        self.findings.set_findings([f for one in self.counted for f in one.findings])
+        self.findings.set_findings([f for one in self.counted for f in one.closer.findings])
         lines = [
-            f"{one.name}: {one.enough}" if len(self.counted) > 1 else one.enough
+            f"{one.name}: {one.closer.enough}" if len(self.counted) > 1 else one.closer.enough
             for one in self.counted
-            if one.enough
+            if one.closer.enough
         ]
         self.enough.setText("\n".join(lines))
         self.export_button.setEnabled(bool(self.counted))
@@ -179,7 +177,7 @@ class CountsWidget(QWidget):
 
     def _go_to_finding(self, finding: Finding) -> None:
         for found, one in zip(self._open, self.counted, strict=True):
-            if finding in one.findings:
+            if finding in one.closer.findings:
                 go_to(self._viewer, found, finding.time_point, finding.points)
                 return
 
@@ -205,10 +203,9 @@ class CountsWidget(QWidget):
         self._closer.start()
 
     def _closer_told(self, results: list[Any]) -> None:
-        for identity, diameter, findings, enough in results:
+        for identity, closer in results:
             if identity in self._known:
-                one = self._known[identity]
-                one.diameter, one.findings, one.enough = diameter, findings, enough
+                self._known[identity].closer = closer
         self._fill()
 
     def _closer_ended(self) -> None:

@@ -83,9 +83,10 @@ def look_at(viewer: ViewerModel, world: NDArray[np.float64]) -> None:
         if axis not in viewer.dims.displayed:
             viewer.dims.set_point(axis, place[axis])
     shown = [place[axis] for axis in viewer.dims.displayed]
-    centre = list(viewer.camera.center)
+    camera = getattr(viewer, "scene", viewer).camera  # napari before 0.9 had it on the viewer
+    centre = list(camera.center)
     centre[-len(shown) :] = shown
-    viewer.camera.center = tuple(centre)
+    camera.center = tuple(centre)
 
 
 def _at(world: NDArray[np.float64], time_point: int) -> NDArray[np.float64]:

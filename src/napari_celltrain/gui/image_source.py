@@ -109,11 +109,14 @@ def world_to_movie(layer: Image, world: NDArray[np.float64]) -> NDArray[np.float
         Shape (N, D); D as many as the viewer has axes, the last ones are the layer's.
     """
     axes = axes_of(layer)
-    own = np.zeros((len(world), layer.ndim))
-    shared = min(layer.ndim, world.shape[1])
-    own[:, layer.ndim - shared :] = world[:, world.shape[1] - shared :]
     matrix, offset = affine(layer)
-    pixels = np.linalg.solve(matrix, (own - offset).T).T
+    inverse = np.linalg.inv(matrix)
+    shared = min(layer.ndim, world.shape[1])
+    pixels = _transformed(
+        world[:, world.shape[1] - shared :],
+        inverse[:, layer.ndim - shared :],
+        -inverse @ offset,
+    )
     out = np.zeros((len(world), 4))
     for column, axis in enumerate(axes):
         out[:, "tzyx".index(axis)] = pixels[:, column]
@@ -124,7 +127,19 @@ def world_to_movie(layer: Image, world: NDArray[np.float64]) -> NDArray[np.float
 def to_world(layer: Layer, data: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn a layer's data coordinates, shape (N, D), into world positions."""
     matrix, offset = affine(layer)
-    return np.asarray(data, np.float64) @ matrix.T + offset
+    return _transformed(np.asarray(data, np.float64), matrix, offset)
+
+
+def _transformed(
+    points: NDArray[np.float64], matrix: NDArray[np.float64], offset: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return points @ matrix.T + offset; by columns where no axes mix, which is much quicker."""
+    ours = matrix[len(matrix) - points.shape[1] :]
+    if np.count_nonzero(matrix) == np.count_nonzero(np.diag(ours)):
+        out = np.tile(offset, (len(points), 1))
+        out[:, len(matrix) - points.shape[1] :] += points * np.diag(ours)
+        return out
+    return points @ matrix.T + offset
 
 
 def affine(layer: Layer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

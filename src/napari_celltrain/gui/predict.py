@@ -176,7 +176,7 @@ class PredictWidget(QWidget):
             When the suffix is unknown or the place can't be written.
         """
         save_as(path, self.found())
-        self.sentence.setText(f"{int(self._counted())} cells written to {path}.")
+        self.sentence.setText(f"{self._counted()} cells written to {path}.")
 
     def found(self) -> Experiment:
         """Return the movie with the cells above the threshold."""
@@ -299,7 +299,7 @@ class PredictWidget(QWidget):
 
     def _returned(self, sentence: str) -> None:
         self._show_candidates()
-        self.sentence.setText(f"{sentence} {int(self._counted())} cells.")
+        self.sentence.setText(f"{sentence} {self._counted()} cells.")
 
     def _failed(self, sentence: str) -> None:
         self._show_candidates()

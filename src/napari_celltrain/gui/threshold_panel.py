@@ -102,8 +102,12 @@ class ThresholdPanel(QWidget):
 
     def _show_count(self) -> None:
         total = int(self._counts.sum())
-        words = f"{total} cells in {len(set(self._candidates.times))} time points"
+        words = f"{_cells(total)} in {len(set(self._candidates.times))} time points"
         t = self._time_point
         if t is not None and 0 <= t - self._first < len(self._counts):
-            words = f"{self._counts[t - self._first]} cells at t = {t}; {words}"
+            words = f"{_cells(int(self._counts[t - self._first]))} at t = {t}; {words}"
         self.count.setText(words)
+
+
+def _cells(number: int) -> str:
+    return "1 cell" if number == 1 else f"{number} cells"

@@ -72,16 +72,25 @@ SUMMED = (
 )  # fmt: skip
 
 
-def count(experiment: Experiment) -> Counts:
-    """Count what is annotated in an experiment; reads no pixels."""
+def count(experiment: Experiment, *, spacing: bool = True) -> Counts:
+    """Count what is annotated in an experiment; reads no pixels.
+
+    Parameters
+    ----------
+    experiment
+        With or without images.
+    spacing
+        False leaves the spacing out: it takes by far the longest, and a window that counts at
+        every change can have it later.
+    """
     annotations = experiment.usable_annotations()
     status = annotations.status
     assert status is not None  # set when annotations are made
     is_cell = annotations.is_cell
     times, numbers = time_points_with_numbers(annotations.t[is_cell])
     tracks, divisions, merges = _lineages(annotations)
-    distances = nearest_distances(experiment)
-    spacing = float(np.median(distances)) if len(distances) else None
+    distances = nearest_distances(experiment) if spacing else np.empty(0)
+    median = float(np.median(distances)) if len(distances) else None
     voxel = experiment.known_voxel_size_um
     pixel = 1.0 if voxel is None else math.sqrt(voxel[1] * voxel[2])
     return Counts(
@@ -95,9 +104,9 @@ def count(experiment: Experiment) -> Counts:
         unknown=int(np.count_nonzero(status == Status.UNKNOWN)),
         not_cells=int(np.count_nonzero(status == Status.NOT_A_CELL)),
         positions_per_time_point=dict(zip(times.tolist(), numbers.tolist(), strict=True)),
-        median_spacing=spacing,
+        median_spacing=median,
         unit="px" if voxel is None else "um",
-        median_spacing_px=None if spacing is None else spacing / pixel,
+        median_spacing_px=None if median is None else median / pixel,
     )
 
 
