@@ -37,7 +37,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_bytes, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
     from numpy.typing import NDArray
@@ -57,6 +57,8 @@ SMALLEST_TILE = 50_000
 HELD_BYTES = 2**29
 """Frames that wait for a thread may take this much memory; one is always held."""
 MAX_FILE_BYTES = 2**31
+WIDEST_CELL = 2000
+"""Pixels: wider ones are a voxel size in the wrong unit."""
 
 
 class TrainedOn(BaseModel):
@@ -202,18 +204,7 @@ class Detector:
             When it is no such folder, or something in it is damaged.
         """
         folder = find_detector(Path(folder))
-        for _ in range(20):
-            info = read_info(folder)
-            path = folder / info.weights_file
-            if path.exists():
-                break
-            time.sleep(0.05)  # training is putting a better one in its place right now
-        try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise CellTrainError(f"{path} is larger than any detector; it is not loaded.")
-            content = path.read_bytes()
-        except OSError as error:
-            raise CellTrainError(f"{path} can't be read: {error.strerror}.") from None
+        info, path, content = _read_files(folder)
         if hashlib.sha256(content).hexdigest() != info.weights_sha256:
             raise CellTrainError(
                 f"{path} is damaged or was changed: its checksum is not the one in {INFO_FILE}. "
@@ -260,6 +251,14 @@ class Detector:
             )
         if not all(np.isfinite(voxel_size_um)) or min(voxel_size_um) <= 0:
             raise CellTrainError(f"The voxel size {voxel_size_um} is not possible: all > 0, in um.")
+        width = self.design.diameter / min(voxel_size_um[1:])
+        thickness = self.design.working_voxel_size[0] / voxel_size_um[0]
+        if not 1 <= width <= WIDEST_CELL or thickness < 1 / WIDEST_CELL:
+            raise CellTrainError(
+                f"The voxel size {voxel_size_um} (z, y, x; um) can't be right for this detector: "
+                f"its cells are {self.design.diameter:.3g} um wide, which would be {width:.3g} "
+                "pixels."
+            )
         return voxel_size_um
 
     def detect(
@@ -297,7 +296,7 @@ class Detector:
         *,
         floor: float = FLOOR,
         tile: tuple[int, int, int] | None = None,
-    ) -> Iterator[Detections]:
+    ) -> Generator[Detections]:
         """Find the cells of several time points; as many tiles as threads are under way at once.
 
         Parameters
@@ -431,7 +430,7 @@ class Detector:
         image = torch.zeros((1, len(frame.images), *shape), device=self.device)
         inside = tuple(slice(0, b - a) for a, b in tile.part)
         for k, (one, level) in enumerate(zip(frame.images, frame.levels(), strict=True)):
-            image[(0, k, *inside)] = level.normalise(
+            image[0, k][inside] = level.normalise(
                 resample(one, frame.steps, tile.part, self.device)
             )
         output = self._forward(image)[0]
@@ -526,6 +525,24 @@ def find_detector(folder: Path) -> Path:
     )
 
 
+def _read_files(folder: Path) -> tuple[DetectorInfo, Path, bytes]:
+    """Read description and weights; training may be putting better ones in their place."""
+    for _ in range(20):
+        info = read_info(folder)
+        path = folder / info.weights_file
+        try:
+            if path.exists() and not path.is_file():  # a pipe would never end
+                raise CellTrainError(f"{path} can't be read: it is no file.")
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise CellTrainError(f"{path} is larger than any detector; it is not loaded.")
+            return info, path, path.read_bytes()
+        except FileNotFoundError:
+            time.sleep(0.05)
+        except OSError as error:
+            raise CellTrainError(f"{path} can't be read: {error.strerror}.") from None
+    raise CellTrainError(f"{path} is missing: {INFO_FILE} names it. Copy the detector again.")
+
+
 def read_info(folder: Path) -> DetectorInfo:
     """Read and validate ``detector.json``."""
     path = folder / INFO_FILE
@@ -546,7 +563,7 @@ def read_info(folder: Path) -> DetectorInfo:
         return DetectorInfo.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"])[:80]
         raise CellTrainError(f"{path} is damaged: '{place}': {first['msg']}.") from None
 
 
@@ -558,6 +575,8 @@ def check_weights(design: Design, weights: Mapping[str, torch.Tensor], path: Pat
         if key not in weights or weights[key].shape != tensor.shape:
             raise CellTrainError(f"{path} does not fit its description: '{key}' is missing or "
                                  "has another size.")
+        if not weights[key].dtype.is_floating_point:
+            raise CellTrainError(f"{path} is damaged: '{key}' is not made of real numbers.")
         if not torch.isfinite(weights[key]).all():
             raise CellTrainError(f"{path} is damaged: '{key}' has values that are not finite.")
     if len(weights) != len(expected):
