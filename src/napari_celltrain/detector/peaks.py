@@ -56,7 +56,8 @@ def find_peaks(
         beaten = other >= value if earlier else other > value
         is_peak &= ~(inside & beaten)
     index = index[is_peak]
-    offset = offsets[(slice(None), *index.unbind(1))].T.clamp(-2, 2).nan_to_num(0.0)
+    z, y, x = index.unbind(1)
+    offset = offsets[:, z, y, x].T.clamp(-2, 2).nan_to_num(0.0)
     scores = torch.sigmoid(value[is_peak].double())
     grid = index.cpu().numpy()
     return grid, grid + offset.double().cpu().numpy(), scores.cpu().numpy()

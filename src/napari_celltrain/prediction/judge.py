@@ -6,7 +6,7 @@ Used by training for its held-out frames and by ``celltrain evaluate``; there is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -99,31 +99,36 @@ def candidates(
         Looked at between frames.
     """
     design = detector.design
-    for member, t in frames:
-        if stopping():
-            return
-        experiment = experiments[member]
-        source = experiment.images
-        assert source is not None
-        voxel_size = (
-            voxel_sizes[member]
-            if voxel_sizes is not None
-            else detector.voxel_size_for(experiment.known_voxel_size_um)
-        )
-        if read is not None:
-            inputs = read(member, t)
-        else:
-            inputs = read_inputs(design, source, t, experiment.channels)
-        found = detector.detect(inputs, voxel_size, floor=FLOOR)
+    sizes: dict[int, ZYX] = {}
+
+    def jobs() -> Iterator[tuple[list[NDArray[Any]], ZYX]]:
+        for member, t in frames:
+            if stopping():
+                return
+            experiment = experiments[member]
+            if voxel_sizes is not None:
+                sizes[member] = voxel_sizes[member]
+            else:
+                sizes[member] = detector.voxel_size_for(experiment.known_voxel_size_um)
+            if read is not None:
+                inputs = read(member, t)
+            else:
+                assert experiment.images is not None
+                inputs = read_inputs(design, experiment.images, t, experiment.channels)
+            yield inputs, sizes[member]
+
+    for (member, t), found in zip(frames, detector.detect_each(jobs(), floor=FLOOR), strict=False):
         yield JudgedFrame(
             member,
             t,
             scored_frame(
-                experiment, t, found.positions, found.scores, design, voxel_size,
+                experiments[member], t, found.positions, found.scores, design, sizes[member],
                 tolerance=design.tolerance if tolerance is None else tolerance,
                 border_px=border_px, exclude_dying=exclude_dying,
             ),
         )
+        if stopping():
+            return
 
 
 def scored_frame(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_celltrain.detector.detector import FLOOR, Detections
+from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
 from napari_celltrain.prediction.frames import check_channels
@@ -16,11 +16,11 @@ from napari_celltrain.prediction.reading import read_ahead
 from napari_celltrain.prediction.unlike import unlike_before, unlike_intensity, unlike_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.detector.detector import Detections, Detector
     from napari_celltrain.experiment import ZYX, FrameSource
     from napari_celltrain.prediction.reading import Inputs
 
@@ -41,7 +41,7 @@ class FrameResult:
     scores
         0 to 1, shape (n,), all at least the floor.
     seconds
-        It took to compute, without waiting for the image.
+        Of computing, all threads together, without waiting for the image.
     damage
         Why nothing could be looked for at this time point, as a sentence; None when it was.
     """
@@ -144,7 +144,7 @@ def predict(
     on_damaged: OnDamaged = "stop",
     stopping: Callable[[], bool] = lambda: False,
     tell: Callable[[Finding], None] = lambda finding: None,
-) -> Iterator[FrameResult]:
+) -> Generator[FrameResult]:
     """Find the cells of a movie, a time point at a time, in the order of time.
 
     Everything is checked at the call; nothing is read before the first result is asked for. The
@@ -200,48 +200,75 @@ def _results(
     on_damaged: OnDamaged,
     stopping: Callable[[], bool],
     tell: Callable[[Finding], None],
-) -> Iterator[FrameResult]:
-    told: set[str] = set()
-    size_known = False
+) -> Generator[FrameResult]:
     reader = read_ahead(detector.design, source, request.time_points, request.channels)
-    try:
+    waiting: deque[Inputs] = deque()
+    broken: list[str] = []
+    teller = _Teller(detector, source.name, request, tell)
+
+    def jobs() -> Iterator[tuple[Sequence[NDArray[Any]], ZYX]]:
         for inputs in reader:
             if stopping():
                 return
             if inputs.damage is not None:
                 if on_damaged == "stop":
-                    raise CellTrainError(inputs.damage)
+                    broken.append(inputs.damage)  # said when what came before is through
+                    return
                 tell(_damage(inputs, source.name))
-                if not inputs.frames:
-                    empty = np.empty((0, 3)), np.empty(0)
-                    yield FrameResult(inputs.t, *empty, 0.0, inputs.damage)
-                    continue
-            begin = time.perf_counter()
-            found = detector.detect(inputs.frames, request.voxel_size, floor=floor, tile=tile)
-            seconds = time.perf_counter() - begin
-            notes = unlike_intensity(detector.info, source.name, inputs.t, found.levels)
-            if not size_known and isinstance(inputs.frames[0], np.ndarray):
-                sizes = _size_notes(detector, source, request, inputs, found)
-                size_known = sizes is not None
-                notes += sizes or []
-            for note in notes:
-                if note.code not in told:
-                    told.add(note.code)
-                    tell(note)
-            result = FrameResult(inputs.t, found.positions, found.scores, seconds)
-            del inputs, found
+            waiting.append(inputs)
+            if inputs.frames:
+                yield inputs.frames, request.voxel_size
+
+    def skipped() -> Iterator[FrameResult]:
+        while waiting and not waiting[0].frames:
+            one = waiting.popleft()
+            yield FrameResult(one.t, np.empty((0, 3)), np.empty(0), 0.0, one.damage)
+
+    finding_cells = detector.detect_each(jobs(), floor=floor, tile=tile)
+    try:
+        for found in finding_cells:
+            yield from skipped()
+            inputs = waiting.popleft()
+            teller.look(inputs, found)
+            result = FrameResult(inputs.t, found.positions, found.scores, found.seconds)
+            del inputs
             yield result
+            if stopping():
+                return
+        yield from skipped()
+        if broken:
+            raise CellTrainError(broken[0])
     finally:
-        reader.close()  # type: ignore[attr-defined]
+        finding_cells.close()
+        reader.close()
 
 
-def _size_notes(
-    detector: Detector, source: FrameSource, request: Request, inputs: Inputs, found: Detections
-) -> list[Finding] | None:
-    own = -detector.design.time_window[0]  # its place in the time window
-    frame = inputs.frames[own * len(request.channels)]
-    cells = found.above(detector.threshold)
-    return unlike_size(detector.info, source.name, inputs.t, frame, cells, request.voxel_size)
+class _Teller:
+    """Tells each kind of finding once."""
+
+    def __init__(
+        self, detector: Detector, name: str, request: Request, tell: Callable[[Finding], None]
+    ) -> None:
+        self._info, self._threshold = detector.info, detector.threshold
+        self._name, self._request, self._tell = name, request, tell
+        self._told: set[str] = set()
+        self._size_known = False
+
+    def look(self, inputs: Inputs, found: Detections) -> None:
+        """Look at the intensities, and at the cells' width until there were enough cells."""
+        notes = unlike_intensity(self._info, self._name, inputs.t, found.levels)
+        if not self._size_known and isinstance(inputs.frames[0], np.ndarray):
+            own = -self._info.design.time_window[0]  # its place in the time window
+            sizes = unlike_size(
+                self._info, self._name, inputs.t, inputs.frames[own * len(self._request.channels)],
+                found.above(self._threshold), self._request.voxel_size,
+            )
+            self._size_known = sizes is not None
+            notes += sizes or []
+        for note in notes:
+            if note.code not in self._told:
+                self._told.add(note.code)
+                self._tell(note)
 
 
 def _damage(inputs: Inputs, name: str) -> Finding:

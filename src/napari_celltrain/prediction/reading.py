@@ -13,7 +13,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction.scratch import ScratchFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,7 +51,7 @@ def read_ahead(
     channels: Sequence[int],
     *,
     memory_bytes: int | None = None,
-) -> Iterator[Inputs]:
+) -> Generator[Inputs]:
     """Read the time points one after the other, each while the one before is worked on.
 
     Frames that neighbouring time points share are read once. At most the frames of one time

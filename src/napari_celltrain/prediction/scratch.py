@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,9 @@ class ScratchFrame:
     ) -> None:
         self.shape = source.frame_shape
         self.dtype = np.dtype(source.dtype)
+        self.nbytes = 0
+        """Of memory."""
+        self._lock = threading.Lock()
         folder = scratch_folder() if folder is None else folder
         planes, height, width = self.shape
         self._plane_bytes = height * width * self.dtype.itemsize
@@ -100,8 +104,9 @@ class ScratchFrame:
 
     def _rows(self, z: int, y0: int, y1: int) -> NDArray[Any]:
         row_bytes = self.shape[2] * self.dtype.itemsize
-        self._file.seek(z * self._plane_bytes + y0 * row_bytes)
-        content = self._file.read((y1 - y0) * row_bytes)
+        with self._lock:  # several tiles are cut out at once
+            self._file.seek(z * self._plane_bytes + y0 * row_bytes)
+            content = self._file.read((y1 - y0) * row_bytes)
         return np.frombuffer(content, self.dtype).reshape(y1 - y0, self.shape[2])
 
 
