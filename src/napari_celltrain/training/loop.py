@@ -308,13 +308,14 @@ class _Run:
             for key, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"model.{key}"])
                 self.average[key].copy_(tensors[f"ema.{key}"])
-        moments = {}
-        for number, key in enumerate(self.parameters):
-            moments[number] = {
-                name: tensors[f"optimiser.{name}.{key}"].clone()
-                for name in ("step", "exp_avg", "exp_avg_sq")
-                if f"optimiser.{name}.{key}" in tensors
-            }
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for number, (key, parameter) in enumerate(self.parameters.items()):
+            moments[number] = {}
+            for name in ("step", "exp_avg", "exp_avg_sq"):
+                if (saved := tensors.get(f"optimiser.{name}.{key}")) is not None:
+                    # in the parameter's own memory layout: fused AdamW reads them side by side
+                    like = saved if name == "step" else parameter.detach()
+                    moments[number][name] = torch.empty_like(like).copy_(saved)
         self.optimiser.load_state_dict(
             {
                 "state": {number: moment for number, moment in moments.items() if moment},

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.detector.intensity import intensity_range
-from napari_celltrain.detector.resample import resample, to_output
+from napari_celltrain.detector.resample import output_length, resample, to_output
 from napari_celltrain.detector.window import window_time_points
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import replacing
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 FORMAT = "2"
 OPEN_BYTES = 400 * 2**20
 """Prepared frames kept open at once; a mapped page counts as memory of the process."""
+MOST_OPEN = 200
+"""Each costs a file handle as well, and systems allow as few as 256."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +184,8 @@ def _prepared_file(source: FrameSource, t: int, channel: int, steps: ZYX, folder
         stamped = hashlib.sha256(np.ascontiguousarray(frame)).hexdigest()
     key = f"{FORMAT}|{stamped}|{t}|{channel}|{[round(s, 9) for s in steps]}"
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
-    if path.is_file():
+    shape = tuple(output_length(n, s) for n, s in zip(source.frame_shape, steps, strict=True))
+    if _is_whole(path, shape):
         return path
     if frame is None:
         frame = source.read_frame(t, channel)
@@ -193,6 +196,15 @@ def _prepared_file(source: FrameSource, t: int, channel: int, steps: ZYX, folder
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
     return path
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    """Tell whether a prepared frame is there, and is what it should be."""
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    return array.shape == shape and array.dtype == np.float16
 
 
 class OpenFrames:
@@ -211,6 +223,6 @@ class OpenFrames:
         array: NDArray[np.float16] = np.load(path, mmap_mode="r")
         self._open[path] = array
         self._bytes += array.nbytes
-        while self._bytes > self._limit and len(self._open) > 1:
+        while (self._bytes > self._limit or len(self._open) > MOST_OPEN) and len(self._open) > 1:
             self._bytes -= self._open.popitem(last=False)[1].nbytes
         return array

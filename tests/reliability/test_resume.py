@@ -1,0 +1,312 @@
+"""A run that was stopped or killed and resumed ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from napari_celltrain.dataset import Dataset, Member
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Annotations
+from napari_celltrain.files import TEMPORARY_PREFIX
+from napari_celltrain.formats.registry import write_experiment
+from napari_celltrain.training.control import Control
+from napari_celltrain.training.events import Evaluation, FindingEvent, Finished, Step
+from napari_celltrain.training.loop import train
+from napari_celltrain.training.run import RunFolder
+from napari_celltrain.training.settings import TrainingSettings
+
+STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def settings(fast_settings) -> TrainingSettings:
+    """A run of a second or two, most of it start and evaluation."""
+    values = fast_settings.model_dump()
+    values["budget"]["steps"] = STEPS
+    values["design"]["width"] = 4
+    values["optimiser"].update(crop_size=32, batch_size=2)
+    return TrainingSettings.from_dict(values)
+
+
+@pytest.fixture(scope="module")
+def dataset(make_blobs) -> Dataset:
+    return Dataset((Member(make_blobs(times=6, shape=(1, 48, 48), cells=5)),))
+
+
+def digest(run: Path) -> str:
+    """SHA-256 over everything that training has computed: weights, average, optimiser."""
+    newest = sorted((run / "checkpoints").glob("step-*.safetensors"))[-1]
+    total = hashlib.sha256()
+    with safe_open(str(newest), "pt") as file:
+        for key in sorted(file.keys()):
+            total.update(key.encode())
+            total.update(file.get_tensor(key).numpy().tobytes())
+    for weights in sorted((run / "best").glob("*.safetensors")):
+        total.update(weights.read_bytes())
+    return total.hexdigest()
+
+
+def check_history(run: Path) -> None:
+    """Nothing is missing, nothing is told twice."""
+    history = RunFolder(run).read_history()
+    lines = (run / "history.jsonl").read_bytes().splitlines()
+    assert len(lines) == len(history), "a line that is no event"
+    steps = [event.step for event in history if isinstance(event, Step)]
+    assert steps == sorted(set(steps))
+    evaluations = [event.step for event in history if isinstance(event, Evaluation)]
+    assert evaluations == sorted(set(evaluations))
+    assert sum(isinstance(event, Finished) for event in history) == 1
+    assert isinstance(history[-1], Finished)
+    findings = [event.finding for event in history if isinstance(event, FindingEvent)]
+    assert len(findings) == len(set(findings))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(dataset, settings, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(dataset, run, settings)
+    check_history(run)
+    return run
+
+
+def test_the_same_seed_gives_the_same_weights(dataset, settings, uninterrupted, tmp_path):
+    train(dataset, tmp_path / "run", settings)
+    assert digest(tmp_path / "run") == digest(uninterrupted)
+
+
+def test_another_seed_gives_other_weights(dataset, settings, uninterrupted, tmp_path):
+    other = settings.changed(["compute.seed=7"])
+    train(dataset, tmp_path / "run", other)
+    assert digest(tmp_path / "run") != digest(uninterrupted)
+
+
+@pytest.mark.parametrize("stops", [(1,), (10,), (25,), (26,), (7, 8, 21), (29,)], ids=str)
+def test_stopped_and_resumed_is_bit_for_bit_the_same(
+    dataset, settings, uninterrupted, tmp_path, stops, monkeypatch
+):
+    monkeypatch.setattr("napari_celltrain.training.loop.TELL_EVERY_S", 0.0)
+    run = tmp_path / "run"
+    for stop in stops:
+        control = Control()
+
+        def watch(event, control=control, stop=stop):
+            if isinstance(event, Step) and event.step >= stop:
+                control.stop()
+
+        finished = train(dataset, run, settings, [watch], control=control, resume=True)
+        assert finished.reason == "stopped by the user"
+        assert finished.step >= stop
+        assert not RunFolder(run).is_finished()
+    assert train(dataset, run, settings, resume=True).reason == "steps done"
+    assert digest(run) == digest(uninterrupted)
+    check_history(run)
+    assert _results(run) == _results(uninterrupted)
+
+
+def _results(run: Path) -> list[tuple[float, ...]]:
+    """What each evaluation found; only the clock may differ."""
+    return [
+        (e.step, e.f1, e.precision, e.recall, e.localisation_error_um, e.threshold, e.best)
+        for e in RunFolder(run).read_history() if isinstance(e, Evaluation)
+    ]
+
+
+def test_paused_and_gone_on_is_the_same(dataset, settings, uninterrupted, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_celltrain.training.loop.TELL_EVERY_S", 0.0)
+    control = Control()
+    seen = []
+
+    def watch(event):
+        seen.append(event)
+        if isinstance(event, Step) and event.step == 12:
+            control.pause()
+        if getattr(event, "state", "") == "paused":
+            control.resume()
+
+    train(dataset, tmp_path / "run", settings, [watch], control=control)
+    assert any(getattr(event, "state", "") == "paused" for event in seen)
+    assert digest(tmp_path / "run") == digest(uninterrupted)
+
+
+def test_a_larger_budget_goes_on_with_a_finished_run(dataset, settings, tmp_path):
+    run = tmp_path / "run"
+    first = train(dataset, run, settings)
+    before = len([e for e in RunFolder(run).read_history() if isinstance(e, Evaluation)])
+    more = train(dataset, run, settings.changed([f"budget.steps={2 * STEPS}"]), resume=True)
+    assert (first.step, more.step) == (STEPS, 2 * STEPS)
+    assert more.best_f1 >= first.best_f1 - 1e-9
+    check_history(run)
+    after = [e.step for e in RunFolder(run).read_history() if isinstance(e, Evaluation)]
+    assert len(after) > before
+
+
+def test_a_damaged_checkpoint_costs_what_came_after_the_one_before(
+    dataset, settings, uninterrupted, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    half = settings.changed(["compute.checkpoint_every_s=0.0001"])
+    train(dataset, run, half)
+    newest = sorted((run / "checkpoints").glob("step-*.safetensors"))[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    found = []
+    train(dataset, run, half, [found.append], resume=True)
+    codes = [e.finding.code for e in found if isinstance(e, FindingEvent)]
+    assert "damaged-checkpoint" in codes
+    assert digest(run) == digest(uninterrupted)
+
+
+def test_when_every_checkpoint_is_damaged_it_begins_again_and_says_so(
+    dataset, settings, uninterrupted, tmp_path
+):
+    run = tmp_path / "run"
+    train(dataset, run, settings)
+    for path in (run / "checkpoints").glob("step-*.safetensors"):
+        path.write_bytes(b"")
+    train(dataset, run, settings, resume=True)
+    assert digest(run) == digest(uninterrupted)
+    history = RunFolder(run).read_history()
+    assert any(isinstance(e, FindingEvent) and "beginning" in e.finding.message for e in history)
+    check_history(run)
+
+
+def test_a_damaged_prepared_frame_is_made_again(dataset, settings, uninterrupted, tmp_path):
+    run = tmp_path / "run"
+    control = Control()
+    control.stop()
+    train(dataset, run, settings, control=control)
+    prepared = sorted((run / "prepared").glob("*.npy"))
+    if not prepared:  # stopped before any was made
+        train(dataset, run, settings, resume=True)
+        prepared = sorted((run / "prepared").glob("*.npy"))
+        for checkpoint in (run / "checkpoints").iterdir():
+            checkpoint.unlink()
+    prepared[0].write_bytes(prepared[0].read_bytes()[:200])
+    prepared[1].write_bytes(b"")
+    prepared[2].write_bytes(b"\x80\x04garbage" * 50)
+    train(dataset, run, settings, resume=True)
+    assert digest(run) == digest(uninterrupted)
+
+
+def test_changed_annotations_are_noticed_on_resume(dataset, settings, tmp_path):
+    run = tmp_path / "run"
+    train(dataset, run, settings)
+    experiment = dataset.experiments[0]
+    annotations = experiment.annotations
+    changed = experiment.with_(
+        annotations=Annotations(annotations.t, annotations.positions + [0, 1.0, 0])
+    )
+    found = []
+    more = settings.changed([f"budget.steps={STEPS + 5}"])
+    train(Dataset((Member(changed),)), run, more, [found.append], resume=True)
+    assert "data-changed" in [e.finding.code for e in found if isinstance(e, FindingEvent)]
+    found.clear()
+    train(Dataset((Member(changed),)), run, more, [found.append], resume=True)
+    assert "data-changed" not in [e.finding.code for e in found if isinstance(e, FindingEvent)]
+
+
+def test_a_folder_with_other_things_is_left_alone(dataset, settings, tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    for resume in (False, True):
+        with pytest.raises(CellTrainError):
+            train(dataset, tmp_path, settings, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+# --- kill -9 ---------------------------------------------------------------------------------------
+
+CHILD = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from napari_celltrain.dataset import load_dataset
+from napari_celltrain.training.loop import train
+from napari_celltrain.training.settings import TrainingSettings
+print("begin", flush=True)
+train(load_dataset(sys.argv[1]), Path(sys.argv[2]), TrainingSettings.from_toml(Path(sys.argv[3])),
+      resume=True)
+print("done", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def on_disk(make_blobs, settings, tmp_path_factory):
+    """The data set and the settings as files, with a checkpoint after every step."""
+    import tifffile
+
+    folder = tmp_path_factory.mktemp("data")
+    experiment = make_blobs(times=6, shape=(1, 48, 48), cells=5)
+    for t in range(6):
+        tifffile.imwrite(folder / f"t{t:03}.tif", experiment.images.read_frame(t))
+    write_experiment(folder / "points.csv", experiment)
+    (folder / "dataset.toml").write_text(
+        '[[experiment]]\nname = "blobs"\nimages = "t{time:03}.tif"\nannotations = "points.csv"\n'
+        "voxel_size_um = [1.0, 1.0, 1.0]\n"
+    )
+    often = settings.changed(["compute.checkpoint_every_s=0.0001"])
+    (folder / "settings.toml").write_text(often.to_toml())
+    return folder
+
+
+def run_and_kill(folder: Path, run: Path, rng: random.Random, kills: int) -> int:
+    """Start, kill at a random moment, and so on until it ends; returns how often it was killed."""
+    done = 0
+    for _ in range(kills * 20 + 1):
+        process = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(folder / "dataset.toml"), str(run),
+             str(folder / "settings.toml")],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        if process.stdout.readline() == "begin\n" and done < kills:
+            time.sleep(rng.uniform(0, 1.2))
+            process.send_signal(signal.SIGKILL)
+        output, errors = process.communicate()
+        if process.returncode == 0:
+            assert "done" in output
+            return done
+        assert process.returncode == -signal.SIGKILL, errors
+        done += 1
+    raise AssertionError("it never ended")
+
+
+def _killed(on_disk, tmp_path, seed, kills):
+    plain = tmp_path / "plain"
+    assert run_and_kill(on_disk, plain, random.Random(0), 0) == 0
+    run = tmp_path / "killed"
+    killed = run_and_kill(on_disk, run, random.Random(seed), kills)
+    assert digest(run) == digest(plain)
+    check_history(run)
+    assert not list(run.rglob(TEMPORARY_PREFIX + "*"))
+    assert len(list((run / "best").iterdir())) == 2
+    assert len(list((run / "checkpoints").iterdir())) <= 2
+    return killed
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
+def test_killed_at_random_moments_it_ends_the_same(on_disk, tmp_path):
+    assert _killed(on_disk, tmp_path, seed=1, kills=8) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
+@pytest.mark.timeout(3600)
+def test_killed_a_hundred_times_it_ends_the_same(on_disk, tmp_path):
+    killed, round_ = 0, 0
+    while killed < 100:
+        folder = tmp_path / str(round_)
+        folder.mkdir()
+        killed += _killed(on_disk, folder, seed=round_, kills=20)
+        round_ += 1
