@@ -19,8 +19,10 @@ COMMANDS = (
     "predict",
     "evaluate",
     "convert",
+    "export-job",
     "plot",
     "doctor",
+    "completion",
 )
 """In the order of the help; a dash in a command is an underscore in its module."""
 

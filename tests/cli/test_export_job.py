@@ -1,0 +1,101 @@
+"""``celltrain export-job``: a folder that trains somewhere else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_celltrain.cli import main
+from napari_celltrain.dataset import load_dataset
+from napari_celltrain.training.run import RunFolder
+from napari_celltrain.training.settings import TrainingSettings
+
+
+def test_the_folder_can_be_carried_away(sample, tmp_path, result):
+    told = result("export-job", sample, "--out", tmp_path / "job", "--minutes", "60")
+    assert told["frames"] == 8
+    shutil.move(tmp_path / "job", tmp_path / "elsewhere")
+    (before,), (after,) = (
+        load_dataset(place).experiments for place in (sample, tmp_path / "elsewhere")
+    )
+    assert str(sample.parent) not in (tmp_path / "elsewhere" / "dataset.toml").read_text("utf-8")
+    np.testing.assert_allclose(after.annotations.positions, before.annotations.positions)
+    assert after.known_voxel_size_um == before.known_voxel_size_um
+    for t in before.images.time_points:
+        np.testing.assert_array_equal(after.images.read_frame(t), before.images.read_frame(t))
+
+
+def test_only_what_training_needs_is_copied(tmp_path, result):
+    rng = np.random.default_rng(0)
+    images = tmp_path / "images"
+    images.mkdir()
+    pixels = rng.integers(0, 1000, (10, 3, 2, 20, 24), dtype=np.uint16)  # t z c y x
+    for t in range(10):
+        tifffile.imwrite(images / f"t{t}.tif", pixels[t], metadata={"axes": "ZCYX"}, ome=False)
+    (tmp_path / "points.csv").write_text("t,z,y,x\n3,1,5,6\n8,1,5,7\n", "utf-8")
+    (tmp_path / "dataset.toml").write_text(
+        '[[experiment]]\nimages = "images/t{time}.tif"\nannotations = "points.csv"\nchannel = 2\n'
+        'time_points = [0, 9]\nannotated = "sparse"\nrole = "train"\n',
+        "utf-8",
+    )
+    (tmp_path / "settings.toml").write_text("[design]\ntime_window = [-1, 0]\n", "utf-8")
+    told = result(
+        "export-job", tmp_path / "dataset.toml", "--out", tmp_path / "job",
+        "--settings", tmp_path / "settings.toml",
+    )  # fmt: skip
+    assert told["frames"] == 4
+    (member,) = load_dataset(tmp_path / "job").members
+    assert list(member.experiment.images.time_points) == [2, 3, 7, 8]
+    assert member.experiment.channels == (0,)
+    assert (member.role, member.experiment.completeness) == ("train", "sparse")
+    np.testing.assert_array_equal(member.experiment.images.read_frame(7), pixels[7, :, 1])
+
+
+def test_the_script_is_a_job(sample, tmp_path):
+    assert main(["export-job", str(sample), "--out", str(tmp_path / "j"), "--minutes", "60"]) == 0
+    script = (tmp_path / "j" / "job.sh").read_text("utf-8")
+    assert "#SBATCH --time=01:22:00" in script
+    assert "#SBATCH --gres=gpu:1" in script
+    settings = TrainingSettings.from_toml(tmp_path / "j" / "settings.toml")
+    assert settings.budget.minutes == 60
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script")
+def test_a_run_goes_on_elsewhere(trained, tmp_path):
+    (tmp_path / "more.toml").write_text(
+        (trained / "settings.toml").read_text("utf-8").replace("steps = 150", "steps = 153"),
+        "utf-8",
+    )
+    status = main(
+        ["export-job", str(trained), "--out", str(tmp_path / "job"), "--kind", "shell",
+         "--settings", str(tmp_path / "more.toml")]
+    )  # fmt: skip
+    assert status == 0
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    celltrain = programs / "celltrain"
+    celltrain.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m napari_celltrain "$@"\n')
+    celltrain.chmod(celltrain.stat().st_mode | stat.S_IXUSR)
+    done = subprocess.run(
+        ["bash", str(tmp_path / "job" / "job.sh")],
+        env={**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    state = RunFolder(tmp_path / "job" / "run").read_state()
+    assert state["step"] == 153
+    assert state["best_f1"] >= RunFolder(trained).read_state()["best_f1"] - 0.02
+
+
+def test_what_is_neither_run_nor_data(tmp_path, refused):
+    refused("export-job", tmp_path / "nothing", "--out", tmp_path / "job")
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "thesis.txt").write_text("x")
+    assert "empty" in refused("export-job", tmp_path, "--out", tmp_path / "used")
