@@ -27,7 +27,8 @@ def frame(seed, n_found, n_truth):
 def test_places_and_scores_agree(seed, n_found, n_truth, threshold):
     frames = [(3, frame(seed, n_found, n_truth)), (7, frame(seed + 1, n_truth, n_found))]
     comparison = compare(frames, threshold, "um")
-    counts = {kind: int((comparison.outcome == kind).sum()) for kind in ("found", "missed", "false")}
+    kinds = ("found", "missed", "false")
+    counts = {kind: int((comparison.outcome == kind).sum()) for kind in kinds}
     assert counts == {
         "found": comparison.scores.tp,
         "missed": comparison.scores.fn,

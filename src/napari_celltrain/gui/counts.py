@@ -25,10 +25,10 @@ from qtpy.QtWidgets import (
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.bar_chart import BarChart
 from napari_celltrain.gui.counting import Counted, counts_as_csv, look_closely, quick_counts
+from napari_celltrain.gui.dock_page import DockPage
 from napari_celltrain.gui.findings_list import FindingsList
 from napari_celltrain.gui.going_there import go_to, show_time_point, shown_time_point
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
-from napari_celltrain.gui.watching import Watcher
 from napari_celltrain.gui.work import Job
 
 if TYPE_CHECKING:
@@ -48,12 +48,11 @@ _TIPS = (
 )
 
 
-class CountsWidget(QWidget):
+class CountsWidget(DockPage):
     """What is annotated in every open experiment, live."""
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._viewer = napari_viewer
+        super().__init__(napari_viewer, parent)
         self._open: list[OpenExperiment] = []
         self.counted: list[Counted] = []
         self._selected: int | None = None
@@ -68,15 +67,14 @@ class CountsWidget(QWidget):
         self.export_button = QPushButton("Export as CSV…", self)
         self.message = QLabel("", self)
         self._arrange()
-        self._watcher = Watcher(napari_viewer, self)
-        self._watcher.layers_changed.connect(self.update_counts)
-        self._watcher.points_changed.connect(self.update_counts)
-        self._watcher.time_changed.connect(self._mark_time)
+        self.watcher.layers_changed.connect(self.update_counts)
+        self.watcher.points_changed.connect(self.update_counts)
+        self.watcher.time_changed.connect(self._mark_time)
         self.update_counts()
 
     def update_counts(self) -> None:
         """Count again: at once what is quick, in a thread what is not."""
-        self._open = open_experiments(self._viewer.layers)
+        self._open = open_experiments(self.viewer.layers)
         self.counted = []
         for found in self._open:
             try:
@@ -157,7 +155,7 @@ class CountsWidget(QWidget):
         self._mark_time()
 
     def _mark_time(self) -> None:
-        self.chart.set_current(shown_time_point(self._viewer))
+        self.chart.set_current(shown_time_point(self.viewer))
 
     def _select(self) -> None:
         row = self.table.currentRow()
@@ -173,13 +171,19 @@ class CountsWidget(QWidget):
                 layer.visible = True
 
     def _go_to_time(self, time_point: int) -> None:
-        show_time_point(self._viewer, time_point)
+        show_time_point(self.viewer, time_point)
 
     def _go_to_finding(self, finding: Finding) -> None:
         for found, one in zip(self._open, self.counted, strict=True):
             if finding in one.closer.findings:
-                go_to(self._viewer, found, finding.time_point, finding.points)
+                go_to(self.viewer, found, finding.time_point, finding.points)
                 return
+
+    def stop_work(self) -> None:
+        """Look no closer."""
+        self._look_again = False
+        if self._closer is not None:
+            self._closer.stop()
 
     # --- what takes longer ---------------------------------------------------------------------
 

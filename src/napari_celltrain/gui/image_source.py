@@ -110,7 +110,7 @@ def world_to_movie(layer: Image, world: NDArray[np.float64]) -> NDArray[np.float
     """
     axes = axes_of(layer)
     matrix, offset = affine(layer)
-    inverse = np.linalg.inv(matrix)
+    inverse: NDArray[np.float64] = np.linalg.inv(matrix).astype(np.float64)
     shared = min(layer.ndim, world.shape[1])
     pixels = _transformed(
         world[:, world.shape[1] - shared :],

@@ -26,6 +26,7 @@ from napari_celltrain.experiment import Experiment
 from napari_celltrain.gui.candidates import Candidates
 from napari_celltrain.gui.comparison import FOUND, MISSED
 from napari_celltrain.gui.detector_chooser import DetectorChooser
+from napari_celltrain.gui.dock_page import DockPage
 from napari_celltrain.gui.findings_list import FindingsList
 from napari_celltrain.gui.going_there import (
     go_to,
@@ -53,7 +54,6 @@ from napari_celltrain.gui.result_layers import (
 )
 from napari_celltrain.gui.setting_row import ignore_wheel
 from napari_celltrain.gui.threshold_panel import ThresholdPanel
-from napari_celltrain.gui.watching import Watcher
 from napari_celltrain.gui.work import Job
 from napari_celltrain.gui.writers import save_as
 
@@ -66,12 +66,11 @@ if TYPE_CHECKING:
 SAVE_FILTER = "Cells (*.csv *.aut *.xml *.geff);;All files (*)"
 
 
-class PredictWidget(QWidget):
+class PredictWidget(DockPage):
     """Detector and movie, Find cells, the threshold, and what to do with what was found."""
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._viewer = napari_viewer
+        super().__init__(napari_viewer, parent)
         self.candidates = Candidates()
         self.layer: Points | None = None
         self.comparison: Comparison | None = None
@@ -100,10 +99,9 @@ class PredictWidget(QWidget):
         self.further_button = QPushButton("Train further", self)
         self._arrange()
         self._connect()
-        self._watcher = Watcher(napari_viewer, self)
-        self._watcher.layers_changed.connect(self._layers_changed)
-        self._watcher.points_changed.connect(self._compare)
-        self._watcher.time_changed.connect(self._time_changed)
+        self.watcher.layers_changed.connect(self._layers_changed)
+        self.watcher.points_changed.connect(self._compare)
+        self.watcher.time_changed.connect(self._time_changed)
         self._layers_changed()
         self._time_changed()
         self._show_state()
@@ -167,6 +165,13 @@ class PredictWidget(QWidget):
             self.sentence.setText("Stopping after this time point.")
             self._job.stop()
 
+    def stop_work(self) -> None:
+        """Look no further, and compare no more."""
+        self._compare_again = False
+        for job in (self._job, self._comparing):
+            if job is not None:
+                job.stop()
+
     def save(self, path: Path) -> None:
         """Write the cells above the threshold in the format that the suffix says.
 
@@ -197,10 +202,10 @@ class PredictWidget(QWidget):
             arguments["metadata"] = {}  # paired with its image by name, like any layer
         annotations = found.annotations
         data, place = in_layer(self._image, annotations.t, annotations.positions)
-        layer = self._viewer.add_points(data, **{**arguments, **place})
+        layer = self.viewer.add_points(data, **{**arguments, **place})
         if self.layer is not None:
             self.layer.visible = False
-        self._viewer.layers.selection.active = layer
+        self.viewer.layers.selection.active = layer
         layer.mode = "select"
         self.sentence.setText(
             "An editable copy was made: add, move and delete points in it, then press "
@@ -215,7 +220,7 @@ class PredictWidget(QWidget):
             return
         from napari_celltrain.gui.train import TrainWidget
 
-        _, widget = self._viewer.window.add_plugin_dock_widget("napari-celltrain", "Train detector")
+        _, widget = self.viewer.window.add_plugin_dock_widget("napari-celltrain", "Train detector")
         if isinstance(widget, TrainWidget):
             widget.tune(card.folder)
 
@@ -224,7 +229,7 @@ class PredictWidget(QWidget):
         if self.comparison is None or self._movie is None:
             return
         add_errors(
-            self._viewer,
+            self.viewer,
             f"{self._movie.name} errors",
             self.comparison,
             self._image,
@@ -247,7 +252,7 @@ class PredictWidget(QWidget):
         self._error_number = number + 1
         one = int(order[number])
         t, position = self.comparison.t[one : one + 1], self.comparison.positions[one : one + 1]
-        look_at(self._viewer, place_in_world(self._image, t, position)[0])
+        look_at(self.viewer, place_in_world(self._image, t, position)[0])
         what = "missed" if self.comparison.outcome[one] == MISSED else "false"
         self.sentence.setText(
             f"Error {number + 1} of {len(order)}, at t = {int(t[0])}: {what}. It is in the middle "
@@ -282,11 +287,11 @@ class PredictWidget(QWidget):
         assert self._movie is not None  # set before the work began
         voxel = self._movie.known_voxel_size_um
         name = f"{self._movie.name} detections"
-        self.layer = add_detections(self._viewer, name, self._image, self._diameter_px)
+        self.layer = add_detections(self.viewer, name, self._image, self._diameter_px)
         assert self._movie.images is not None  # it is a movie
         if self._movie.images.frame_shape[0] > 1:
             voxel = voxel or (1.0, 1.0, 1.0)
-            show_through_depth(self._viewer, max(self._diameter_px * voxel[2] / 2, voxel[0]))
+            show_through_depth(self.viewer, max(self._diameter_px * voxel[2] / 2, voxel[0]))
 
     def _show_candidates(self) -> None:
         self._shown_candidates = len(self.candidates)
@@ -327,7 +332,7 @@ class PredictWidget(QWidget):
         return int(self.candidates.reaching(self.threshold.threshold).sum())
 
     def _layer_is_there(self) -> bool:
-        return self.layer is not None and self.layer in self._viewer.layers
+        return self.layer is not None and self.layer in self.viewer.layers
 
     def _deactivate_layer(self) -> None:
         if self._layer_is_there():
@@ -380,7 +385,7 @@ class PredictWidget(QWidget):
 
     def _chosen_truth(self) -> OpenExperiment | None:
         identity = self.truth.currentData()
-        for found in open_experiments(self._viewer.layers):
+        for found in open_experiments(self.viewer.layers):
             if found.points is not None and found.identity == identity:
                 return found
         return None
@@ -393,7 +398,7 @@ class PredictWidget(QWidget):
         self.truth.blockSignals(True)
         self.truth.clear()
         self.truth.addItem("nothing", None)
-        for found in open_experiments(self._viewer.layers):
+        for found in open_experiments(self.viewer.layers):
             if found.points is not None:
                 self.truth.addItem(found.points.name, found.identity)
         self.truth.setCurrentIndex(max(self.truth.findData(chosen), 0))
@@ -401,15 +406,15 @@ class PredictWidget(QWidget):
         self._compare()
 
     def _time_changed(self) -> None:
-        self.threshold.set_time_point(shown_time_point(self._viewer))
+        self.threshold.set_time_point(shown_time_point(self.viewer))
 
     def _go_to_time(self, time_point: int) -> None:
-        show_time_point(self._viewer, time_point)
+        show_time_point(self.viewer, time_point)
 
     def _go_to_finding(self, finding: Any) -> None:
-        for found in open_experiments(self._viewer.layers):
+        for found in open_experiments(self.viewer.layers):
             if self._image in found.images:
-                go_to(self._viewer, found, finding.time_point)
+                go_to(self.viewer, found, finding.time_point)
                 return
 
     def _save(self) -> None:
@@ -513,9 +518,3 @@ class PredictWidget(QWidget):
         if not self.running:
             self.detector.refresh()
         super().showEvent(event)
-
-    def event(self, event: QEvent) -> bool:
-        """Stop when the dock is closed."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.cancel()
-        return bool(super().event(event))

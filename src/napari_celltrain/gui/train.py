@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from napari.utils.notifications import show_info
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -27,6 +28,7 @@ from qtpy.QtWidgets import (
 from napari_celltrain.dataset import Dataset
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui import preferences
+from napari_celltrain.gui.dock_page import DockPage
 from napari_celltrain.gui.experiments_table import ExperimentsTable
 from napari_celltrain.gui.extra_layers import ExtraLayers
 from napari_celltrain.gui.findings_list import FindingsList
@@ -37,7 +39,6 @@ from napari_celltrain.gui.run_follower import RunFollower
 from napari_celltrain.gui.run_list import RunList
 from napari_celltrain.gui.settings_form import SettingsForm
 from napari_celltrain.gui.training_session import TrainingSession
-from napari_celltrain.gui.watching import Watcher
 from napari_celltrain.training.events import Choice, Evaluation, FindingEvent
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
@@ -52,12 +53,11 @@ FIRST_WORDS = "Open a tracked movie (drag it into napari), then press Start trai
 READY = "Ready. Press Start training; the settings choose themselves."
 
 
-class TrainWidget(QWidget):
+class TrainWidget(DockPage):
     """Experiments, settings and runs in tabs; below them Start, and what the run is doing."""
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._viewer = napari_viewer
+        super().__init__(napari_viewer, parent)
         self.session: TrainingSession | None = None
         self.run_folder: Path | None = None
         self._dataset: Dataset | Path | None = None
@@ -83,9 +83,8 @@ class TrainWidget(QWidget):
         self.runs_folder = QLineEdit(str(preferences.runs_folder()), self)
         self._arrange()
         self._connect()
-        self._watcher = Watcher(napari_viewer, self)
-        self._watcher.layers_changed.connect(self._layers_changed)
-        self._watcher.points_changed.connect(self._look_at_data)
+        self.watcher.layers_changed.connect(self._layers_changed)
+        self.watcher.points_changed.connect(self._look_at_data)
         self.runs.show_folder(self.folder)
         self._show_state()
         self._layers_changed()
@@ -148,6 +147,12 @@ class TrainWidget(QWidget):
         if self.running and self.session is not None:
             self.progress.say("Stopping after the current step; the best detector is kept.")
             self.session.stop()
+
+    def stop_work(self) -> None:
+        """End the training, with a checkpoint."""
+        if self.running:
+            self.stop()
+            show_info("The training was stopped with its window; it can be resumed under Runs.")
 
     def tune(self, folder: Path) -> None:
         """Let the next Start begin from a detector instead of from nothing."""
@@ -294,7 +299,7 @@ class TrainWidget(QWidget):
                 except CellTrainError as error:
                     self.progress.say(str(error))
         self.preflight.look(experiments)
-        if not self.progress.curve.isVisible():
+        if self.progress.sentence.text() in ("", READY, FIRST_WORDS):
             self.progress.say(READY if experiments else FIRST_WORDS)
 
     def _show_state(self) -> None:
@@ -324,7 +329,7 @@ class TrainWidget(QWidget):
     def _predict_run(self, folder: Path) -> None:
         from napari_celltrain.gui.predict import PredictWidget
 
-        _, widget = self._viewer.window.add_plugin_dock_widget("napari-celltrain", "Predict cells")
+        _, widget = self.viewer.window.add_plugin_dock_widget("napari-celltrain", "Predict cells")
         if isinstance(widget, PredictWidget):
             widget.set_detector(folder)
 
@@ -469,13 +474,7 @@ class TrainWidget(QWidget):
     def _go_to(self, finding: Finding) -> None:
         from napari_celltrain.gui.going_there import show_finding
 
-        show_finding(self._viewer, finding)
-
-    def event(self, event: QEvent) -> bool:
-        """Stop the training when the dock is closed."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self.running:
-            self.stop()
-        return bool(super().event(event))
+        show_finding(self.viewer, finding)
 
 
 def export_run(folder: Path, target: Path) -> str:

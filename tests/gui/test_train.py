@@ -1,0 +1,405 @@
+"""The training widget, with the real engine on a small simulated movie."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from napari.layers import Points
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QMessageBox
+
+from napari_celltrain.dataset import Dataset, Member
+from napari_celltrain.gui import preferences, training_session
+from napari_celltrain.gui.predict import PredictWidget
+from napari_celltrain.gui.train import FIRST_WORDS, TrainWidget
+from napari_celltrain.simulation import simulate
+from napari_celltrain.training.run import RunFolder
+from napari_celltrain.training.settings import TrainingSettings
+
+SMALL = ["design.width=4", "optimiser.batch_size=1", "optimiser.crop_size=32", "compute.threads=1",
+         "compute.precision='float32'", "budget.steps=3"]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def small_movie():
+    return simulate("plane", time_points=6, size=(1, 96, 96), n_cells=12)
+
+
+@pytest.fixture
+def open_widget(make_napari_viewer, tmp_path, monkeypatch):
+    """Open the widget in a viewer of its own; runs go to a temporary folder."""
+    monkeypatch.setattr(preferences, "runs_folder", lambda: tmp_path / "runs")
+
+    def open_one():
+        viewer = make_napari_viewer(strict_qt="raise")
+        dock, widget = viewer.window.add_plugin_dock_widget("napari-celltrain", "Train detector")
+        widget.form.set_settings(TrainingSettings().changed(SMALL))
+        return viewer, dock, widget
+
+    return open_one
+
+
+@pytest.fixture
+def ready(open_widget, small_movie, qtbot):
+    """A widget with a movie to learn from."""
+    from napari.layers import Layer
+
+    from napari_celltrain.gui.layers import experiment_layers
+
+    viewer, dock, widget = open_widget()
+    for layer in experiment_layers(small_movie):
+        viewer.add_layer(Layer.create(*layer))
+    qtbot.waitUntil(lambda: len(widget.table.entries) == 1)
+    qtbot.waitUntil(lambda: widget.preflight._job is None, timeout=10_000)
+    return viewer, dock, widget
+
+
+def endless(widget):
+    widget.form.row("budget.steps").value = 1_000_000
+
+
+def ended(qtbot, widget):
+    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+
+
+def training(qtbot, widget):
+    qtbot.waitUntil(lambda: "Step" in widget.progress.numbers.text(), timeout=60_000)
+
+
+def test_an_empty_viewer_says_what_to_do_first(open_widget):
+    _, _, widget = open_widget()
+    assert widget.progress.sentence.text() == FIRST_WORDS
+    widget.start_button.click()
+    assert "nothing to learn from" in widget.progress.sentence.text()
+    assert not widget.running
+
+
+def test_start_trains_and_everything_is_shown_and_kept(ready, qtbot):
+    viewer, _, widget = ready
+    widget.start_button.click()
+    assert not widget.start_button.isVisibleTo(widget)
+    assert widget.stop_button.isVisibleTo(widget)
+    ended(qtbot, widget)
+    run = RunFolder(widget.run_folder)
+    assert run.best.exists()
+    assert run.dataset_file.exists() is False  # the movie is in memory only
+    assert "Finished" in widget.progress.sentence.text()
+    assert "device" in widget.form._choices.text()
+    assert len(widget.progress.curve._evaluations) >= 1
+    assert widget.runs.selected.path == run.path
+    assert widget.predict_button.isVisibleTo(widget)
+    widget.predict_button.click()
+    predict = next(
+        one for one in viewer.window.dock_widgets.values() if isinstance(one, PredictWidget)
+    )
+    assert predict.detector.card.folder == run.path
+
+
+def test_stop_takes_less_than_a_second_and_the_run_can_be_resumed(ready, qtbot):
+    _, _, widget = ready
+    endless(widget)
+    widget.start_button.click()
+    training(qtbot, widget)
+    begin = time.monotonic()
+    widget.stop_button.click()
+    ended(qtbot, widget)
+    assert time.monotonic() - begin < 5  # one step, a checkpoint and the last evaluation
+    before = RunFolder(widget.run_folder).read_history()
+    assert widget.runs.selected.state == "can be resumed"
+    widget.runs.buttons["resume"].click()
+    assert widget.running
+    training(qtbot, widget)
+    widget.stop_button.click()
+    ended(qtbot, widget)
+    after = RunFolder(widget.run_folder).read_history()
+    assert len(after) >= len([one for one in before if type(one).__name__ == "Evaluation"])
+
+
+def test_pause_holds_and_go_on_goes_on(ready, qtbot):
+    _, _, widget = ready
+    endless(widget)
+    widget.start_button.click()
+    training(qtbot, widget)
+    widget.pause_button.click()
+    qtbot.waitUntil(lambda: "Paused" in widget.progress.sentence.text(), timeout=10_000)
+    assert widget.pause_button.text() == "Go on"
+    held = widget.progress.numbers.text()
+    qtbot.wait(700)
+    assert widget.progress.numbers.text() == held
+    widget.pause_button.click()
+    qtbot.waitUntil(lambda: widget.progress.numbers.text() != held, timeout=20_000)
+    widget.stop()
+    ended(qtbot, widget)
+
+
+def test_a_second_training_is_refused_in_words(ready, open_widget, small_movie, qtbot):
+    from napari.layers import Layer
+
+    from napari_celltrain.gui.layers import experiment_layers
+
+    _, _, widget = ready
+    endless(widget)
+    widget.start_button.click()
+    other_viewer, _, other = open_widget()
+    for layer in experiment_layers(small_movie):
+        other_viewer.add_layer(Layer.create(*layer))
+    qtbot.waitUntil(lambda: len(other.table.entries) == 1)
+    other.start_button.click()
+    assert "Another training" in other.progress.sentence.text()
+    assert not other.running
+    widget.stop()
+    ended(qtbot, widget)
+
+
+def test_closing_the_dock_stops_the_training_with_a_checkpoint(ready, qtbot):
+    viewer, dock, widget = ready
+    endless(widget)
+    widget.start_button.click()
+    training(qtbot, widget)
+    folder, session = widget.run_folder, widget.session
+    viewer.window.remove_dock_widget(dock)
+    assert session.wait(20)
+    qtbot.waitUntil(lambda: not training_session._busy, timeout=5000)
+    assert not RunFolder(folder).is_locked()
+    assert any(RunFolder(folder).checkpoints.iterdir())
+
+
+def test_closing_the_viewer_stops_the_training(ready, qtbot):
+    viewer, _, widget = ready
+    endless(widget)
+    widget.start_button.click()
+    training(qtbot, widget)
+    folder, session = widget.run_folder, widget.session
+    viewer.close()
+    assert session.wait(20)
+    qtbot.waitUntil(lambda: not training_session._busy, timeout=5000)
+    assert not RunFolder(folder).is_locked()
+
+
+def test_deleting_the_layers_in_use_does_not_disturb_it(ready, qtbot):
+    viewer, _, widget = ready
+    widget.start_button.click()
+    viewer.layers.clear()
+    ended(qtbot, widget)
+    assert "Finished" in widget.progress.sentence.text()
+    assert widget.table.entries == []
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(ready, tmp_path, qtbot):
+    _, _, widget = ready
+    (tmp_path / "file").write_text("")
+    widget.runs_folder.setText(str(tmp_path / "file"))
+    widget.start_button.click()
+    ended(qtbot, widget)
+    assert widget.progress.sentence.text().startswith("✖")
+    assert "unforeseen" not in widget.progress.sentence.text()
+    assert widget.start_button.isVisibleTo(widget)
+
+
+def test_an_error_of_the_engine_is_a_sentence_and_the_next_run_is_not_told_of_it(
+    ready, monkeypatch, qtbot
+):
+    _, _, widget = ready
+    real = training_session._train
+
+    def broken(*args):
+        raise RuntimeError("out of memory in a kernel")
+
+    monkeypatch.setattr(training_session, "_train", broken)
+    widget.start_button.click()
+    ended(qtbot, widget)
+    assert "out of memory in a kernel" in widget.progress.sentence.text()
+    monkeypatch.setattr(training_session, "_train", real)
+    widget.start_button.click()
+    ended(qtbot, widget)
+    assert "Finished" in widget.progress.sentence.text()
+
+
+def test_the_window_is_not_blocked_while_torch_is_loaded_and_trains(ready, qtbot):
+    from qtpy.QtCore import QTimer
+
+    _, _, widget = ready
+    gaps, last = [], [time.perf_counter()]
+
+    def tick():
+        now = time.perf_counter()
+        gaps.append(now - last[0])
+        last[0] = now
+
+    timer = QTimer()
+    timer.timeout.connect(tick)
+    timer.start(10)
+    thread = threading.current_thread()
+    widget.start_button.click()
+    ended(qtbot, widget)
+    timer.stop()
+    assert threading.current_thread() is thread
+    assert sorted(gaps)[int(0.9 * len(gaps))] < 0.25  # the benchmark has the real figure
+
+
+def test_an_unticked_experiment_is_not_used(ready):
+    _, _, widget = ready
+    widget.table.table.item(0, 0).setCheckState(Qt.CheckState.Unchecked)
+    assert widget.table.table.item(0, 1).text() == "not used"
+    widget.start_button.click()
+    assert "nothing to learn from" in widget.progress.sentence.text()
+
+
+def test_how_an_experiment_is_used_can_be_changed(ready):
+    _, _, widget = ready
+    table = widget.table
+    table.role.setCurrentIndex(2)
+    table.last.setValue(3)
+    table.completeness.setCurrentIndex(3)
+    (member,) = table.members()
+    assert member.role == "held-out"
+    assert member.experiment.time_range == (0, 3)
+    assert member.experiment.completeness == "sparse"
+    assert table.table.item(0, 1).text() == "test on"
+
+
+def test_what_was_set_stays_when_layers_come_and_go(ready, qtbot):
+    viewer, _, widget = ready
+    widget.table.role.setCurrentIndex(1)
+    viewer.add_points([[0, 0, 1, 1]], ndim=4, name="more")
+    qtbot.waitUntil(lambda: len(widget.table.entries) == 2)
+    assert widget.table.entries[0].role == "train"
+
+
+def test_files_are_added_and_removed(open_widget, small_movie, tmp_path):
+    from napari_celltrain.simulation import write_sample
+
+    _, _, widget = open_widget()
+    write_sample(tmp_path / "sample", kind="plane", time_points=6, size=(1, 96, 96))
+    widget.table.add_files([tmp_path / "sample" / "dataset.toml"])
+    assert len(widget.table.entries) >= 1
+    count = len(widget.table.entries)
+    widget.table.remove_button.click()
+    assert len(widget.table.entries) == count - 1
+
+
+def test_a_region_layer_appears_when_it_is_wanted(ready):
+    _, _, widget = ready
+    assert not widget.table.region.isVisibleTo(widget)
+    widget.table.completeness.setCurrentIndex(2)
+    assert widget.table.region.isVisibleTo(widget)
+
+
+def test_a_run_of_another_program_can_be_watched(ready, tmp_path, qtbot):
+    _, _, widget = ready
+    widget.start_button.click()
+    ended(qtbot, widget)
+    folder = widget.run_folder
+    widget.runs.buttons["watch"].click()
+    assert len(widget.progress.curve._evaluations) >= 1
+    shown = len(widget.progress.curve._evaluations)
+    line = next(
+        line
+        for line in RunFolder(folder).history_file.read_text("utf-8").splitlines()
+        if '"Evaluation"' in line
+    )
+    with RunFolder(folder).history_file.open("a", encoding="utf-8") as history:
+        history.write(line + "\n" + line[:20])  # a whole line, and one that is being written
+    widget.follower.look()
+    assert len(widget.progress.curve._evaluations) == shown + 1
+    widget.follower.stop()
+
+
+def test_train_further_starts_from_the_chosen_detector(ready, monkeypatch, qtbot):
+    _, _, widget = ready
+    widget.start_button.click()
+    ended(qtbot, widget)
+    first = widget.run_folder
+    widget.runs.buttons["tune"].click()
+    assert "Train further" in widget.start_button.text()
+    started = []
+    monkeypatch.setattr(training_session, "_train", lambda *args: started.append(args))
+    widget.start_button.click()
+    ended(qtbot, widget)
+    assert started[0][6] == first
+    assert started[0][1] != first
+    assert widget.start_button.text() == "Start training"
+
+
+def test_deleting_a_run_asks_first(ready, monkeypatch, qtbot):
+    _, _, widget = ready
+    widget.start_button.click()
+    ended(qtbot, widget)
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.No)
+    widget.runs.buttons["delete"].click()
+    assert widget.run_folder.exists()
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.Yes)
+    widget.runs.buttons["delete"].click()
+    assert not widget.run_folder.exists()
+    assert widget.runs.runs == []
+
+
+def test_a_run_on_files_is_exported_for_another_computer(
+    open_widget, tmp_path, monkeypatch, qtbot
+):
+    from napari_celltrain.dataset import load_dataset
+    from napari_celltrain.simulation import write_sample
+
+    _, _, widget = open_widget()
+    write_sample(tmp_path / "sample", kind="plane", time_points=6, size=(1, 96, 96))
+    widget.table.add_files([tmp_path / "sample" / "dataset.toml"])
+    widget.start_button.click()
+    ended(qtbot, widget)
+    target = tmp_path / "cluster"
+    target.mkdir()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(target))
+    widget.runs.buttons["export"].click()
+    assert "celltrain train" in widget.progress.sentence.text()
+    assert len(load_dataset(target / "dataset.toml").members) >= 1
+    assert (target / "settings.toml").exists()
+
+
+def test_preview_shows_what_the_network_sees(ready, qtbot):
+    viewer, _, widget = ready
+    widget.preview_button.click()
+    qtbot.waitUntil(lambda: not widget.extra.busy, timeout=60_000)
+    names = [layer.name for layer in viewer.layers if "preview" in layer.name]
+    assert len(names) == 3
+    qtbot.wait(100)
+    assert len(widget.table.entries) == 1  # the preview is nothing to learn from
+
+
+def test_held_out_errors_are_a_layer(ready, qtbot):
+    viewer, _, widget = ready
+    widget.start_button.click()
+    ended(qtbot, widget)
+    widget.errors_box.setChecked(True)
+    qtbot.waitUntil(lambda: not widget.extra.busy, timeout=60_000)
+    layer = next(layer for layer in viewer.layers if "held-out errors" in layer.name)
+    assert isinstance(layer, Points)
+    assert set(layer.features["outcome"]) <= {"found", "missed", "false"}
+    assert len(layer.data) > 0
+    assert "Held-out frames" in widget.progress.sentence.text()
+
+
+def test_settings_go_to_a_file_and_back(ready, tmp_path, monkeypatch):
+    _, _, widget = ready
+    place = str(tmp_path / "s.toml")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (place, ""))
+    widget._save_settings()
+    widget.form.row("budget.steps").value = 99
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (place, ""))
+    widget._load_settings()
+    assert widget.form.settings().budget.steps == 3
+    Path(place).write_text("nonsense")
+    widget._load_settings()
+    assert "not valid TOML" in widget.progress.sentence.text()
+
+
+def test_members_are_read_when_start_is_pressed_not_before(ready):
+    viewer, _, widget = ready
+    points = next(layer for layer in viewer.layers if isinstance(layer, Points))
+    before = len(points.data)
+    points.add((2, 0, 5, 5))
+    dataset = Dataset(tuple(widget.table.members()))
+    assert len(dataset.experiments[0].annotations) == before + 1
+    assert isinstance(dataset.members[0], Member)
+    assert isinstance(widget, TrainWidget)
