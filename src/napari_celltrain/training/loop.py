@@ -402,6 +402,8 @@ class _Run:
             self._schedule_evaluation(0.0)
         self._pace = _Pace()
         self._meter = self._new_meter(plan, len(self.together.share(self.batch_size)))
+        if self.together.is_first and 0 < self.next_evaluation <= self.step:
+            self._evaluate(plan, split, held_out)  # the last sitting was stopped in the midst of it
         loader = BatchLoader(make, self.step)
         ends: StopReason | None = None
         try:
