@@ -227,3 +227,29 @@ def test_damaged_files_end_in_a_sentence_or_in_pixels(tmp_path, movie, compressi
         except CellTrainError:
             outcomes.add("sentence")
     assert "sentence" in outcomes
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_a_list_of_planes_that_runs_in_a_circle_is_refused(tmp_path, movie, bigtiff, byteorder):
+    path = written(tmp_path, movie, compression="zlib", bigtiff=bigtiff, byteorder=byteorder)
+    size = 8 if bigtiff else 4
+    with tifffile.TiffFile(path) as tiff:
+        first, second, last = (tiff.pages[i].offset for i in (0, 1, -1))
+    content = bytearray(path.read_bytes())
+    order = "little" if byteorder == "<" else "big"
+    place = content.index(second.to_bytes(size, order), first)
+    content[place : place + size] = first.to_bytes(size, order)
+    path.write_bytes(content)
+    assert last > second
+    with pytest.raises(CellTrainError, match=r"movie\.tif.*in a circle"):
+        open_images(path)
+
+
+def test_a_plane_that_claims_more_than_the_file_holds_is_not_decoded(tmp_path, movie):
+    path = written(tmp_path, movie, "YX", compression="zlib")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags["ImageLength"].overwrite(50_000_000)
+        tiff.pages[0].tags["ImageDescription"].overwrite("")
+    with pytest.raises(CellTrainError, match=r"claims more pixels|shape"):
+        open_images(path).read_frame(0)

@@ -12,6 +12,7 @@ import tifffile
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import layout
 from napari_celltrain.images.movie import Crop, Header, Movie, chosen
+from napari_celltrain.images.tiff_chain import runs_in_a_circle
 from napari_celltrain.images.tiff_metadata import scale_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+ALWAYS_DECODED = 2**28
+MOST_COMPRESSED = 2000
+"""Planes of more bytes than `ALWAYS_DECODED` and so many times the file's are not believed."""
 
 
 class TiffMovie(Movie):
@@ -133,6 +139,8 @@ def opened(path: Path) -> tifffile.TiffFile:
     """
     tiff = None
     try:
+        if runs_in_a_circle(path):
+            raise tifffile.TiffFileError("its list of planes runs in a circle")
         tiff = tifffile.TiffFile(path)
         if not tiff.series or not len(tiff.series[0].shape):
             raise tifffile.TiffFileError("it holds no image")
@@ -237,8 +245,15 @@ def decoded(page: tifffile.TiffPage | tifffile.TiffFrame, number: int) -> NDArra
     Raises
     ------
     ValueError
-        When a part of it was never written, which would otherwise be black.
+        When a part of it was never written, which would otherwise be black, or it claims more
+        pixels than the file can hold.
     """
     if not page.databytecounts or 0 in page.databytecounts:
         raise ValueError(f"plane {number + 1} is missing")
+    file_size = int(page.parent.filehandle.size)
+    claims_too_much = page.nbytes > max(ALWAYS_DECODED, MOST_COMPRESSED * file_size)
+    keyframe = page.keyframe or page.aspage()
+    parts = math.prod(keyframe.chunked)
+    if claims_too_much or (keyframe.compression != 1 and len(page.databytecounts) < parts):
+        raise ValueError(f"plane {number + 1} claims more pixels than the file holds")
     return np.asarray(page.asarray(maxworkers=1))
