@@ -1,0 +1,136 @@
+"""Files with random damage end in a movie or in a sentence: soon, and in little memory."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+import psutil
+import pytest
+import tifffile
+import zarr
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.images import open_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOVIE = np.random.default_rng(0).integers(0, 60_000, (3, 2, 4, 20, 16), np.uint16)
+NUMBERS = [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\0\0\0\x10", b"\1\0\0\0"]
+
+
+def tiff(name, **options):
+    def write(folder):
+        tifffile.imwrite(
+            folder / name, MOVIE.transpose(0, 2, 1, 3, 4), photometric="minisblack",
+            metadata={"axes": "TZCYX"}, **options,
+        )  # fmt: skip
+        return folder / name
+
+    return write
+
+
+def bigdataviewer(folder):
+    with h5py.File(folder / "bdv.h5", "w") as file:
+        for t, frame in enumerate(MOVIE):
+            for setup in range(2):
+                file[f"t{t:05}/s{setup:02}/0/cells"] = frame[setup].view(np.int16)
+    return folder / "bdv.h5"
+
+
+def ome_zarr(zarr_format):
+    def write(folder):
+        group = zarr.open_group(folder / "movie.zarr", mode="w", zarr_format=zarr_format)
+        group.create_array("0", data=MOVIE, chunks=(1, 1, 2, 10, 10))
+        datasets = [
+            {
+                "path": "0",
+                "coordinateTransformations": [{"type": "scale", "scale": [5, 1, 2, 0.4, 0.4]}],
+            }
+        ]
+        multiscales = [{"axes": [{"name": name} for name in "tczyx"], "datasets": datasets}]
+        content = {"multiscales": multiscales}
+        group.attrs.update(content if zarr_format == 2 else {"ome": content})
+        return folder / "movie.zarr"
+
+    return write
+
+
+FAMILIES = {
+    "tiff": [
+        tiff("imagej.tif", imagej=True),
+        tiff("zlib.tif", compression="zlib"),
+        tiff("tiled.ome.tif", ome=True, compression="lzw", tile=(16, 16)),
+        tiff("big.tif", bigtiff=True),
+        tiff("strips.tif", compression="zstd", rowsperstrip=5),
+    ],
+    "hdf5": [bigdataviewer],
+    "zarr": [ome_zarr(2), ome_zarr(3)],
+}
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """Flip, overwrite, cut out, cut off and repeat; mostly in the header."""
+    changed = bytearray(content)
+    for _ in range(rng.randint(1, 6)):
+        if not changed:
+            break
+        end = len(changed) if rng.random() < 0.4 else min(len(changed), 700)
+        at, kind = rng.randrange(end), rng.random()
+        if kind < 0.35:
+            changed[at] = rng.randrange(256)
+        elif kind < 0.5:
+            changed[at] ^= 1 << rng.randrange(8)
+        elif kind < 0.7:
+            changed[at : at + 4] = rng.choice(NUMBERS)
+        elif kind < 0.8:
+            del changed[at : at + rng.randrange(1, 40)]
+        elif kind < 0.88:
+            del changed[rng.randrange(len(changed) + 1) :]
+        else:
+            changed[at:at] = changed[max(0, at - 20) : at]
+    return bytes(changed)
+
+
+def run(family: str, rounds: int, folder: Path) -> None:
+    made = [write(folder) for write in FAMILIES[family]]
+    files = {
+        path: [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
+        for path in made
+    }
+    whole = {file: file.read_bytes() for path in made for file in files[path]}
+    outcomes = {"movie": 0, "sentence": 0}
+    for round_number in range(rounds):
+        rng = random.Random(round_number)
+        path = rng.choice(made)
+        headers = [file for file in files[path] if file.name.startswith((".z", "zarr"))]
+        file = rng.choice(headers if headers and rng.random() < 0.85 else files[path])
+        file.write_bytes(damaged(whole[file], rng))
+        start = time.perf_counter()
+        try:
+            source = open_images(path)
+            for t in (source.time_points[0], source.time_points[-1]):
+                source.read_frame(t, source.n_channels - 1)
+            outcomes["movie"] += 1
+        except CellTrainError:
+            outcomes["sentence"] += 1
+        assert time.perf_counter() - start < 5, round_number
+        file.write_bytes(whole[file])
+    assert min(outcomes.values()) > rounds / 10, outcomes
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_damage_ends_in_a_movie_or_in_a_sentence(tmp_path, family):
+    run(family, 200, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_much_damage_ends_in_a_movie_or_in_a_sentence(tmp_path, family):
+    run(family, 20_000, tmp_path)
+    assert psutil.Process().memory_info().rss < 1e9
