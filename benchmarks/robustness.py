@@ -1,0 +1,110 @@
+"""F1 of one detector on its test images, changed as other microscopes and days change them.
+
+    python benchmarks/robustness.py [hela sim+ ...] [--minutes 1]
+
+Rescaled images come with their new voxel size, as they would from another magnification.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from annotated_sets import SETS
+from scipy.ndimage import zoom
+
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.evaluation import Scores
+from napari_celltrain.prediction.judge import scored_frame
+from napari_celltrain.training.loop import train
+from napari_celltrain.training.settings import TrainingSettings
+
+
+def changes(seed: int = 0) -> dict:
+    """Return name -> function of a float image (0 dark, 1 bright) and a random generator."""
+    return {
+        "untouched": lambda image, rng: image,
+        "gamma 0.5": lambda image, rng: np.clip(image, 0, None) ** 0.5,
+        "gamma 2": lambda image, rng: np.clip(image, 0, None) ** 2,
+        "brightness x 4": lambda image, rng: image * 4,
+        "offset": lambda image, rng: image + 3,
+        "noise 5 %": lambda image, rng: image + rng.normal(0, 0.05, image.shape),
+        "noise 10 %": lambda image, rng: image + rng.normal(0, 0.10, image.shape),
+        "one hot pixel": _hot,
+        "size x 0.5": 0.5,
+        "size x 0.7": 0.7,
+        "size x 1.5": 1.5,
+        "size x 2": 2.0,
+    }
+
+
+def _hot(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    image = image.copy()
+    image.flat[len(image.flat) // 2] = 1000
+    return image
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="*", default=["hela", "sim+", "bbbc039"])
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--detector", type=Path, help="use this one instead of training")
+    arguments = parser.parse_args()
+    print("| set | " + " | ".join(changes()) + " |\n" + "|---" * (len(changes()) + 1) + "|")
+    for key in arguments.sets:
+        chosen = SETS[key]
+        folder = Path(tempfile.mkdtemp(prefix="celltrain-robust-"))
+        try:
+            place = arguments.detector or folder / "run"
+            if arguments.detector is None:
+                settings = TrainingSettings().changed(
+                    [f"budget.minutes={arguments.minutes}", "compute.threads=2"]
+                )
+                train(chosen.training_set(), place, settings)
+            detector = Detector.from_folder(place, device="cpu", threads=2)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        print(f"| {key} | " + " | ".join(f"{f1:.3f}" for f1 in row(chosen, detector)) + " |",
+              flush=True)
+
+
+def row(chosen, detector: Detector) -> list[float]:
+    """F1 for each change."""
+    experiment = chosen.experiment()
+    source = experiment.images
+    result = []
+    for change in changes().values():
+        rng = np.random.default_rng(0)
+        sums = Scores()
+        for _, t in chosen.test_frames():
+            frame = source.read_frame(t, 0).astype(np.float32)
+            low, high = np.percentile(frame, [1, 99.9])
+            image = (frame - low) / (high - low)
+            factor = change if isinstance(change, float) else 1.0
+            image = zoom(image, (1, factor, factor), order=1, grid_mode=True, mode="nearest") if (
+                factor != 1) else change(image, rng)
+            voxel = detector.voxel_size_for(chosen.voxel_size_um)
+            exact = np.array(frame.shape) / np.array(image.shape)
+            size = tuple(v * e for v, e in zip(voxel, exact, strict=True))
+            if detector.design.unit == "px" and factor != 1:
+                result_in_px = detector.detect([image.astype(np.float32)], None)
+                positions, scores = result_in_px.positions, result_in_px.scores
+            else:
+                found = detector.detect([image.astype(np.float32)], size)
+                positions, scores = found.positions, found.scores
+            positions = (positions + 0.5) * exact - 0.5
+            judged = scored_frame(
+                experiment, t, positions, scores, detector.design, voxel,
+                tolerance=detector.design.tolerance, border_px=chosen.border_px,
+            )
+            sums += judged.score_at(detector.threshold)
+        result.append(sums.f1)
+    return result
+
+
+if __name__ == "__main__":
+    main()
