@@ -86,7 +86,7 @@ class Curve(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         line = metrics.height()
         left = metrics.horizontalAdvance("0.00") + 8
-        right = metrics.horizontalAdvance("0.000") + 8
+        right = metrics.horizontalAdvance("0.000") + 10
         area = QRectF(left, line + 6, self.width() - left - right, self.height() - 2.4 * line - 10)
         losses = self.losses()
         last = max([1.0, *losses[-1:, 0].tolist(), *(one.seconds for one in self._evaluations)])
@@ -128,7 +128,7 @@ class Curve(QWidget):
         painter.drawPolyline(QPolygonF([QPointF(*point) for point in zip(x, y, strict=True)]))
         painter.setPen(ink.second)
         metrics = self.fontMetrics()
-        box = QRectF(area.right() + 3, area.top() + 1, 80, metrics.height())
+        box = QRectF(area.right() + 9, area.top() + 1, 80, metrics.height())
         painter.drawText(box, Qt.AlignmentFlag.AlignLeft, f"{top:.2g}")
 
     def _draw_f1(self, painter: QPainter, ink: Ink, area: QRectF, last: float) -> None:

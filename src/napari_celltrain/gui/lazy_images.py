@@ -88,7 +88,7 @@ def display_range(source: FrameSource, channel: int) -> tuple[float, float] | No
     values = values[np.isfinite(values)]
     if not values.size:
         return None
-    low, high = (float(value) for value in np.percentile(values, (0.5, 99.9)))
+    low, high = (float(value) for value in np.percentile(values, (0.5, 99.7)))
     return (low, high) if high > low else None
 
 
