@@ -249,6 +249,18 @@ def test_image_filters_are_not_applied_but_mentioned(read):
     assert "image-filters" in codes(read(content))
 
 
+@pytest.mark.parametrize("bad", ["NaN", "Infinity", "1e300", '"x"', "[]", "{}"])
+@pytest.mark.parametrize("axis", "xyz")
+def test_offsets_that_are_no_numbers_are_refused_with_their_place(read, bad, axis):
+    entry = {"x": "1", "y": "2", "z": "3", "_time_point_number": "2"} | {axis: bad}
+    text = ", ".join(f'"{key}": {value}' for key, value in entry.items())
+    if bad == "[]" or bad == "{}":  # nothing, which is 0
+        assert read('{"version": "v2", "image_offsets": [{' + text + "}]}").image_offsets
+        return
+    with pytest.raises(CellTrainError, match=r"image_offsets\[0\]"):
+        read('{"version": "v2", "image_offsets": [{' + text + "}]}")
+
+
 def test_an_unknown_version_is_refused_by_name(read):
     with pytest.raises(CellTrainError, match="version 'v3'"):
         read({"version": "v3", "positions": []})

@@ -17,7 +17,13 @@ from napari_celltrain.formats.aut_v1 import (
 )
 from napari_celltrain.formats.aut_v2 import annotations_of_v2, time_point
 from napari_celltrain.formats.aut_writing import aut_text
-from napari_celltrain.formats.documents import beginning, load_json, number_or_none, sentences
+from napari_celltrain.formats.documents import (
+    beginning,
+    load_json,
+    number_or_none,
+    sentences,
+    without_collecting,
+)
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.tracks import without_in_between
 from napari_celltrain.known import DYING
@@ -53,7 +59,7 @@ class AutFormat:
     def read(self, path: Path, **options: Any) -> list[Experiment]:
         """See `TrackingFormat.read`."""
         chosen = ReadOptions(**options)
-        with sentences(path, "an OrganoidTracker file"):
+        with sentences(path, "an OrganoidTracker file"), without_collecting():
             return [_experiment(load_json(path), path, chosen)]
 
     def write(self, path: Path, experiment: Experiment) -> None:
@@ -147,7 +153,7 @@ def _image_offsets(entries: Any) -> dict[int, ZYX]:
             z, y, x = (float(entry.get(axis) or 0) for axis in "zyx")
         except (TypeError, ValueError, OverflowError) as error:
             raise CellTrainError(f"{place} is not three numbers x, y, z.") from error
-        if not max(abs(z), abs(y), abs(x)) < 1e9:
+        if not all(abs(value) < 1e9 for value in (z, y, x)):  # nor NaN
             raise CellTrainError(f"{place} is no usable offset.")
         if z or y or x:
             offsets[t] = (z, y, x)

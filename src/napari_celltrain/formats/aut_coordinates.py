@@ -133,8 +133,9 @@ def same_positions(t: NDArray[np.int64], xyz: NDArray[np.float64]) -> NDArray[np
     if not np.array_equal(rows[representative], rows, equal_nan=True):  # two rows, one hash
         _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
         representative = first[inverse.reshape(-1)]
-    distinct = np.unique(representative)
-    distinct = distinct[np.isfinite(rows[distinct]).all(axis=1)]
+    distinct = _maybe_near(rows, np.sort(first))
+    if not len(distinct):
+        return representative
     tree = cKDTree(rows[distinct], balanced_tree=False, compact_nodes=False)
     near = distinct[tree.query_pairs(TOLERANCE_PX, p=np.inf, output_type="ndarray")]
     if not len(near):
@@ -147,13 +148,46 @@ def same_positions(t: NDArray[np.int64], xyz: NDArray[np.float64]) -> NDArray[np
     return onto[representative]
 
 
-def to_annotations(mentions: Mentions, findings: list[Finding]) -> Annotations:
-    """Return positions and links; positions in (x, y, z) order are turned to (z, y, x)."""
+def _maybe_near(rows: NDArray[np.float64], distinct: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those of the rows that may be near another one: a cheap, generous choice.
+
+    Near rows either share a box of one pixel, or both lie at a box's side.
+    """
+    distinct = distinct[np.isfinite(rows[distinct]).all(axis=1)]
+    # people's coordinates are often whole or half pixels: these are not at the sides
+    shifted = rows[distinct, 1:] + 0.37
+    boxes = np.floor(shifted)
+    to_side = shifted - boxes
+    at_side = (np.minimum(to_side, 1 - to_side) <= TOLERANCE_PX).any(axis=1)
+    _, inverse, counts = np.unique(
+        _mixed(np.column_stack([rows[distinct, 0], boxes])), return_inverse=True, return_counts=True
+    )
+    return np.asarray(distinct[at_side | (counts[inverse] > 1)])
+
+
+def to_annotations(
+    mentions: Mentions, findings: list[Finding], n_listed: int | None = None
+) -> Annotations:
+    """Return positions and links; positions in (x, y, z) order are turned to (z, y, x).
+
+    Parameters
+    ----------
+    mentions
+        What the file mentions.
+    findings
+        Where to write what was noticed.
+    n_listed
+        How many of the mentions are the file's list of positions; the differences are noted.
+    """
     t = whole_numbers(np.concatenate([np.empty(0), *mentions.t]), "time point")
     xyz = np.concatenate([np.empty((0, 3)), *mentions.xyz])
     representative = same_positions(t, xyz)
     n_positions = mentions.n if mentions.n_positions is None else mentions.n_positions
-    kept = np.unique(representative[:n_positions])
+    is_kept = np.zeros(mentions.n, bool)
+    is_kept[representative[:n_positions]] = True
+    kept = np.flatnonzero(is_kept)
+    if n_listed is not None:
+        _count_differences(representative[:n_listed], len(kept), findings)
     number = np.full(mentions.n, -1, np.int64)
     number[kept] = np.arange(len(kept))
     links = np.concatenate([np.empty((0, 2), np.int64), *mentions.links])
@@ -189,6 +223,26 @@ def to_annotations(mentions: Mentions, findings: list[Finding]) -> Annotations:
         t[kept], xyz[kept][:, ::-1], pairs[known],
         features=features, link_features=link_features, findings=findings,
     )
+
+
+def _count_differences(
+    listed: NDArray[np.int64], n_positions: int, findings: list[Finding]
+) -> None:
+    """Say how many positions are only in tracks, and how many were listed twice."""
+    once = np.zeros(listed.max(initial=-1) + 1, bool)
+    once[listed] = True
+    n_once = int(once.sum())
+    if n_once < len(listed):
+        findings.append(
+            Finding("warning", "duplicates",
+                    f"{len(listed) - n_once} positions are listed twice (closer than 0.01 px); "
+                    "they are taken once.")
+        )
+    if n_positions > n_once:
+        findings.append(
+            Finding("info", "only-in-tracks",
+                    f"{n_positions - n_once} positions occur only in tracks; they are taken too.")
+        )
 
 
 def _mixed(rows: NDArray[np.float64]) -> NDArray[np.uint64]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.experiment import Annotations, Finding
 from napari_celltrain.formats.aut_coordinates import Mentions, coordinates, to_annotations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from napari_celltrain.experiment import Annotations, Finding
 
 LINEAGE_PREFIX = "lineage:"
 """What the names of columns begin with that say something of a whole lineage."""
@@ -43,9 +44,7 @@ def annotations_of_v2(content: dict[str, Any], findings: list[Finding]) -> Annot
         first = mentions.add(np.full(len(xyz), t), xyz)
         pairs = np.column_stack([np.arange(first, mentions.n), np.full(len(xyz), child)])
         mentions.add_links(pairs, values)
-    annotations = to_annotations(mentions, findings)
-    _count_differences(annotations, mentions, n_listed, findings)
-    return annotations
+    return to_annotations(mentions, findings, n_listed)
 
 
 def _add_tracks(
@@ -74,32 +73,6 @@ def _add_tracks(
             xyz_before = coordinates(before, f"{place}.coords_xyz_px_before", findings)
             values = _metadata(track, "link_meta_before", place)
             mothers.append((first, start - 1, [xyz_before], values))
-
-
-def _count_differences(
-    annotations: Annotations, mentions: Mentions, n_listed: int, findings: list[Finding]
-) -> None:
-    """Say how many positions are only in tracks, and how many were listed twice."""
-    from napari_celltrain.formats.aut_coordinates import same_positions
-
-    if not n_listed:
-        listed = 0
-    else:
-        t = np.concatenate(mentions.t)[:n_listed].astype(np.int64)
-        xyz = np.concatenate(mentions.xyz)[:n_listed]
-        listed = len(np.unique(same_positions(t, xyz)))
-    if listed < n_listed:
-        findings.append(
-            Finding("warning", "duplicates",
-                    f"{n_listed - listed} positions are listed twice (closer than 0.01 px); they "
-                    "are taken once.")
-        )
-    only_in_tracks = len(annotations) - listed
-    if only_in_tracks > 0:
-        findings.append(
-            Finding("info", "only-in-tracks",
-                    f"{only_in_tracks} positions occur only in tracks; they are taken too.")
-        )
 
 
 def time_point(value: Any, place: str) -> int:

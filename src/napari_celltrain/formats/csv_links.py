@@ -42,9 +42,9 @@ def links_of_columns(
     if parent_ids is not None and parents == "object" and ids is not None:
         widest = np.nan_to_num(np.maximum(np.abs(ids), np.abs(parent_ids))).max(initial=0) + 1
         keys, parent_keys = t * widest + ids, (t - 1) * widest + parent_ids
-        return _by_key(t, keys, parent_keys, parent_ids > 0, findings)
+        return _by_key(keys, parent_keys, parent_ids > 0, findings)
     if parent_ids is not None and ids is not None and parents == "id":
-        return _by_key(t, ids, parent_ids, np.isfinite(parent_ids), findings)
+        return _by_key(ids, parent_ids, np.isfinite(parent_ids), findings)
     if track_ids is None:
         return np.empty((0, 2), np.int64)
     rows = _unbranched(t, track_ids, findings)
@@ -82,32 +82,31 @@ def _whole(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _by_key(
-    t: NDArray[np.int64],
     keys: NDArray[np.float64],
     parent_keys: NDArray[np.float64],
     has_parent: NDArray[np.bool_],
     findings: list[Finding],
 ) -> NDArray[np.int64]:
-    row_of = {key: row for row, key in enumerate(keys.tolist()) if key == key}
-    if len(row_of) < int(np.isfinite(keys).sum()):
+    rows = np.flatnonzero(np.isfinite(keys))
+    order = rows[np.argsort(keys[rows], kind="stable")]
+    sorted_keys = keys[order]
+    if (sorted_keys[1:] == sorted_keys[:-1]).any():
         findings.append(
             Finding("warning", "repeated-id", "Some ids occur in several rows; a parent is taken "
                     "to be the last of them.")
         )
-    links, lost = [], 0
-    for row, key in zip(np.flatnonzero(has_parent).tolist(), parent_keys[has_parent].tolist(),
-                        strict=True):
-        parent = row_of.get(key)
-        if parent is None:
-            lost += key > 0  # 0 and -1 are ways to say: none
-        elif parent != row:
-            links.append((parent, row))
+    children = np.flatnonzero(has_parent)
+    wanted = parent_keys[children]
+    at = np.searchsorted(sorted_keys, wanted, "right") - 1
+    found = (at >= 0) & (sorted_keys[at] == wanted) if len(order) else np.zeros(len(at), bool)
+    lost = int((~found & (wanted > 0)).sum())  # 0 and -1 are ways to say: none
     if lost:
         findings.append(
             Finding("warning", "unknown-mother", f"{lost} rows name a parent that is not in the "
                     "table; they have none.")
         )
-    return np.array(links, np.int64).reshape(-1, 2)
+    links = np.column_stack([order[at[found]], children[found]]).astype(np.int64)
+    return np.asarray(links[links[:, 0] != links[:, 1]])
 
 
 def _by_track(

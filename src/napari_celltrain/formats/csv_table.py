@@ -20,7 +20,7 @@ from napari_celltrain.formats.csv_edges import (
 from napari_celltrain.formats.csv_links import links_of_columns
 from napari_celltrain.formats.csv_presets import Mapped, map_columns
 from napari_celltrain.formats.csv_text import Table, decoded, parse_table, read_table, values_of
-from napari_celltrain.formats.documents import beginning, sentences
+from napari_celltrain.formats.documents import beginning, sentences, without_collecting
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.physical import in_pixels
 
@@ -59,7 +59,7 @@ class CsvFormat:
     def read(self, path: Path, **options: Any) -> list[Experiment]:
         """See `TrackingFormat.read`."""
         chosen = ReadOptions(**options)
-        with sentences(path, "a table of positions"):
+        with sentences(path, "a table of positions"), without_collecting():
             table, edges = read_table(path), edges_beside(path)
             mapped = map_columns(table.header, chosen.columns)
             spots = _spots_of_links(table, path) if mapped is None else None

@@ -98,9 +98,13 @@ def parse_table(text: str) -> Table | None:
     while header and not header[-1]:  # a delimiter at the end of the line
         header.pop()
     n = len(header)
-    cells = [[cell.strip() for cell in row[:n]] + [""] * (n - len(row)) for row in rows if any(row)]
-    columns = [list(column) for column in zip(*cells, strict=True)] if cells else [[]] * n
+    cells = [
+        row if len(row) == n else row[:n] + [""] * (n - len(row))
+        for row in rows
+        if row and (row[0] or any(row))
+    ]
     comma = delimiter != "," and _has_decimal_comma(cells)
+    columns = [list(map(str.strip, column)) for column in zip(*cells, strict=True)] or [[]] * n
     return Table(header, columns, at + 2, comma)
 
 
@@ -109,13 +113,18 @@ def to_numbers(column: list[str], decimal_comma: bool = False) -> NDArray[np.flo
     if decimal_comma:
         column = [cell.replace(",", ".") for cell in column]
     try:
-        return np.array(column, np.float64)
+        return np.array(list(map(float, column)), np.float64)
     except ValueError:
         return np.array([_number(cell) for cell in column], np.float64)
 
 
 def values_of(column: list[str], decimal_comma: bool) -> NDArray[Any]:
     """Return a column as numbers where all entries are numbers or missing, else as texts."""
+    if column and not decimal_comma:
+        try:
+            return np.array(list(map(float, column)), np.float64)
+        except ValueError:  # something is missing, or no number
+            pass
     present = [cell for cell in column if cell.lower() not in _MISSING]
     if present and all(_NUMBER.match(cell) for cell in present):
         return to_numbers(column, decimal_comma)
@@ -152,6 +161,5 @@ def _header(lines: list[str]) -> tuple[int, str] | None:
 
 
 def _has_decimal_comma(cells: list[list[str]]) -> bool:
-    return any(
-        re.fullmatch(r"[-+]?\d+,\d+", cell) is not None for row in cells[:200] for cell in row
-    )
+    number = re.compile(r"\s*[-+]?\d+,\d+\s*$")
+    return any(number.match(cell) is not None for row in cells[:200] for cell in row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,21 @@ def sentences(path: Path, kind: str) -> Iterator[None]:
         raise CellTrainError(
             f"{path} is damaged, or not {kind}: {type(error).__name__} {detail}".rstrip() + "."
         ) from error
+
+
+@contextmanager
+def without_collecting() -> Iterator[None]:
+    """Keep the garbage collector from looking through millions of new objects again and again.
+
+    Nearly halves the time to read a large document.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def load_json(path: Path) -> Any:

@@ -92,9 +92,8 @@ def _stream(path: Path) -> _Content:
         content.ids.append(int(values["ID"]))
         frame = values.get("FRAME")
         content.frame.append(current["frame"] if frame is None else float(frame))
-        content.xyz.append(float(values["POSITION_X"]))
-        content.xyz.append(float(values["POSITION_Y"]))
-        content.xyz.append(float(values.get("POSITION_Z", "0")))
+        z = values.get("POSITION_Z", "0")
+        content.xyz.extend((float(values["POSITION_X"]), float(values["POSITION_Y"]), float(z)))
         content.visible.append(values.get("VISIBILITY", "1").split(".")[0] != "0")
         quality = float(values.get("QUALITY", "nan"))
         content.quality.append(_NAN if quality == -1 else quality)  # -1: made by hand
@@ -103,8 +102,8 @@ def _stream(path: Path) -> _Content:
         _more(content.more, values, len(content.ids))
 
     def edge(values: dict[str, str]) -> None:
-        content.edges.append(int(values["SPOT_SOURCE_ID"]))
-        content.edges.append(int(values["SPOT_TARGET_ID"]))
+        ends = int(values["SPOT_SOURCE_ID"]), int(values["SPOT_TARGET_ID"])
+        content.edges.extend(ends)
         content.costs.append(float(values.get("LINK_COST", "nan")))
         content.edge_tracks.append(int(current["track"]))
 
