@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from pathlib import Path  # noqa: TC003
 
 import pytest
 from safetensors import safe_open
@@ -203,7 +203,7 @@ def test_changed_annotations_are_noticed_on_resume(dataset, settings, tmp_path):
     experiment = dataset.experiments[0]
     annotations = experiment.annotations
     changed = experiment.with_(
-        annotations=Annotations(annotations.t, annotations.positions + [0, 1.0, 0])
+        annotations=Annotations(annotations.t, annotations.positions + [0, 1.0, 0])  # noqa: RUF005
     )
     found = []
     more = settings.changed([f"budget.steps={STEPS + 5}"])
@@ -222,7 +222,7 @@ def test_a_folder_with_other_things_is_left_alone(dataset, settings, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-# --- kill -9 ---------------------------------------------------------------------------------------
+# --- kill -9 ---------------------------------------------------------------------------------------  # noqa: E501
 
 CHILD = """
 import sys
@@ -278,7 +278,7 @@ def run_and_kill(folder: Path, run: Path, rng: random.Random, kills: int) -> int
             assert "done" in output
             return done
         assert process.returncode == -signal.SIGKILL, errors
-        done += 1
+        done += 1  # noqa: SIM113
     raise AssertionError("it never ended")
 
 
