@@ -67,6 +67,19 @@ def test_the_script_is_a_job(sample, tmp_path):
     assert settings.budget.minutes == 60
 
 
+def test_several_cards_and_machines(sample, tmp_path):
+    job = ["export-job", str(sample), "--out"]
+    assert main([*job, str(tmp_path / "cards"), "--gpus", "4", "--kind", "shell"]) == 0
+    script = (tmp_path / "cards" / "job.sh").read_text("utf-8")
+    assert "exec torchrun --standalone --nproc-per-node=4 -m napari_celltrain train" in script
+    assert main([*job, str(tmp_path / "nodes"), "--gpus", "2", "--nodes", "3"]) == 0
+    script = (tmp_path / "nodes" / "job.sh").read_text("utf-8")
+    assert "#SBATCH --nodes=3" in script
+    assert "exec srun torchrun --nnodes=3 --nproc-per-node=2" in script
+    if shutil.which("bash"):
+        assert subprocess.run(["bash", "-n", str(tmp_path / "nodes" / "job.sh")]).returncode == 0
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a shell script")
 def test_a_run_goes_on_elsewhere(trained, tmp_path):
     (tmp_path / "more.toml").write_text(

@@ -111,6 +111,21 @@ def _lines(path):
     return path.read_text("utf-8").splitlines() if path.exists() else []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Gloo's rendezvous is not supported there")
+def test_two_processes_are_one_run(sample, tmp_path):
+    run = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m",
+         "napari_celltrain", "train", str(sample), "--out", str(run), "--steps", "10",
+         "--device", "cpu", "--json", *QUICK],
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (told,) = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert json.loads(told)["steps"] == 10
+    assert done.stderr.count("Finished:") == 1
+
+
 def test_a_folder_in_use_is_left_alone(sample, tmp_path, refused):
     (tmp_path / "thesis.txt").write_text("years of work")
     for more in ([], ["--resume"]):

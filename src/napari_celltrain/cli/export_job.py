@@ -24,6 +24,7 @@ EXAMPLES = """\
 examples:
   celltrain export-job dataset.toml --out job --kind slurm --minutes 60
   celltrain export-job run --out job --kind shell      go on with a run elsewhere
+  celltrain export-job dataset.toml --out job --gpus 4 --nodes 2
 
 Copy the folder, install napari-celltrain there, submit job.sh, copy job/run back, open it.
 """
@@ -41,7 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes", type=positive, metavar="M", help="train for M minutes; sets the job's limit"
     )
-    parser.add_argument("--gpus", type=int, choices=[0, 1], default=1, help="default: 1")
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        choices=range(65),
+        default=1,
+        metavar="N",
+        help="for each node; 0: processors only (default: 1)",
+    )
+    parser.add_argument(
+        "--nodes", type=positive_int, default=1, metavar="N", help="machines (default: 1)"
+    )
     parser.add_argument("--cpus", type=positive_int, default=4, metavar="N", help="default: 4")
     parser.add_argument(
         "--memory", type=positive_int, default=16, metavar="GIB", help="default: 16"
@@ -56,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     from napari_celltrain.training.run import RunFolder
     from napari_celltrain.training.settings import TrainingSettings
 
+    if arguments.kind == "shell" and arguments.nodes > 1:
+        raise CellTrainError("Several machines need a scheduler: --kind slurm.")
     out: Path = arguments.out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CellTrainError(f"{out} exists and is not an empty folder; choose another place.")
@@ -93,15 +106,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _script(arguments: argparse.Namespace, settings: TrainingSettings) -> str:
-    command = "celltrain train dataset.toml --out run --settings settings.toml --resume"
+    options = "train dataset.toml --out run --settings settings.toml --resume"
+    workers = f"--nproc-per-node={max(1, arguments.gpus)}"
+    command = f"celltrain {options}"
+    if arguments.gpus > 1:
+        command = f"torchrun --standalone {workers} -m napari_celltrain {options}"
     lines = ["#!/bin/bash"]
     if arguments.kind == "slurm":
         lines += [
             f"#SBATCH --job-name={shlex.quote('celltrain-' + arguments.out.resolve().name)}",
-            "#SBATCH --ntasks=1",
+            f"#SBATCH --nodes={arguments.nodes}",
+            "#SBATCH --ntasks-per-node=1",
             f"#SBATCH --cpus-per-task={arguments.cpus}",
             f"#SBATCH --mem={arguments.memory}G",
-            *(["#SBATCH --gres=gpu:1"] if arguments.gpus else []),
+            *([f"#SBATCH --gres=gpu:{arguments.gpus}"] if arguments.gpus else []),
             f"#SBATCH --time={_limit(settings.budget.minutes)}",
             "#SBATCH --output=job-%j.log",
             "# Two minutes before the limit, and when the job is pre-empted: save and go on later.",
@@ -109,6 +127,13 @@ def _script(arguments: argparse.Namespace, settings: TrainingSettings) -> str:
             "#SBATCH --requeue",
             'cd "$SLURM_SUBMIT_DIR" || exit 1',
         ]
+        if arguments.nodes > 1:
+            lines.append('head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)')
+            command = (
+                f"srun torchrun --nnodes={arguments.nodes} {workers} --rdzv-backend=c10d "
+                '--rdzv-id="$SLURM_JOB_ID" --rdzv-endpoint="$head:29400" '
+                f"-m napari_celltrain {options}"
+            )
     else:
         lines += ['cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1']
     lines += [

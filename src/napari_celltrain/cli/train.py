@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
     from napari_celltrain.dataset import load_dataset
     from napari_celltrain.training.run import RunFolder
 
+    speaks = _is_first_process()
     folder = RunFolder(arguments.out)
-    _check_folder(folder, resume=arguments.resume)
+    if speaks:
+        _check_folder(folder, resume=arguments.resume)
     places = arguments.dataset
     if not places:
         if not (arguments.resume and folder.dataset_file.is_file()):
@@ -90,9 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
     going_on = arguments.resume and folder.is_run()
     settings = _settings(arguments, folder if going_on else None)
     if going_on and folder.is_finished() and settings == _stored_settings(folder):
-        return _already_finished(folder, as_json=arguments.json)
+        return _already_finished(folder, as_json=arguments.json) if speaks else 0
     dataset = load_dataset(places)
-    _tell_findings(dataset)
+    if speaks:
+        _tell_findings(dataset)
 
     from napari_celltrain.training.control import Control
     from napari_celltrain.training.loop import train  # torch is imported here, not before
@@ -102,19 +106,22 @@ def run(arguments: argparse.Namespace) -> int:
         lambda: control.stop("interrupted"), "Stopping: the checkpoint is being saved."
     )
     console = Console(_unit(dataset))
+    callbacks = [console] if speaks else []
     try:
         with stop.watching():
             finished = train(
                 dataset,
                 folder.path,
                 settings,
-                [console],
+                callbacks,
                 control=control,
                 resume=arguments.resume,
                 start_from=arguments.start_from,
             )
     finally:
         console.close()
+    if not speaks:
+        return stop.status or 0
     result = {
         "run": str(folder.path),
         "steps": finished.step,
@@ -134,6 +141,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(result)
     return stop.status or 0
+
+
+def _is_first_process() -> bool:
+    """Tell whether this process speaks for those that ``torchrun`` started together."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def _tell_findings(dataset: Dataset) -> None:
