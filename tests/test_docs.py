@@ -48,7 +48,7 @@ def place(tmp_path_factory):
 
 def run_command(arguments):
     """Run a command, a training as a short one."""
-    if "--minutes" in arguments:
+    if arguments[0] == "train" and "--minutes" in arguments:
         at = arguments.index("--minutes")
         arguments = [*arguments[:at], "--steps", "20", *arguments[at + 2 :]]
         arguments += [
