@@ -109,7 +109,7 @@ def _from_images(
             profile
             for plane, centres in planes
             for y, x in centres
-            if (profile := _profile(plane, y, x, reach, scale[1:] / pixel)) is not None
+            if (profile := ring_profile(plane, y, x, reach, scale[1:] / pixel)) is not None
         ]
         if not profiles:
             return None
@@ -126,6 +126,18 @@ def _annotated_planes(
     experiment: Experiment,
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
     """Yield planes of the image with the (y, x) centres of annotated cells in them."""
+    assert experiment.images is not None
+    for t, z, centres in annotated_places(experiment):
+        pixels = read_plane(experiment.images, t, experiment.channels[0], z)
+        if pixels is not None:
+            yield pixels, centres
+
+
+def annotated_places(experiment: Experiment) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
+    """Yield a time point, a plane and the (y, x) centres of the annotated cells in it.
+
+    A few frames, the planes with most cells first, and no more than `MOST_PIXELS` in all.
+    """
     images = experiment.images
     assert images is not None
     annotations = experiment.usable_annotations()
@@ -150,12 +162,11 @@ def _annotated_planes(
             if pixels_left < height * width and pixels_left < MOST_PIXELS:
                 return
             pixels_left -= height * width
-            pixels = _read_plane(images, int(t), experiment.channels[0], int(plane))
-            if pixels is not None:
-                yield pixels, here[z == plane, 1:]
+            yield int(t), int(plane), here[z == plane, 1:]
 
 
-def _read_plane(images: FrameSource, t: int, channel: int, z: int) -> NDArray[Any] | None:
+def read_plane(images: FrameSource, t: int, channel: int, z: int) -> NDArray[Any] | None:
+    """Return a plane; None when it can't be read."""
     _, height, width = images.frame_shape
     try:
         plane = images.read_crop(t, channel, (slice(z, z + 1), slice(0, height), slice(0, width)))
@@ -172,7 +183,7 @@ def inside(positions: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArr
     )
 
 
-def _profile(
+def ring_profile(
     plane: NDArray[Any], y: float, x: float, reach: float, aspect: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
     """Return the mean brightness in `N_BINS` rings around a centre; None too near to the border."""

@@ -5,6 +5,7 @@ What the readers noticed is in `Experiment.findings` and is not repeated here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from napari_celltrain.experiment import Finding
 from napari_celltrain.statistics.diameter import estimate_diameter, inside
 from napari_celltrain.statistics.pixels import pixel_findings
 from napari_celltrain.statistics.spacing import frames_of, time_points_with_numbers
+from napari_celltrain.statistics.time_shift import time_shift_finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,6 @@ MOST_POINTS = 1000
 """A finding names at most so many positions."""
 MOST_ODD_FRAMES = 5
 SAME_PLACE_PX = 0.01
-CLOSE_UM = 1.0
 CLOSE_SHARE = 0.25
 """Marks nearer than this share of a cell's diameter are hardly two cells."""
 FEW_CELLS = 30
@@ -50,14 +51,21 @@ def findings(experiment: Experiment, *, look_at_images: bool = True) -> list[Fin
         The worst first; empty when nothing is worth a word.
     """
     known = {finding.code for finding in experiment.findings}
+    # Without images it would follow from the spacing, which is just what is looked at here.
+    measured = estimate_diameter(experiment) if look_at_images and experiment.images else None
+    diameter = measured.diameter if measured and measured.source == "image" else None
     found = [
         *_about_amount(experiment),
         *_about_places(experiment),
-        *_about_pairs(experiment, look_at_images),
+        *_about_pairs(experiment, diameter),
         *_about_odd_frames(experiment),
     ]
     if look_at_images and experiment.images is not None:
         found += pixel_findings(experiment)
+        if diameter is not None:
+            voxel = experiment.known_voxel_size_um or (1.0, 1.0, 1.0)
+            shift = time_shift_finding(experiment, diameter / math.sqrt(voxel[1] * voxel[2]))
+            found += [] if shift is None else [shift]
     severities = ("error", "warning", "info")
     found.sort(key=lambda finding: severities.index(finding.severity))
     return [
@@ -157,17 +165,13 @@ def _about_unit(experiment: Experiment, positions: NDArray[np.float64]) -> Itera
         )
 
 
-def _about_pairs(experiment: Experiment, look_at_images: bool) -> Iterator[Finding]:
+def _about_pairs(experiment: Experiment, diameter: float | None) -> Iterator[Finding]:
     annotations = experiment.usable_annotations()
     usable = np.flatnonzero(annotations.is_cell & np.isfinite(annotations.positions).all(axis=1))
     voxel = experiment.known_voxel_size_um
     scale = np.asarray(voxel or (1.0, 1.0, 1.0))
     unit = "px" if voxel is None else "um"
-    diameter = estimate_diameter(experiment if look_at_images else experiment.with_(images=None))
-    if diameter is not None and diameter.source == "image":
-        near = CLOSE_SHARE * diameter.diameter
-    else:
-        near = CLOSE_UM if voxel is not None else 1.0
+    near = 1.0 if diameter is None else CLOSE_SHARE * diameter  # 1 um, or 1 pixel
     same: list[NDArray[np.int64]] = []
     close: list[NDArray[np.int64]] = []
     for _, indices in frames_of(annotations.t[usable]):
