@@ -370,7 +370,7 @@ class Detector:
 
     def _submit(self, frame: _Frame, tile: tuple[int, int, int] | None) -> None:
         shape = frame.images[0].shape
-        frame.tile_voxels = self._tile_voxels
+        frame.tile_voxels, frame.stopped = self._tile_voxels, False
         tiles = (
             tiles_of(shape, frame.steps, self.design, self._tile_voxels, tile)
             if 0 not in shape

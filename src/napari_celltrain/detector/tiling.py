@@ -11,6 +11,8 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_celltrain.detector.network import reach
 from napari_celltrain.detector.resample import output_length
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from napari_celltrain.detector.design import Design
 
 Span = tuple[int, int]
+MOST_PARTS = 64
+"""Of an axis, besides the finest cut there is."""
 
 
 @dataclass(frozen=True)
@@ -109,18 +113,16 @@ def tile_shape(
     voxels
         Of a tile with its halo, at most.
     """
-    lengths = []
-    for n, s in zip(padded, strides, strict=True):
+    lengths, outers, totals = [], [], []
+    for n, s, h in zip(padded, strides, halo, strict=True):
         units = n // s
-        parts = {-(-units // k) for k in range(1, min(units, 64) + 1)} | {1}
-        lengths.append([s * length for length in sorted(parts, reverse=True)])
-    best, least = [axis[-1] for axis in lengths], float("inf")
-    for core in itertools.product(*lengths):
-        size, work = 1, 1
-        for c, h, n in zip(core, halo, padded, strict=True):
-            outer = min(n, c + 2 * h)
-            size *= outer
-            work *= outer * -(-n // c)
-        if size <= voxels and work < least:
-            best, least = list(core), work
-    return best
+        parts = {-(-units // k) for k in range(1, min(units, MOST_PARTS) + 1)} | {1}
+        core = np.array(sorted(parts, reverse=True), np.int64) * s
+        lengths.append(core)
+        outers.append(np.minimum(n, core + 2 * h).astype(float))
+        totals.append(outers[-1] * -(-n // core))
+    size = np.einsum("i,j,k->ijk", *outers)
+    work = np.where(size <= voxels, np.einsum("i,j,k->ijk", *totals), np.inf)
+    fits = bool(np.isfinite(work).any())
+    best = np.unravel_index(int(work.argmin()) if fits else work.size - 1, work.shape)
+    return [int(core[i]) for core, i in zip(lengths, best, strict=True)]
