@@ -35,3 +35,15 @@ def test_a_problem_makes_the_exit_status_1(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "CHECKS", (bad,))
     assert main(["doctor"]) == 1
     assert "PROBLEM  torch" in capsys.readouterr().out
+
+
+def test_a_run_is_told_with_its_choices(trained, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "CHECKS", (doctor._system,))
+    assert main(["doctor", str(trained)]) == 0
+    told = capsys.readouterr().out
+    for words in ("best_f1", "width = 8", "cell diameter", "Held out", "Evaluation("):
+        assert words in told
+
+
+def test_what_is_no_run_is_refused(tmp_path, refused):
+    assert "no run folder" in refused("doctor", tmp_path)

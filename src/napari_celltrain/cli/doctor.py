@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from napari_celltrain import __version__
 from napari_celltrain.cli.arguments import add_json
 from napari_celltrain.cli.output import print_json
+from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
     import argparse
@@ -30,6 +31,7 @@ SUMMARY = "Check the installation: torch, graphics card, Qt, OpenGL, napari, dis
 EXAMPLES = """\
 examples:
   celltrain doctor            paste its output when you ask for help
+  celltrain doctor run        and what happened in this run
 """
 
 Verdict = Literal["ok", "warning", "problem"]
@@ -92,12 +94,20 @@ print("found, with " + ", ".join(widgets))
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
+    parser.add_argument(
+        "run_folder",
+        nargs="?",
+        type=Path,
+        metavar="RUN",
+        help="also tell what is known of a training run",
+    )
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check everything; problems make the exit status 1."""
     checks = []
+    log = [] if arguments.run_folder is None else _run_log(arguments.run_folder)
     for make in CHECKS:
         check = make()
         checks.append(check)
@@ -106,8 +116,36 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{sign}  {check.name}: {check.sentence}", flush=True)
     bad = any(check.verdict == "problem" for check in checks)
     if arguments.json:
-        print_json({"ok": not bad, "checks": [asdict(check) for check in checks]})
+        told = {"ok": not bad, "checks": [asdict(check) for check in checks]}
+        print_json({**told, "run": log} if log else told)
+    elif log:
+        print("\n" + "\n".join(log))
     return 1 if bad else 0
+
+
+def _run_log(path: Path) -> list[str]:
+    """Return what a run folder tells: its state, settings, choices, findings and last events."""
+    from napari_celltrain.training.events import Choice, Evaluation, FindingEvent, Step
+    from napari_celltrain.training.run import RunFolder
+
+    folder = RunFolder(path)
+    if not folder.is_run():
+        raise CellTrainError(f"{path} is no run folder: there is no settings.toml in it.")
+    lines = [f"Run {path}" + (" (in use by another process)" if folder.is_locked() else "")]
+    lines += [f"  {key}: {value}" for key, value in folder.read_state().items()]
+    checkpoints = sorted(file.name for file in folder.checkpoints.glob("*"))
+    lines.append(f"  checkpoints: {', '.join(checkpoints) or 'none'}")
+    history = folder.read_history()
+    settings = folder.settings_file.read_text("utf-8", errors="replace")
+    lines += ["Settings", *(f"  {line}" for line in settings.splitlines() if line.strip())]
+    chosen = [event for event in history if isinstance(event, Choice)]
+    lines += ["Chosen", *(f"  {one.name}: {one.value} ({one.reason})" for one in chosen)]
+    found = [event.finding for event in history if isinstance(event, FindingEvent)]
+    lines += ["Noticed", *(f"  {one.severity}: {one.message}" for one in found)]
+    for kind in (Step, Evaluation):
+        last = [event for event in history if isinstance(event, kind)][-3:]
+        lines += [f"  {event}" for event in last]
+    return lines
 
 
 def _system() -> Check:
