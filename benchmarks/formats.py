@@ -1,7 +1,10 @@
-"""How long large tracking files take to open, and how much memory: ``python benchmarks/formats.py``.
+"""How long large tracking files take to open, and how much memory they need.
+
+    python benchmarks/formats.py
 
 Each measurement runs in a process of its own; the memory is the most that process ever used, above
-what it used after its imports (Linux only). ``geff.convert`` reads the same TrackMate file in the same run.
+what it used after its imports (Linux only). ``geff.convert`` reads the same TrackMate file in the
+same run.
 """
 
 from __future__ import annotations

@@ -245,7 +245,8 @@ V1 = {"version": "v1", "positions": {"1": [[1.5, 2, 1]], "2": [[2, 2, 1], [9, 2,
 BDV = ("<SpimData><SequenceDescription><ViewSetups><ViewSetup><voxelSize><unit>um</unit>"
        "</voxelSize></ViewSetup></ViewSetups></SequenceDescription><ViewRegistrations>"
        '<ViewRegistration timepoint="0" setup="0"><ViewTransform type="affine">'
-       "<affine>0.5 0 0 2 0 2 0 0 0 0 3 0</affine></ViewTransform></ViewRegistration></ViewRegistrations></SpimData>")
+       "<affine>0.5 0 0 2 0 2 0 0 0 0 3 0</affine></ViewTransform></ViewRegistration>"
+       "</ViewRegistrations></SpimData>")
 CELLFINDER = ("<CellCounter_Marker_File><Marker_Data><Marker_Type><Type>2</Type><Marker><MarkerX>1"
               "</MarkerX><MarkerY>2</MarkerY><MarkerZ>3</MarkerZ></Marker></Marker_Type>"
               "</Marker_Data></CellCounter_Marker_File>")

@@ -212,6 +212,11 @@ def test_mamut_positions_go_through_the_affine_maps_never_the_voxel_size(read, t
     assert experiment.voxel_size_um == (2.0, 0.25, 0.5)
 
 
+def test_an_absurd_map_states_no_voxel_size(read, tmp_path):
+    (tmp_path / "bdv.xml").write_text(bdv((0, ["1e308 0 0 0 0 1e308 0 0 0 0 1 0"])))
+    assert read(document(image=IMAGE.replace("a.tif", "bdv.xml"))).voxel_size_um is None
+
+
 @pytest.mark.parametrize("affine", ["0 0 0 0 0 0 0 0 0 0 0 0", "1 2 3", "a", "nan " * 12])
 def test_maps_that_can_not_be_inverted_are_refused(read, tmp_path, affine):
     (tmp_path / "bdv.xml").write_text(bdv((0, [affine])))

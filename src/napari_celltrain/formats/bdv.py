@@ -56,7 +56,7 @@ class World:
             return None
         first = self.affines[min(self.affines)]
         x, y, z = (float(np.linalg.norm(first[:3, axis])) * self.um for axis in range(3))
-        return (z, y, x) if min(x, y, z) > 0 else None
+        return (z, y, x) if all(1e-9 < size < 1e9 for size in (z, y, x)) else None
 
 
 def read_world(path: Path) -> World:

@@ -7,6 +7,8 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ def sentences(path: Path, kind: str) -> Iterator[None]:
     added when they lack it.
     """
     try:
-        yield
+        with np.errstate(all="ignore"):  # absurd numbers are sorted out afterwards
+            yield
     except CellTrainError as error:
         if path.name in str(error):
             raise

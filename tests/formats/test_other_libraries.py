@@ -1,0 +1,126 @@
+"""What is written here is understood by the libraries of the programs themselves."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.formats import format_named, formats, read_experiments, write_experiment
+
+DIVISION = Experiment(
+    "made",
+    Annotations(
+        [0, 1, 2, 2], [[1, 10, 20], [1, 11, 20.5], [1, 8, 20], [2, 14, 21]],
+        [[0, 1], [1, 2], [1, 3]], features={"score": np.array([0.5, 0.75, 1, 0.25])},
+    ),
+    voxel_size_um=(2.0, 0.5, 0.5), frame_interval_s=300.0,
+)
+
+
+@pytest.mark.parametrize("name", ["GEFF", "GEFF for Mastodon"])
+def test_geff_validates_and_reads_both_flavours(tmp_path, name):
+    geff = pytest.importorskip("geff")
+    path = tmp_path / "a.geff"
+    format_named(name).write(path, DIVISION)
+    geff.validate_structure(path)
+    reader = geff.GeffReader(path)
+    reader.read_node_props()
+    graph = reader.build()
+    scale = 1.0 if name == "GEFF" else 0.5
+    np.testing.assert_array_equal(
+        graph["node_props"]["x"]["values"], DIVISION.annotations.positions[:, 2] * scale
+    )
+    assert graph["edge_ids"].tolist() == [[0, 1], [1, 2], [1, 3]]
+    assert graph["node_props"]["score"]["values"].tolist() == [0.5, 0.75, 1, 0.25]
+    assert graph["metadata"].track_node_props == {"tracklet": "tracklet_id"}
+
+
+def test_geff_validates_tracklets(tmp_path):
+    pytest.importorskip("geff")
+    from geff.validate.data import ValidationConfig, validate_data
+
+    write_experiment(tmp_path / "a.geff", DIVISION)
+    import geff
+
+    reader = geff.GeffReader(tmp_path / "a.geff")
+    reader.read_node_props()
+    validate_data(reader.build(), ValidationConfig(sphere=False, graph=True, tracklet=True))
+
+
+def test_geffs_own_converter_reads_the_trackmate_file(tmp_path):
+    convert = pytest.importorskip("geff.convert")
+    geff = pytest.importorskip("geff")
+    write_experiment(tmp_path / "a.xml", DIVISION)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        convert.from_trackmate_xml_to_geff(tmp_path / "a.xml", tmp_path / "a.geff")
+        reader = geff.GeffReader(tmp_path / "a.geff")
+    assert reader.nodes.shape == (4,)
+    assert reader.edges.shape == (3, 2)
+    (read,) = read_experiments(
+        tmp_path / "a.geff", voxel_size_um=(2.0, 0.5, 0.5), find_images=False
+    )
+    np.testing.assert_allclose(
+        read.annotations.positions[np.argsort(read.annotations.features["id"])],
+        DIVISION.annotations.positions,
+    )
+
+
+def test_geffs_own_converter_reads_the_challenge_folder(tmp_path):
+    convert = pytest.importorskip("geff.convert")
+    geff = pytest.importorskip("geff")
+    format_named("Cell Tracking Challenge").write(tmp_path / "01_RES", DIVISION)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        convert.from_ctc_to_geff(tmp_path / "01_RES", tmp_path / "a.geff")
+    reader = geff.GeffReader(tmp_path / "a.geff")
+    assert reader.nodes.shape == (4,)
+    assert reader.edges.shape == (3, 2)
+
+
+def test_traccuracy_reads_the_challenge_folder(tmp_path):
+    loaders = pytest.importorskip("traccuracy.loaders")
+    format_named("Cell Tracking Challenge").write(tmp_path / "01_RES", DIVISION)
+    data = loaders.load_ctc_data(str(tmp_path / "01_RES"), str(tmp_path / "01_RES/res_track.txt"))
+    assert data.graph.number_of_nodes() == 4
+    assert data.graph.number_of_edges() == 3
+
+
+def test_traccuracy_reads_the_geff_store(tmp_path):
+    loaders = pytest.importorskip("traccuracy.loaders")
+    write_experiment(tmp_path / "a.geff", DIVISION)
+    data = loaders.load_geff_data(str(tmp_path / "a.geff"))
+    assert data.graph.number_of_edges() == 3
+
+
+def test_laptrack_links_the_written_table(tmp_path):
+    laptrack = pytest.importorskip("laptrack")
+    pandas = pytest.importorskip("pandas")
+    write_experiment(tmp_path / "a.csv", DIVISION)
+    table = pandas.read_csv(tmp_path / "a.csv")
+    tracks, _, _ = laptrack.LapTrack(track_cost_cutoff=25).predict_dataframe(
+        table, coordinate_cols=["z", "y", "x"], frame_col="t", only_coordinate_cols=False
+    )
+    assert len(tracks) == 4
+
+
+def test_napari_opens_the_points_table(tmp_path):
+    pytest.importorskip("napari")
+    read_csv = pytest.importorskip("napari_builtins.io._read").read_csv
+
+    format_named("napari points CSV").write(tmp_path / "a.csv", DIVISION)
+    data, header, kind = read_csv(tmp_path / "a.csv")
+    assert kind == "points"
+    assert header[1:5] == ["axis-0", "axis-1", "axis-2", "axis-3"]
+    assert np.array(data)[0, 1:5].astype(float).tolist() == [0, 1, 10, 20]
+
+
+def test_every_format_is_in_the_documentation():
+    from pathlib import Path
+
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
+    for one in formats():
+        assert f"**{one.name}**" in text, one.name
