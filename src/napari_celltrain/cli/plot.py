@@ -81,6 +81,11 @@ def curves(history: list[Event]) -> str:
     return stacked([chart for chart in (scores, loss) if chart is not None])
 
 
+def _minutes(history: list[Event]) -> float:
+    """How long the run has been training, so that all charts have the same axis."""
+    return max(getattr(event, "seconds", 0.0) for event in history) / 60 or 1.0
+
+
 def loss_chart(history: list[Event]) -> str | None:
     """Return the training loss against time; None without a step."""
     from napari_celltrain.training.events import Step
@@ -92,6 +97,7 @@ def loss_chart(history: list[Event]) -> str | None:
         [Line("training", [s.seconds / 60 for s in steps], [s.loss for s in steps])],
         title="Training loss",
         x_label="minutes",
+        x_range=(0.0, _minutes(history)),
         y_label="loss",
     )
 
@@ -113,6 +119,7 @@ def f1_chart(history: list[Event]) -> str | None:
         ],
         title="Held-out frames",
         x_label="minutes",
+        x_range=(0.0, _minutes(history)),
         y_label="share",
         y_range=(0.0, 1.0),
     )

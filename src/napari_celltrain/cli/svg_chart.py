@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 LEFT, RIGHT, TOP, BOTTOM = 62, 18, 34, 46
 COLOURS = ("#1f6fb4", "#d1495b", "#2e8b57", "#8a5fbf", "#b8860b")
 """Told apart in grey and by most people who are colour-blind; dashes help the rest."""
+_FONT = 'font-family="sans-serif" font-size="12"'
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "")
 
 
@@ -44,12 +45,13 @@ def line_chart(
     x_label: str,
     y_label: str,
     size: tuple[int, int] = (560, 300),
+    x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
 ) -> str:
     """Return a chart of curves as an SVG document."""
     xs = [x for line in lines for x in line.x if math.isfinite(x)]
     ys = [y for line in lines for y in line.y if math.isfinite(y)]
-    frame = _Frame(size, _range(xs), y_range or _range(ys, from_zero=True))
+    frame = _Frame(size, x_range or _range(xs), y_range or _range(ys, from_zero=True))
     parts = frame.axes(title, x_label, y_label)
     for number, line in enumerate(lines):
         colour = COLOURS[number % len(COLOURS)]
@@ -106,7 +108,9 @@ def stacked(charts: Sequence[str]) -> str:
     for chart in charts:
         size = re.search(r'width="(\d+)" height="(\d+)"', chart)
         assert size is not None  # `_Frame.document` wrote it
-        parts.append(chart.replace("<svg ", f'<svg y="{y}" ', 1))
+        inside = chart[chart.index(">") + 1 : chart.rindex("</svg>")]
+        # a group, not a nested document: some programs draw only one
+        parts.append(f'<g transform="translate(0 {y})" {_FONT}>{inside}</g>')
         width, y = max(width, int(size[1])), y + int(size[2])
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y}" width="{width}" '
@@ -158,7 +162,7 @@ class _Frame:
         width, height = self.size
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-            f'width="{width}" height="{height}" font-family="sans-serif" font-size="12">'
+            f'width="{width}" height="{height}" {_FONT}>'
             f'<rect width="{width}" height="{height}" fill="white"/>{"".join(parts)}</svg>\n'
         )
 
