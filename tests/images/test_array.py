@@ -71,3 +71,9 @@ def test_an_empty_crop_is_no_error():
     source = ArraySource(np.zeros((4, 5, 6), np.uint8), "zyx")
     crop = source.read_crop(0, 0, (slice(2, 2), slice(0, 5), slice(7, 3)))
     assert crop.shape == (0, 5, 0)
+
+
+def test_a_file_that_happens_to_have_its_name_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "movie.tif").write_bytes(b"x")
+    assert ArraySource(np.zeros((4, 5)), "yx", name="movie.tif").stamp(0, 0) is None

@@ -253,3 +253,14 @@ def test_a_plane_that_claims_more_than_the_file_holds_is_not_decoded(tmp_path, m
         tiff.pages[0].tags["ImageDescription"].overwrite("")
     with pytest.raises(CellTrainError, match=r"claims more pixels|shape"):
         open_images(path).read_frame(0)
+
+
+@pytest.mark.parametrize("options", [{"imagej": True}, {"bigtiff": True}], ids=str)
+def test_a_movie_behind_a_single_list_of_planes_is_whole(tmp_path, movie, options):
+    """As ImageJ writes what is larger than 4 GB."""
+    path = written(tmp_path, movie, truncate=True, **options)
+    with tifffile.TiffFile(path) as tiff:
+        assert len(tiff.pages) == 1
+    source = open_images(path)
+    assert len(source.time_points) == 4
+    np.testing.assert_array_equal(source.read_frame(3, 1), movie[3, :, 1])

@@ -136,6 +136,8 @@ class Movie(ABC):
 
         Made of the file's name, size and date, so that asking costs no reading.
         """
+        if type(self)._place is Movie._place:  # only a name: a file of that name is another thing
+            return None
         try:
             place = Path(self._place(t, channel)).absolute()
             state = place.stat()
