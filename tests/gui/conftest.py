@@ -94,3 +94,28 @@ def add_experiment(viewer):
         ]
 
     return add
+
+
+@pytest.fixture(scope="session")
+def small_movie():
+    """A simulated 2D movie that is learnt in seconds."""
+    from napari_celltrain.simulation import simulate
+
+    return simulate("plane", time_points=6, size=(1, 96, 96), n_cells=12)
+
+
+@pytest.fixture(scope="session")
+def trained(small_movie, tmp_path_factory):
+    """The run folder of a detector that finds the cells of `small_movie`."""
+    from napari_celltrain.dataset import Dataset, Member
+    from napari_celltrain.training.loop import train
+    from napari_celltrain.training.settings import TrainingSettings
+
+    folder = tmp_path_factory.mktemp("runs") / "small detector"
+    settings = TrainingSettings().changed(
+        ["budget.steps=150", "design.width=8", "optimiser.crop_size=64", "compute.threads=1",
+         "optimiser.batch_size=2", "compute.precision='float32'"]
+    )  # fmt: skip
+    finished = train(Dataset((Member(small_movie),)), folder, settings)
+    assert finished.best_f1 > 0.7
+    return folder

@@ -15,17 +15,11 @@ from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.gui import preferences, training_session
 from napari_celltrain.gui.predict import PredictWidget
 from napari_celltrain.gui.train import FIRST_WORDS, TrainWidget
-from napari_celltrain.simulation import simulate
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
 
 SMALL = ["design.width=4", "optimiser.batch_size=1", "optimiser.crop_size=32", "compute.threads=1",
          "compute.precision='float32'", "budget.steps=3"]  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def small_movie():
-    return simulate("plane", time_points=6, size=(1, 96, 96), n_cells=12)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Points
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -58,7 +59,6 @@ from napari_celltrain.gui.work import Job
 from napari_celltrain.gui.writers import save_as
 
 if TYPE_CHECKING:
-    from napari.layers import Points
     from napari.viewer import Viewer
 
     from napari_celltrain.gui.comparison import Comparison
@@ -202,7 +202,8 @@ class PredictWidget(DockPage):
             arguments["metadata"] = {}  # paired with its image by name, like any layer
         annotations = found.annotations
         data, place = in_layer(self._image, annotations.t, annotations.positions)
-        layer = self.viewer.add_points(data, **{**arguments, **place})
+        layer = Points(data, **{**arguments, **place})
+        self.viewer.add_layer(layer)
         if self.layer is not None:
             self.layer.visible = False
         self.viewer.layers.selection.active = layer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Points
 
 from napari_celltrain.gui.comparison import FALSE, FOUND, MISSED
 from napari_celltrain.gui.image_source import axes_of, first_time_point, to_world
@@ -12,7 +13,7 @@ from napari_celltrain.gui.layers import METADATA, hollow, note, placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Points
+    from napari.layers import Image
     from numpy.typing import NDArray
 
     from napari_celltrain.gui.candidates import Candidates
@@ -82,7 +83,7 @@ def add_detections(viewer: ViewerModel, name: str, image: Image, size: float) ->
         Cell diameter in pixels.
     """
     data, place = in_layer(image, np.empty(0, np.int64), np.empty((0, 3)))
-    return viewer.add_points(
+    layer = Points(
         data,
         name=name,
         size=size,
@@ -91,6 +92,9 @@ def add_detections(viewer: ViewerModel, name: str, image: Image, size: float) ->
         **hollow("#56b4e9"),
         **place,
     )
+    # not `add_points`: plugins see the viewer through a proxy, which would hand out another one
+    viewer.add_layer(layer)
+    return layer
 
 
 def show_candidates(
@@ -119,7 +123,7 @@ def add_errors(
     """Add a layer of found, missed and false cells, in different colours and shapes."""
     data, place = in_layer(image, comparison.t, comparison.positions)
     outcomes = comparison.outcome.tolist()
-    return viewer.add_points(
+    layer = Points(
         data,
         name=name,
         size=[OUTCOME_SIZES[one] * diameter_px for one in outcomes] or diameter_px,
@@ -133,3 +137,5 @@ def add_errors(
         },
         **place,
     )
+    viewer.add_layer(layer)
+    return layer

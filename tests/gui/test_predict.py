@@ -1,0 +1,323 @@
+"""The prediction widget, with a real detector."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from napari.layers import Layer, Points
+from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+
+from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.formats.registry import read_experiments
+from napari_celltrain.gui import preferences
+from napari_celltrain.gui.candidates import Candidates
+from napari_celltrain.gui.layers import experiment_layers
+from napari_celltrain.gui.open_experiments import open_experiments
+from napari_celltrain.gui.train import TrainWidget
+
+
+@pytest.fixture
+def widget(viewer, trained, monkeypatch):
+    """The widget in its dock, with the detector in its list."""
+    monkeypatch.setattr(preferences, "runs_folder", lambda: trained.parent)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-celltrain", "Predict cells")
+    return widget
+
+
+@pytest.fixture
+def with_movie(widget, viewer, small_movie, qtbot):
+    for layer in experiment_layers(small_movie):
+        viewer.add_layer(Layer.create(*layer))
+    qtbot.waitUntil(lambda: widget.image.layer is not None)
+    return widget
+
+
+def find(widget, qtbot):
+    widget.run_button.click()
+    assert widget.running
+    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+
+
+def test_the_newest_detector_is_chosen_and_described(widget, trained):
+    assert widget.detector.card.folder == trained
+    assert "held-out F1" in widget.detector.words.text()
+
+
+def test_without_a_movie_it_says_what_to_do(widget):
+    widget.run_button.click()
+    assert "Open a movie first" in widget.sentence.text()
+
+
+def test_without_a_detector_it_says_what_to_do(viewer, tmp_path, monkeypatch):
+    monkeypatch.setattr(preferences, "runs_folder", lambda: tmp_path)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-celltrain", "Predict cells")
+    widget.run_button.click()
+    assert "Choose a detector first" in widget.sentence.text()
+
+
+def test_cells_are_found_in_the_images_scale_with_scores(with_movie, viewer, small_movie, qtbot):
+    widget = with_movie
+    find(widget, qtbot)
+    layer = widget.layer
+    image = widget.image.layer
+    assert layer in viewer.layers
+    assert tuple(layer.scale) == tuple(image.scale)
+    assert layer.units == image.units
+    assert ((layer.features["score"] > 0) & (layer.features["score"] <= 1)).all()
+    assert set(np.unique(layer.data[:, 0])) <= set(small_movie.images.time_points)
+    found, true = int(layer.shown.sum()), len(small_movie.annotations)
+    assert abs(found - true) < 0.4 * true
+    assert "Done" in widget.sentence.text()
+    assert "cells in 6 time points" in widget.threshold.count.text()
+    assert not widget.bar.isVisibleTo(widget)
+
+
+def test_the_threshold_acts_without_predicting_again(with_movie, qtbot):
+    widget = with_movie
+    find(widget, qtbot)
+    widget.threshold.set_threshold(0.0)
+    assert widget.layer.shown.all()
+    widget.threshold.set_threshold(1.0)
+    assert not widget.layer.shown.any()
+    widget.threshold.reset.click()
+    assert widget.layer.shown.sum() == widget.candidates.reaching(widget.threshold.threshold).sum()
+    assert not widget.running
+
+
+def test_two_hundred_thousand_candidates_follow_the_slider(widget, viewer, movie_class, qtbot):
+    random = np.random.default_rng(0)
+    n = 200_000
+    movie = movie_class(time_points=tuple(range(100)), frame_shape=(20, 500, 500))
+    image = Layer.create(*experiment_layers(Experiment("large", images=movie))[0])
+    viewer.add_layer(image)
+    qtbot.waitUntil(lambda: widget.image.layer is image)
+    widget._image = image
+    widget._movie = Experiment("large", images=movie)
+    widget.candidates = Candidates(
+        random.integers(0, 100, n), random.uniform(0, 1, (n, 3)) * [20, 500, 500],
+        random.uniform(0, 1, n), list(range(100)),
+    )  # fmt: skip
+    widget._add_layer()
+    widget._show_candidates()
+    took = []
+    for threshold in np.linspace(0.1, 0.9, 9):
+        begin = time.perf_counter()
+        widget.threshold.set_threshold(threshold)
+        took.append(time.perf_counter() - begin)
+        assert widget.layer.shown.sum() == (widget.candidates.scores >= threshold).sum()
+    assert np.median(took) < 0.05 * 3  # three times, for a busy machine; see benchmarks/gui.py
+
+
+@pytest.mark.parametrize(("choice", "times"), [(1, {2}), (2, {1, 2, 3})])
+def test_only_the_chosen_time_points_are_looked_at(with_movie, viewer, choice, times, qtbot):
+    widget = with_movie
+    viewer.dims.set_point(0, 2)
+    widget.image.times.setCurrentIndex(choice)
+    widget.image.first.setValue(1)
+    widget.image.last.setValue(3)
+    find(widget, qtbot)
+    assert set(widget.candidates.times) == times
+
+
+def test_time_points_that_do_not_exist_are_a_sentence(with_movie):
+    widget = with_movie
+    widget.image.times.setCurrentIndex(2)
+    widget.image.first.setValue(50)
+    widget.image.last.setValue(60)
+    widget.run_button.click()
+    assert "none of the chosen time points" in widget.sentence.text()
+
+
+def test_cancel_keeps_what_was_found(with_movie, viewer, small_movie, qtbot, monkeypatch):
+    widget = with_movie
+
+    class Slow:
+        def __getattr__(self, name):
+            return getattr(small_movie.images, name)
+
+        def read_frame(self, t, channel=0):
+            time.sleep(0.4)
+            return small_movie.images.read_frame(t, channel)
+
+    monkeypatch.setattr(widget.image, "movie", lambda: (Slow(), 0, small_movie.known_voxel_size_um))
+    widget.run_button.click()
+    qtbot.waitUntil(lambda: len(widget.candidates.times) >= 1, timeout=30_000)
+    widget.cancel_button.click()
+    qtbot.waitUntil(lambda: not widget.running, timeout=10_000)
+    assert 1 <= len(widget.candidates.times) < 6
+    assert "Cancelled" in widget.sentence.text()
+    assert widget.layer in viewer.layers
+
+
+def test_a_layer_that_is_deleted_meanwhile_does_no_harm(with_movie, viewer, qtbot):
+    widget = with_movie
+    widget.run_button.click()
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+    widget.threshold.set_threshold(0.3)
+
+
+def test_somebody_elses_image_gets_points_with_its_own_axes(widget, viewer, small_movie, qtbot):
+    frames = [small_movie.images.read_frame(t)[0] for t in range(6)]
+    pixel = small_movie.known_voxel_size_um[1]
+    image = viewer.add_image(
+        np.stack(frames), scale=(1, pixel, pixel), units=("pixel", "um", "um"), name="mine"
+    )
+    qtbot.waitUntil(lambda: widget.image.layer is image)
+    find(widget, qtbot)
+    assert widget.layer.ndim == 3
+    assert tuple(widget.layer.scale) == (1, pixel, pixel)
+    assert abs(widget.layer.shown.sum() - len(small_movie.annotations)) < 40
+    annotations = widget.use_as_annotations()
+    qtbot.wait(100)
+    mine = next(one for one in open_experiments(viewer.layers) if one.points is annotations)
+    assert mine.images == [image]
+
+
+def test_scores_and_errors_beside_known_cells(with_movie, viewer, qtbot):
+    widget = with_movie
+    find(widget, qtbot)
+    assert not widget.errors_button.isEnabled()
+    widget.truth.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: widget.comparison is not None, timeout=20_000)
+    assert widget.comparison.scores.f1 > 0.6
+    assert "precision" in widget.scores.text()
+    widget.errors_button.click()
+    errors = next(layer for layer in viewer.layers if layer.name.endswith("errors"))
+    counts = errors.features["outcome"].value_counts()
+    assert counts.get("found", 0) == widget.comparison.scores.tp
+    assert counts.get("missed", 0) == widget.comparison.scores.fn
+    assert counts.get("false", 0) == widget.comparison.scores.fp
+    wrong = widget.comparison.scores.fn + widget.comparison.scores.fp
+    widget.next_button.click()
+    expected = "no error" if wrong == 0 else f"Error 1 of {wrong}"
+    assert expected in widget.sentence.text()
+
+
+def test_next_error_goes_there(with_movie, viewer, qtbot):
+    widget = with_movie
+    find(widget, qtbot)
+    widget.truth.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: widget.comparison is not None, timeout=20_000)
+    widget.threshold.set_threshold(1.0)  # everything is missed
+    qtbot.waitUntil(lambda: widget.comparison.scores.tp == 0, timeout=20_000)
+    widget.next_button.click()
+    place = widget.comparison.positions[0] * widget._movie.known_voxel_size_um
+    camera = getattr(viewer, "scene", viewer).camera
+    np.testing.assert_allclose(camera.center[1:], place[1:], rtol=1e-4)
+    assert viewer.dims.point[0] == widget.comparison.t[0]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".aut", ".xml", ".geff"])
+def test_cells_are_saved_in_every_format(with_movie, tmp_path, suffix, qtbot):
+    widget = with_movie
+    find(widget, qtbot)
+    place = tmp_path / f"cells{suffix}"
+    widget.save(place)
+    again = read_experiments(place)[0].annotations
+    expected = widget.found().annotations
+    assert len(again) == len(expected) > 0
+    order = np.lexsort((*again.positions.T, again.t))
+    wanted = np.lexsort((*expected.positions.T, expected.t))
+    np.testing.assert_array_equal(again.t[order], expected.t[wanted])
+    np.testing.assert_allclose(again.positions[order], expected.positions[wanted], atol=2e-2)
+
+
+def test_a_suffix_nobody_knows_is_a_sentence(with_movie, tmp_path, monkeypatch, qtbot):
+    from qtpy.QtWidgets import QFileDialog
+
+    widget = with_movie
+    find(widget, qtbot)
+    for name in ("cells", "cells.docx"):
+        place = str(tmp_path / name)
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, p=place: (p, ""))
+        widget.save_button.click()
+        assert "suffix" in widget.sentence.text()
+    assert not list(tmp_path.glob("cells*"))
+
+
+def test_use_as_annotations_makes_an_editable_copy_of_what_is_shown(with_movie, viewer, qtbot):
+    widget = with_movie
+    find(widget, qtbot)
+    copy = widget.use_as_annotations()
+    assert isinstance(copy, Points)
+    assert len(copy.data) == widget.layer.shown.sum()
+    copy.add((0, 0, 3, 3))
+    assert len(widget.layer.data) == len(widget.candidates)
+    qtbot.waitUntil(lambda: widget.truth.count() == 3)  # nothing, the annotation, the copy
+    experiment = next(one for one in open_experiments(viewer.layers) if one.points is copy)
+    assert len(experiment.read().annotations) == len(copy.data)
+
+
+def test_train_further_goes_to_the_training_dock(with_movie, viewer, trained, qtbot):
+    widget = with_movie
+    widget.further_button.click()
+    train = next(
+        one for one in viewer.window.dock_widgets.values() if isinstance(one, TrainWidget)
+    )
+    assert train._start_from == trained
+
+
+def test_a_detector_can_be_dropped(widget, trained, tmp_path):
+    def drop(path):
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(str(path))])
+        widget.detector.dropEvent(
+            QDropEvent(
+                QPoint(3, 3).toPointF() if hasattr(QPoint, "toPointF") else QPoint(3, 3),
+                Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton,
+                Qt.KeyboardModifier.NoModifier,
+            )
+        )  # fmt: skip
+
+    drop(trained / "best" / "detector.json")
+    assert widget.detector.card.folder == trained / "best"
+    drop(tmp_path)
+    assert "holds no detector" in widget.sentence.text()
+    assert widget.detector.card.folder == trained / "best"
+
+
+def test_a_damaged_detector_is_a_sentence(with_movie, trained, tmp_path, qtbot):
+    import shutil
+
+    widget = with_movie
+    copy = tmp_path / "damaged"
+    shutil.copytree(trained / "best", copy)
+    weights = next(copy.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    widget.set_detector(copy)
+    find(widget, qtbot)
+    assert widget.sentence.text().startswith("✖")
+    assert "damaged" in widget.sentence.text()
+
+
+def test_closing_the_dock_while_it_runs_ends_it(with_movie, viewer, qtbot):
+    widget = with_movie
+    widget.run_button.click()
+    job = widget._job
+    dock = next(
+        dock for name, dock in viewer.window._wrapped_dock_widgets.items() if "Predict" in name
+    )
+    viewer.window.remove_dock_widget(dock)
+    assert job.wait(20)
+
+
+def test_candidates_count_like_their_definition():
+    random = np.random.default_rng(1)
+    candidates = Candidates(
+        random.integers(3, 9, 500), random.uniform(0, 9, (500, 3)), random.uniform(0, 1, 500),
+        list(range(3, 10)),
+    )  # fmt: skip
+    for threshold in (0.0, 0.3, 1.0):
+        first, counts = candidates.per_time_point(threshold)
+        assert first == 3
+        assert counts.tolist() == [
+            int(((candidates.t == t) & (candidates.scores >= threshold)).sum())
+            for t in range(3, 10)
+        ]
+        assert len(candidates.annotations(threshold)) == counts.sum()
+    assert candidates.histogram().sum() == 500
+    assert isinstance(candidates.annotations(0.5), Annotations)

@@ -1,0 +1,34 @@
+"""napari's own Save writes points in the tracking formats."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_celltrain.formats.registry import read_experiments
+from napari_celltrain.gui.writers import save_as
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".aut", ".xml"])
+def test_a_points_layer_is_saved_with_its_time_points(
+    add_experiment, experiment, tmp_path, suffix
+):
+    points = add_experiment(experiment)[-1]
+    place = tmp_path / f"cells{suffix}"
+    assert points.save(str(place), plugin="napari-celltrain") == [str(place)]
+    again = read_experiments(place)[0].annotations
+    assert sorted(again.t.tolist()) == sorted(experiment.annotations.t.tolist())
+    assert len(again.links) == (3 if suffix != ".csv" else len(again.links))
+
+
+def test_hidden_points_are_not_saved(viewer, tmp_path):
+    points = viewer.add_points(np.array([[0, 0, 1, 1], [0, 0, 2, 2]]), ndim=4)
+    points.shown = [True, False]
+    points.save(str(tmp_path / "cells.csv"), plugin="napari-celltrain")
+    again = read_experiments(tmp_path / "cells.csv")[0].annotations
+    assert again.positions.tolist() == [[0, 1, 1]]
+
+
+def test_an_experiment_is_saved_by_its_suffix(experiment, tmp_path):
+    save_as(tmp_path / "a.aut", experiment)
+    assert len(read_experiments(tmp_path / "a.aut")[0].annotations) == 5
