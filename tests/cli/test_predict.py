@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 
 from napari_celltrain.cli import main
+from napari_celltrain.cli import predict as predict_command
 from napari_celltrain.formats.registry import read_experiments
 
 
@@ -91,6 +94,32 @@ def test_same_command_same_file(sample, trained, tmp_path, result):
     for name in ("a.csv", "b.csv"):
         result("predict", trained, pattern(sample), "--out", tmp_path / name)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
+def test_ctrl_c_keeps_what_is_done(sample, trained, tmp_path, result, monkeypatch, capsys):
+    whole, out = tmp_path / "whole.csv", tmp_path / "cells.csv"
+    result("predict", trained, pattern(sample), "--out", whole)
+    shown = predict_command._Progress.__call__
+    done = []
+
+    def press(self, name, frame, number, of):
+        shown(self, name, frame, number, of)
+        done.append(frame.t)
+        if len(done) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(predict_command._Progress, "__call__", press)
+    command = ["predict", str(trained), str(pattern(sample)), "--out", str(out)]
+    assert main(command) == 130
+    assert "--resume" in capsys.readouterr().err
+    assert not out.exists()  # nothing that looks finished
+    assert done == [0, 1, 2]
+    monkeypatch.undo()
+    told = result(*command[:1], trained, pattern(sample), "--out", out, "--resume")
+    assert told["time_points"] == 8
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.csv", "whole.csv"]
 
 
 @pytest.mark.parametrize(
