@@ -7,7 +7,6 @@ import pytest
 
 from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.detector.detector import Detector
-from napari_celltrain.evaluation import Scores
 from napari_celltrain.experiment import Annotations, Region, Status
 from napari_celltrain.images.array import ArraySource
 from napari_celltrain.prediction.judge import candidates, total
@@ -23,8 +22,7 @@ def _learn(experiments, settings, folder, changes=()) -> Detector:
 def _f1(detector, experiment, times=(8, 9)) -> float:
     """F1 on frames that were not learnt from, judged with the complete annotation."""
     judged = list(candidates(detector, [experiment], [(0, t) for t in times]))
-    scores: Scores = total(judged, detector.threshold)
-    return scores.f1
+    return total(judged, detector.threshold).f1
 
 
 def _only_some(experiment, keep: np.ndarray, **changes):

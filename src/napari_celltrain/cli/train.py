@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
         "threshold": finished.threshold,
         "seconds": finished.seconds,
         "stopped_because": finished.reason,
-        **folder.read_state().get("measured", {}),
+        **finished.performance,
     }
     if stop.status is not None:
         say(f"Go on with: {_resume_command(arguments)}")

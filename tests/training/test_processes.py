@@ -1,0 +1,103 @@
+"""Several processes learn what one would have learnt."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import tifffile
+import torch
+
+from napari_celltrain.training.checkpoint import load_newest
+from napari_celltrain.training.processes import Processes
+
+
+@pytest.fixture
+def on_disk(make_blobs, tmp_path):
+    """A small data set as files, for other processes."""
+    experiment = make_blobs(times=6)
+    images = tmp_path / "images"
+    images.mkdir()
+    for t in experiment.images.time_points:
+        tifffile.imwrite(images / f"t{t:03}.tif", experiment.images.read_frame(t)[0])
+    rows = [
+        f"{t},{z},{y},{x}"
+        for t, (z, y, x) in zip(
+            experiment.annotations.t, experiment.annotations.positions, strict=True
+        )
+    ]
+    (tmp_path / "points.csv").write_text("\n".join(["t,z,y,x", *rows]) + "\n")
+    (tmp_path / "dataset.toml").write_text(
+        '[[experiment]]\nname = "blobs"\nimages = "images/t{time:03}.tif"\n'
+        'annotations = "points.csv"\nvoxel_size_um = [1.0, 1.0, 1.0]\n'
+    )
+    return tmp_path / "dataset.toml"
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _train(dataset, out, *, size: int = 1, steps: int = 4, resume: bool = False):
+    """Start `size` processes as torchrun does; return their (exit status, output)."""
+    command = [
+        sys.executable, "-m", "napari_celltrain", "train", str(dataset), "--out", str(out),
+        "--steps", str(steps), "--device", "cpu", "--threads", "1", "--json",
+        "--set", "design.width=8", "--set", "optimiser.crop_size=48",
+        "--set", "optimiser.batch_size=4", "--set", "compute.precision=float32",
+        *(["--resume"] if resume else []),
+    ]
+    port = str(_free_port())
+    started = []
+    for rank in range(size):
+        place = {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1",
+        }
+        started.append(
+            subprocess.Popen(
+                command, env=os.environ | (place if size > 1 else {}), text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )
+        )
+    results = [process.communicate(timeout=200) for process in started]
+    return [(p.returncode, *r) for p, r in zip(started, results, strict=True)]
+
+
+def _weights(run) -> torch.Tensor:
+    checkpoint, damaged = load_newest(run / "checkpoints")
+    assert checkpoint is not None
+    assert not damaged
+    return torch.cat(
+        [v.reshape(-1) for k, v in sorted(checkpoint.tensors.items()) if k.startswith("model.")]
+    )
+
+
+def test_two_processes_learn_what_one_does_and_one_can_go_on(on_disk, tmp_path):
+    alone = _train(on_disk, tmp_path / "alone")
+    assert alone[0][0] == 0, alone[0][2]
+    both = _train(on_disk, tmp_path / "both", size=2)
+    assert [status for status, _, _ in both] == [0, 0], both
+    assert json.loads(both[0][1].splitlines()[-1])["steps"] == 4
+    assert both[1][1] == ""  # one speaks for all
+    one, two = _weights(tmp_path / "alone"), _weights(tmp_path / "both")
+    # the first steps of Adam turn rounding of tiny gradients into steps: nearly all are the same
+    assert (one - two).abs().median() < 1e-6
+    assert ((one - two).abs() > 1e-3).float().mean() < 0.01
+    went_on = _train(on_disk, tmp_path / "both", steps=6, resume=True)
+    assert went_on[0][0] == 0, went_on[0][2]
+    assert json.loads(went_on[0][1].splitlines()[-1])["steps"] == 6
+
+
+def test_every_crop_of_a_batch_is_drawn_once():
+    for size in (1, 2, 3, 4):
+        whole = Processes(0, size).whole(7)
+        shares = [list(Processes(rank, size).share(whole)) for rank in range(size)]
+        assert len({len(share) for share in shares}) == 1
+        assert sorted(number for share in shares for number in share) == list(range(whole))
