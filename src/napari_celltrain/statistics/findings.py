@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from napari_celltrain.experiment import Finding
 from napari_celltrain.statistics.diameter import estimate_diameter, inside
+from napari_celltrain.statistics.fit import fit_findings
 from napari_celltrain.statistics.pixels import pixel_findings
 from napari_celltrain.statistics.spacing import frames_of, time_points_with_numbers
 from napari_celltrain.statistics.time_shift import time_shift_finding
@@ -61,7 +62,7 @@ def findings(experiment: Experiment, *, look_at_images: bool = True) -> list[Fin
         *_about_odd_frames(experiment),
     ]
     if look_at_images and experiment.images is not None:
-        found += pixel_findings(experiment)
+        found += [*pixel_findings(experiment), *fit_findings(experiment)]
         if diameter is not None:
             voxel = experiment.known_voxel_size_um or (1.0, 1.0, 1.0)
             shift = time_shift_finding(experiment, diameter / math.sqrt(voxel[1] * voxel[2]))

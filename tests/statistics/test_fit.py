@@ -1,0 +1,105 @@
+"""Positions that don't belong to the image are noticed, and those that do are left in peace."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_celltrain.dataset import load_dataset
+from napari_celltrain.experiment import Annotations
+from napari_celltrain.statistics.fit import fit_findings
+
+
+def _codes(experiment) -> list[str]:
+    return [finding.code for finding in fit_findings(experiment)]
+
+
+def _moved(experiment, change=lambda p: p, dt=0):
+    annotations = experiment.annotations
+    return experiment.with_(
+        annotations=Annotations(annotations.t + dt, change(annotations.positions.copy()))
+    )
+
+
+@pytest.fixture
+def blobs(make_blobs):
+    return make_blobs(times=8, shape=(1, 160, 200), cells=25)
+
+
+WRONG = {
+    "y and x exchanged": lambda p: p[:, [0, 2, 1]],
+    "mirrored": lambda p: p * [1, -1, 1] + [0, 159, 0],
+    "of half the size": lambda p: p * [1, 0.5, 0.5],
+    "of another movie": lambda p: np.random.default_rng(9).uniform(5, 150, p.shape) * [0, 1, 1],
+}
+
+
+def test_good_data_is_left_in_peace(blobs):
+    assert _codes(blobs) == []
+
+
+def test_dark_cells_are_cells_too(blobs):
+    images = blobs.images
+    assert _codes(blobs.with_(images=type(images)(2000 - images.array, "tzyx"))) == []
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_positions_off_the_cells_are_noticed(blobs, wrong):
+    assert "off-cells" in _codes(_moved(blobs, WRONG[wrong]))
+
+
+def test_exchanged_axes_are_named(blobs):
+    (finding,) = fit_findings(_moved(blobs, WRONG["y and x exchanged"]))
+    assert "y and x were exchanged" in finding.message
+    assert finding.time_point is not None
+
+
+def test_micrometres_taken_for_pixels_are_named(make_blobs):
+    blobs = make_blobs(
+        times=6, shape=(1, 160, 160), cells=20, voxel_size_um=(1.0, 0.4, 0.4), width=6.0
+    )
+    assert _codes(blobs) == []
+    found = list(fit_findings(_moved(blobs, lambda p: p * [1, 0.4, 0.4])))
+    assert any("if they were in micrometres" in finding.message for finding in found)
+
+
+@pytest.mark.parametrize(("dt", "word"), [(1, "before"), (-1, "after")])
+def test_a_time_shift_is_named(blobs, dt, word):
+    (finding,) = fit_findings(_moved(blobs, dt=dt))
+    assert finding.code == "time-shift"
+    assert f"the time point {word}" in finding.message
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.1])
+def test_a_voxel_size_wrong_by_ten_is_noticed(blobs, factor):
+    wrong = blobs.with_(voxel_size_um=(1.0, factor, factor))
+    (finding,) = [one for one in fit_findings(wrong) if one.code == "cell-size"]
+    assert "voxel size" in finding.message
+
+
+def test_few_positions_prove_nothing(make_blobs):
+    few = make_blobs(times=2, cells=4)
+    assert _codes(_moved(few, lambda p: p[:, [0, 2, 1]])) == []
+
+
+@pytest.mark.parametrize("value", [0, np.nan])
+def test_empty_images_prove_nothing(blobs, value):
+    empty = np.full(blobs.images.array.shape, value, np.float32)
+    assert _codes(blobs.with_(images=type(blobs.images)(empty, "tzyx"))) == []
+
+
+def test_a_stack_is_looked_at_in_the_plane_of_its_cells(make_blobs):
+    stack = make_blobs(times=3, shape=(10, 90, 90), cells=30, voxel_size_um=(2.0, 1.0, 1.0))
+    assert _codes(stack) == []
+    assert _codes(_moved(stack, lambda p: p * [1, 0.5, 0.5])) in (["off-cells"], [])
+
+
+def test_real_movies_are_left_in_peace_and_their_shifts_noticed(data_folder):
+    dataset = load_dataset(data_folder / "dev_timelapses.autlist")
+    for experiment in dataset.experiments:
+        assert _codes(experiment) == [], experiment.name
+    quick = [e for e in dataset.experiments if "hela" in e.name or "laptrack" in e.name]
+    assert len(quick) == 2
+    for experiment in quick:
+        assert _codes(_moved(experiment, dt=1)) == ["time-shift"], experiment.name
+        assert _codes(_moved(experiment, lambda p: p[:, [0, 2, 1]])) == ["off-cells"]
