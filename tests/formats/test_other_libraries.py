@@ -81,6 +81,7 @@ def test_geffs_own_converter_reads_the_challenge_folder(tmp_path):
     assert reader.edges.shape == (3, 2)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_traccuracy_reads_the_challenge_folder(tmp_path):
     loaders = pytest.importorskip("traccuracy.loaders")
     format_named("Cell Tracking Challenge").write(tmp_path / "01_RES", DIVISION)
@@ -89,6 +90,7 @@ def test_traccuracy_reads_the_challenge_folder(tmp_path):
     assert data.graph.number_of_edges() == 3
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_traccuracy_reads_the_geff_store(tmp_path):
     loaders = pytest.importorskip("traccuracy.loaders")
     write_experiment(tmp_path / "a.geff", DIVISION)
@@ -96,12 +98,13 @@ def test_traccuracy_reads_the_geff_store(tmp_path):
     assert data.graph.number_of_edges() == 3
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_laptrack_links_the_written_table(tmp_path):
     laptrack = pytest.importorskip("laptrack")
     pandas = pytest.importorskip("pandas")
     write_experiment(tmp_path / "a.csv", DIVISION)
     table = pandas.read_csv(tmp_path / "a.csv")
-    tracks, _, _ = laptrack.LapTrack(track_cost_cutoff=25).predict_dataframe(
+    tracks, _, _ = laptrack.LapTrack(cutoff=25).predict_dataframe(
         table, coordinate_cols=["z", "y", "x"], frame_col="t", only_coordinate_cols=False
     )
     assert len(tracks) == 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -140,7 +140,8 @@ def in_between(annotations: Annotations) -> Annotations:
             values = values.astype(object)
             blank = np.full(added, None, object)
         features[name] = np.concatenate([values, blank])
-    features["interpolated"] = np.arange(n) >= len(annotations)
+    before = annotations.features.get("interpolated", np.zeros(len(annotations), bool))
+    features["interpolated"] = np.concatenate([_truth(before), np.ones(added, bool)])
     order = np.concatenate([stays, np.array(of_link, np.int64)])
     all_t = np.concatenate([t, *new_t])
     all_positions = _apart(all_t, np.concatenate([annotations.positions, *new_positions]), len(t))
@@ -153,6 +154,11 @@ def in_between(annotations: Annotations) -> Annotations:
         features,
         {name: values[order] for name, values in annotations.link_features.items()},
     )
+
+
+def _truth(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return a column of yes and no that may have been written as a text or a number."""
+    return np.array([str(value) in ("True", "1", "1.0") for value in values.tolist()], bool)
 
 
 def _apart(
@@ -188,7 +194,7 @@ def without_in_between(annotations: Annotations, findings: list[Finding]) -> Ann
     marked = annotations.features.get("interpolated")
     if marked is None:
         return annotations
-    flags = np.array([str(value) in ("True", "1", "1.0") for value in marked.tolist()])
+    flags = _truth(marked)
     links, n = annotations.links, len(annotations)
     out_degree = np.bincount(links[:, 0], minlength=n)
     in_degree = np.bincount(links[:, 1], minlength=n)
