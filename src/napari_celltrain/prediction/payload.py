@@ -1,0 +1,97 @@
+"""A detector and a request as plain data, for another process or another machine."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from napari_celltrain.detector.detector import Detector, DetectorInfo
+from napari_celltrain.prediction.partial import weights_digest
+from napari_celltrain.prediction.predict import predict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from napari_celltrain.detector.compute import Precision
+    from napari_celltrain.experiment import ZYX, Finding, FrameSource
+    from napari_celltrain.prediction.predict import FrameResult, OnDamaged
+
+_loaded: dict[tuple[str, str, int], Detector] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class PackedDetector:
+    """A detector as bytes.
+
+    The precision travels with it: whoever computes, the numbers are the same.
+    """
+
+    info: str
+    weights: bytes
+    precision: Precision
+    digest: str
+
+    @classmethod
+    def of(cls, detector: Detector) -> PackedDetector:
+        """Pack a detector."""
+        weights = {key: value.cpu().contiguous() for key, value in detector.weights.items()}
+        return cls(
+            detector.info.model_dump_json(), save_tensors(weights), detector.precision,
+            weights_digest(detector),
+        )
+
+    def unpack(self, device: str, threads: int) -> Detector:
+        """Return the detector; made once in a process, however often it is asked for."""
+        key = (self.digest + self.info, device, threads)
+        with _lock:
+            if key not in _loaded:
+                _loaded.clear()  # one at a time is needed
+                _loaded[key] = Detector(
+                    DetectorInfo.model_validate_json(self.info), load_tensors(self.weights),
+                    device=device, threads=threads, precision=self.precision,
+                )
+            return _loaded[key]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one process needs to know to compute any time point of a movie."""
+
+    detector: PackedDetector
+    source: FrameSource
+    channels: tuple[int, ...]
+    voxel_size: ZYX
+    floor: float
+    tile: tuple[int, int, int] | None
+    on_damaged: OnDamaged
+    device: str
+    threads: int
+
+    def results(
+        self, time_points: Sequence[int], tell: Callable[[Finding], None]
+    ) -> Generator[FrameResult]:
+        """Compute some time points."""
+        return predict(
+            self.detector.unpack(self.device, self.threads), self.source,
+            time_points=time_points, channels=self.channels, voxel_size_um=self.voxel_size,
+            floor=self.floor, tile=self.tile, on_damaged=self.on_damaged, tell=tell,
+        )
+
+
+class OnceTeller:
+    """Passes findings on, each kind once; damaged frames are all told."""
+
+    def __init__(self, tell: Callable[[Finding], None]) -> None:
+        self._tell = tell
+        self._told: set[str] = set()
+
+    def __call__(self, finding: Finding) -> None:
+        """Pass a finding on, or not."""
+        if finding.code == "damaged-frame" or finding.code not in self._told:
+            self._told.add(finding.code)
+            self._tell(finding)

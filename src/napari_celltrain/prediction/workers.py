@@ -1,0 +1,192 @@
+"""Time points spread over processes of this machine; a process that is killed costs only time."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import traceback
+from collections import deque
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+from napari_celltrain.detector.compute import usable_cores
+from napari_celltrain.detector.detector import FLOOR
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.prediction.payload import Assignment, OnceTeller, PackedDetector
+from napari_celltrain.prediction.predict import check_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.experiment import ZYX, Finding, FrameSource
+    from napari_celltrain.prediction.predict import FrameResult, OnDamaged
+
+MOST_DEATHS = 3
+"""A time point whose process died so often is not tried again."""
+LONGEST_SHARE = 8
+"""Time points handed to a process at once: neighbours share frames of the time window."""
+
+
+def predict_with_workers(
+    detector: Detector,
+    source: FrameSource,
+    *,
+    workers: int,
+    time_points: Iterable[int] | None = None,
+    channels: Sequence[int] | None = None,
+    voxel_size_um: ZYX | None = None,
+    floor: float = FLOOR,
+    tile: tuple[int, int, int] | None = None,
+    on_damaged: OnDamaged = "stop",
+    stopping: Callable[[], bool] = lambda: False,
+    tell: Callable[[Finding], None] = lambda finding: None,
+) -> Generator[FrameResult]:
+    """Do what `predict` does in several processes; the results come as they are ready.
+
+    They are the same to the last bit. A process that dies is replaced, and its time points are
+    done again. Parameters as in `predict`, and:
+
+    Parameters
+    ----------
+    workers
+        How many processes. Each computes with its share of the cores.
+
+    Raises
+    ------
+    CellTrainError
+        As `predict`; and when processes keep dying, which mostly means too little memory.
+    """
+    request = check_request(
+        detector, source, time_points=time_points, channels=channels, voxel_size_um=voxel_size_um
+    )
+    teller = OnceTeller(tell)
+    for finding in request.findings:
+        teller(finding)
+    assignment = Assignment(
+        PackedDetector.of(detector), source, request.channels, request.voxel_size, floor, tile,
+        on_damaged, str(detector.device), max(1, usable_cores() // workers),
+    )
+    crew = _Crew(assignment, min(workers, len(request.time_points)), request.time_points, teller)
+    return crew.results(stopping)
+
+
+class _Worker:
+    """One process, and what it is to do."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process: BaseProcess = context.Process(
+            target=_work, args=(other,), name="celltrain-worker", daemon=True
+        )
+        self.share: deque[int] = deque()
+        self.process.start()
+        other.close()
+        self.send(assignment)
+
+    def send(self, message: Any) -> None:
+        with contextlib.suppress(OSError):  # it died; that is noticed when listening
+            self.pipe.send(message)
+
+    def end(self) -> None:
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join(5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+class _Crew:
+    """All processes, and the time points that are left."""
+
+    def __init__(
+        self, assignment: Assignment, workers: int, time_points: Sequence[int], tell: OnceTeller
+    ) -> None:
+        self._assignment, self._tell = assignment, tell
+        self._left = deque(time_points)
+        self._size = min(LONGEST_SHARE, max(1, len(time_points) // (4 * workers)))
+        self._n = workers
+        self._deaths: dict[int, int] = {}
+        self._workers: list[_Worker] = []
+
+    def results(self, stopping: Callable[[], bool]) -> Generator[FrameResult]:
+        """Yield results as they are ready."""
+        try:
+            while self._left or any(one.share for one in self._workers):
+                if stopping():
+                    return
+                while len(self._workers) < self._n and self._left:
+                    self._workers.append(_Worker(self._assignment))
+                    self._hand_out(self._workers[-1])
+                ready = wait([one.pipe for one in self._workers], timeout=0.2)
+                for worker in [one for one in self._workers if one.pipe in ready]:
+                    try:
+                        kind, content = worker.pipe.recv()
+                    except Exception:  # closed, or broken off in the middle of a message
+                        self._bury(worker)
+                        continue
+                    if kind == "result":
+                        worker.share.remove(content.t)
+                        if not worker.share:
+                            self._hand_out(worker)
+                        yield content
+                    elif kind == "finding":
+                        self._tell(content)
+                    elif kind == "error":
+                        raise CellTrainError(content)
+                    else:
+                        raise RuntimeError(f"A worker process failed:\n{content}")
+        finally:
+            for worker in self._workers:
+                worker.end()
+
+    def _hand_out(self, worker: _Worker) -> None:
+        """Give a process its next time points; without any it waits, in case another one dies."""
+        count = min(self._size, max(1, -(-len(self._left) // (2 * self._n))), len(self._left))
+        worker.share.extend(self._left.popleft() for _ in range(count))
+        if worker.share:
+            worker.send(list(worker.share))
+
+    def _bury(self, worker: _Worker) -> None:
+        """A process died: its time points are done again by others."""
+        self._workers.remove(worker)
+        worker.end()
+        if worker.share:
+            first = worker.share[0]
+            self._deaths[first] = self._deaths.get(first, 0) + 1
+            if self._deaths[first] >= MOST_DEATHS:
+                raise CellTrainError(
+                    f"The process that computes time point {first} died {MOST_DEATHS} times, "
+                    "most likely for want of memory. Use fewer --workers, or a smaller --tile."
+                )
+        self._left.extendleft(reversed(worker.share))
+        for idle in self._workers:
+            if not idle.share and self._left:
+                self._hand_out(idle)
+
+
+def _work(pipe: Connection) -> None:
+    """Compute time points until nobody asks for more; runs in the worker process."""
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides when to end
+    try:
+        assignment: Assignment = pipe.recv()
+        while True:
+            share: list[int] = pipe.recv()
+            try:
+                results = assignment.results(share, lambda note: pipe.send(("finding", note)))
+                for result in results:
+                    pipe.send(("result", result))
+            except CellTrainError as error:
+                pipe.send(("error", str(error)))
+            except (EOFError, OSError):
+                raise
+            except Exception:
+                pipe.send(("bug", traceback.format_exc()))
+    except (EOFError, OSError):
+        return  # the first process is gone
