@@ -31,10 +31,11 @@ def _convolution(
     gain: float = math.sqrt(2),
 ) -> nn.Conv3d:
     """A convolution that multiplies the variance of a rectified input by gain**2 / 2."""
-    layer = nn.Conv3d(n_in, n_out, kernel, stride, padding=tuple(k // 2 for k in kernel))
+    layer = nn.Conv3d(n_in, n_out, kernel, stride, tuple(k // 2 for k in kernel))  # type: ignore[arg-type]
     with torch.no_grad():
         layer.weight.normal_(std=gain / math.sqrt(layer.weight[0].numel()))
-        layer.bias.zero_()  # type: ignore[union-attr]
+        assert layer.bias is not None
+        layer.bias.zero_()
     return layer
 
 
@@ -49,7 +50,8 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add what the two convolutions find to what came in."""
-        return x + self.conv2(F.relu_(self.conv1(F.relu(x))))
+        change: torch.Tensor = self.conv2(F.relu_(self.conv1(F.relu(x))))
+        return x + change
 
 
 class CentreNet(nn.Module):
@@ -64,12 +66,10 @@ class CentreNet(nn.Module):
         self.design = design
         kernels, strides = design.kernels, design.strides
         widths = [design.width * 2**level for level in range(len(strides))]
-        stem_kernel = tuple(
-            1 if design.flat and axis == 0 else (3 if stride == 1 else 5)
-            for axis, stride in enumerate(strides[0])
-        )
+        in_depth, *in_plane = (3 if stride == 1 else 5 for stride in strides[0])
         if kernels[0][0] == 1:
-            stem_kernel = (1, *stem_kernel[1:])
+            in_depth = 1
+        stem_kernel = (in_depth, in_plane[0], in_plane[1])
         self.stem = _convolution(design.n_inputs, widths[0], stem_kernel, strides[0], gain=1.0)
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
@@ -84,11 +84,13 @@ class CentreNet(nn.Module):
             self.decode.append(Block(width, kernel, flat_first))
             below = widths[level + 1]
             stride = strides[level + 1]
-            down_kernel = tuple(3 if s == 2 else 1 for s in stride)
+            in_depth, *in_plane = (3 if s == 2 else 1 for s in stride)
+            down_kernel = (in_depth, in_plane[0], in_plane[1])
             self.down.append(_convolution(width, below, down_kernel, stride))
             self.up.append(_convolution(below, width, (1, 1, 1)))
         self.head = nn.Conv3d(widths[0], 4, 1)
         with torch.no_grad():
+            assert self.head.bias is not None
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()
             self.head.bias[0] = -4.0  # centres are rare
@@ -105,7 +107,8 @@ class CentreNet(nn.Module):
             skip = skips[level]
             up = self.up[level](F.relu(x))
             x = self.decode[level](skip + F.interpolate(up, size=skip.shape[2:], mode="nearest"))
-        return self.head(F.relu(x))
+        output: torch.Tensor = self.head(F.relu(x))
+        return output
 
 
 def reach(design: Design) -> tuple[int, int, int]:

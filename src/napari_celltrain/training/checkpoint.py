@@ -52,7 +52,7 @@ def _digest(tensors: Mapping[str, torch.Tensor], state: str) -> str:
     for key in sorted(tensors):
         tensor = tensors[key].detach().cpu().contiguous()
         digest.update(f"{key}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -81,7 +81,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[Path]]:
     """Return the newest undamaged checkpoint, and the damaged ones that are newer than it."""
-    damaged = []
+    damaged: list[Path] = []
     for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
         checkpoint = _load(path)
         if checkpoint is not None:

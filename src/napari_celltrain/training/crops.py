@@ -207,12 +207,12 @@ class CropSampler:
         high = np.minimum([z0 + self.shape[0], *last], frame.shape)
         if (low >= high).any():
             return source
-        target = tuple(
+        z, y, x = (
             slice(a - o, b - o) for a, b, o in zip(low, high, (z0, *first), strict=True)
         )
         inside = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         for k, path in enumerate(frame.files):
-            source[(k, *target)] = self._open.get(path)[inside]
+            source[k, z, y, x] = self._open.get(path)[inside]
         return source
 
     def _known(

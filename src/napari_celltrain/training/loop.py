@@ -490,7 +490,7 @@ class _Run:
         heat, offset = detection_loss(output, batch.target)
         loss = heat + offset
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.together.average(self.network.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         finite = bool(torch.isfinite(norm))
@@ -507,6 +507,7 @@ class _Run:
             self._skip_step()
         self.step += 1
         self._pace.add(self.batch_size)
+        assert self._meter is not None
         self._meter.add(
             cpu_s=time.process_time() - cpu, step_s=time.perf_counter() - waited,
             network_s=end - begin,

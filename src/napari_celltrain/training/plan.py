@@ -310,7 +310,9 @@ def _crop_shape(
     wanted = settings.optimiser.crop_size or CROP_WIDTH["flat" if largest[0] == 1 else "deep"]
     deep = max(8, round(CROP_CELLS * design.diameter / design.working_voxel_size[0]))
     deep = int(min(largest[0], deep))
-    plane = [min(wanted, -(-int(n) // s) * s) for n, s in zip(largest[1:], strides[1:], strict=True)]
+    plane = [
+        min(wanted, -(-int(n) // s) * s) for n, s in zip(largest[1:], strides[1:], strict=True)
+    ]
     shape = [-(-n // s) * s for n, s in zip((deep, *plane), strides, strict=True)]
     why = "as asked" if settings.optimiser.crop_size else "several cells wide and deep"
     if min(largest[1:]) < wanted:

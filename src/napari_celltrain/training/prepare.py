@@ -126,12 +126,15 @@ def prepare(
 
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=2) as pool:  # one decodes while the other resamples
-        for done, (job, path) in enumerate(zip(jobs, pool.map(work, jobs), strict=True), 1):
-            jobs[job] = path
+        for done, (job, made) in enumerate(zip(jobs, pool.map(work, jobs), strict=True), 1):
+            jobs[job] = made
             tell(Preparing(done, len(jobs), f"{experiments[job[0]].name}, time point {job[1]}"))
             if stopping():
                 pool.shutdown(cancel_futures=True)
                 return []
+    used = {made for made in jobs.values() if made is not None}
+    for stale in set(folder.glob("*.npy")) - used:  # of data that has changed since
+        stale.unlink(missing_ok=True)
     result = []
     known: dict[int, Callable[[int], KnownPlace]] = {}
     for (member, t), inputs in zip(frames, needed, strict=True):
@@ -181,7 +184,7 @@ def _prepared_file(source: FrameSource, t: int, channel: int, steps: ZYX, folder
     frame: NDArray[Any] | None = None
     if stamped is None:  # an array in memory: its pixels are its name
         frame = source.read_frame(t, channel)
-        stamped = hashlib.sha256(np.ascontiguousarray(frame)).hexdigest()
+        stamped = hashlib.sha256(np.ascontiguousarray(frame).data).hexdigest()
     key = f"{FORMAT}|{stamped}|{t}|{channel}|{[round(s, 9) for s in steps]}"
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
     shape = tuple(output_length(n, s) for n, s in zip(source.frame_shape, steps, strict=True))

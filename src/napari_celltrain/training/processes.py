@@ -26,7 +26,7 @@ PATIENCE = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train together."""
+    """One process among those that train together."""
 
     rank: int = 0
     size: int = 1
@@ -61,7 +61,7 @@ class Processes:
         self._together(lambda: dist.all_reduce(flat))
         flat /= self.size
         for gradient, part in zip(
-            gradients, flat.split([g.numel() for g in gradients]), strict=True
+            gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True
         ):
             gradient.copy_(part.view_as(gradient))
 

@@ -25,7 +25,13 @@ LARGEST_FILE = 2**20
 
 
 def _setting(
-    default: Any, title: str, description: str, *, unit: str = "", basic: bool = False, **limits: Any
+    default: Any,
+    title: str,
+    description: str,
+    *,
+    unit: str = "",
+    basic: bool = False,
+    **limits: Any,
 ) -> Any:
     return Field(
         default,
