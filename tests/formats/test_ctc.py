@@ -145,6 +145,19 @@ def test_a_damaged_image_is_refused_by_name(division):
         read_experiments(division)
 
 
+def test_an_image_whose_planes_run_in_a_circle_is_refused(division):
+    path = division / "01_GT" / "TRA" / "man_track001.tif"
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[0]
+        end = page.offset + 2 + 12 * len(page.tags)  # where the place of the next plane stands
+        first = page.offset
+    raw = bytearray(path.read_bytes())
+    raw[end : end + 4] = first.to_bytes(4, "little")
+    path.write_bytes(raw)
+    with pytest.raises(CellTrainError, match="lead back to each other"):
+        read_experiments(division)
+
+
 def test_missing_movies_leave_the_annotations(division):
     for file in (division / "01").iterdir():
         file.unlink()

@@ -210,7 +210,7 @@ def in_hdf5(raw, rng):
             elif action == 2:
                 file.create_dataset(place, (10**9, 10**3), "f8", chunks=(1000, 1000))
             elif values.dtype.names is None:
-                file[place] = (values * rng.choice([-1, 1e9, 0])).astype(values.dtype)
+                file[place] = (values.astype(float) * rng.choice([-1, 1e9, 0])).astype("i8")
             else:
                 names = list(values.dtype.names)
                 values[rng.choice(names)] = rng.choice([-1, 0, 2**30])

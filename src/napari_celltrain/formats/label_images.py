@@ -96,6 +96,11 @@ def read_label_image(path: Path) -> NDArray[Any]:
     """
     import tifffile
 
+    from napari_celltrain.images.tiff_chain import runs_in_a_circle
+
+    with sentences(path, "a label image"):
+        if runs_in_a_circle(path):
+            raise CellTrainError(f"{path}: its planes lead back to each other; it is damaged.")
     with sentences(path, "a label image"), tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
         size = int(np.prod(series.shape, dtype=object)) * series.dtype.itemsize
