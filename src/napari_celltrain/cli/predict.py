@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from napari_celltrain.cli.arguments import (
     add_device,
     add_json,
     channels,
+    positive_int,
     share,
     tile,
     time_points,
@@ -94,6 +96,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tile", type=tile, metavar="Z,Y,X", help="image pixels to compute at once"
     )
+    spread = parser.add_mutually_exclusive_group()
+    spread.add_argument(
+        "--workers",
+        type=positive_int,
+        metavar="N",
+        help="spread the time points over N processes; the result is the same",
+    )
+    spread.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="spread them over a dask cluster that runs already, such as tcp://node1:8786",
+    )
     add_device(parser)
     add_json(parser)
 
@@ -130,6 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
             "tell": lambda finding: say(f"{finding.severity}: {finding.message}"),
             "progress": progress,
             "stopping": asked_to_stop.is_set,
+            "runner": _runner(arguments),
         }
         if isinstance(images, list):
             summary = predict_list(detector, images, arguments.out, options, **how)
@@ -151,6 +166,23 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(f"{arguments.out}: {summary.detections} cells in {summary.time_points} time points.")
     return stop.status or 0
+
+
+def _runner(arguments: argparse.Namespace) -> Any:
+    """Return what computes the time points: this process, several, or a cluster."""
+    if arguments.workers is not None and arguments.workers > 1:
+        from napari_celltrain.prediction.workers import predict_with_workers
+
+        return functools.partial(predict_with_workers, workers=arguments.workers)
+    if arguments.dask is not None:
+        from napari_celltrain.prediction.cluster import predict_with_dask
+
+        return functools.partial(
+            predict_with_dask, address=arguments.dask, device=arguments.device or "auto"
+        )
+    from napari_celltrain.prediction.predict import predict
+
+    return predict
 
 
 class _Progress:
