@@ -96,6 +96,21 @@ def test_same_command_same_file(sample, trained, tmp_path, result):
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
+def test_workers_change_nothing(sample, trained, tmp_path, result):
+    alone, together = tmp_path / "alone.csv", tmp_path / "together.csv"
+    result("predict", trained, pattern(sample), "--out", alone)
+    result("predict", trained, pattern(sample), "--out", together, "--workers", "2")
+    assert alone.read_bytes() == together.read_bytes()
+
+
+def test_a_cluster_that_is_not_there(sample, trained, tmp_path, refused):
+    pytest.importorskip("distributed", reason="'distributed' is not installed")
+    out = tmp_path / "cells.csv"
+    address = "tcp://127.0.0.1:9"
+    told = refused("predict", trained, pattern(sample), "--out", out, "--dask", address)
+    assert address in told
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
 def test_ctrl_c_keeps_what_is_done(sample, trained, tmp_path, result, monkeypatch, capsys):
     whole, out = tmp_path / "whole.csv", tmp_path / "cells.csv"
