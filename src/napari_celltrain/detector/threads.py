@@ -29,13 +29,13 @@ def tile_threads() -> ThreadPoolExecutor:
             _pools.append(
                 ThreadPoolExecutor(
                     max(usable_cores(), 1), thread_name_prefix="celltrain-tile",
-                    initializer=_compute_alone,
+                    initializer=compute_alone,
                 )
             )
         return _pools[0]
 
 
-def _compute_alone() -> None:
+def compute_alone() -> None:
     """Make this thread compute without help, and leave all others as they are.
 
     The number of threads is kept by PyTorch in two places: for the calling thread, and as what

@@ -6,7 +6,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
-import torch
+from napari_celltrain.detector.threads import compute_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ class BatchLoader:
         self._thread.start()
 
     def _work(self, step: int) -> None:
-        torch.set_num_threads(1)  # of this thread; the optimiser keeps its own
+        compute_alone()  # the optimiser's thread keeps its helpers
         try:
             while not self._closed.is_set():
                 self._put(self._make(step))
