@@ -283,6 +283,18 @@ def test_written_files_have_what_the_original_reader_asks_for(tmp_path):
     assert read.annotations.features["label"].tolist() == ['<"&é', "ID1"]
 
 
+def test_a_written_file_names_its_movie(tmp_path):
+    movie = tmp_path / "movie.tif"
+    tifffile.imwrite(movie, np.zeros((2, 4, 20, 30), np.uint8), imagej=True,
+                     metadata={"axes": "TZYX"})
+    (tmp_path / "a.csv").write_text("t,z,y,x\n0,1,2,3\n")
+    (experiment,) = read_experiments(tmp_path / "a.csv", images=movie)
+    (tmp_path / "elsewhere").mkdir()
+    write_experiment(tmp_path / "elsewhere" / "out.xml", experiment)
+    (read,) = read_experiments(tmp_path / "elsewhere" / "out.xml")
+    assert read.images.frame_shape == (4, 20, 30)
+
+
 @pytest.mark.parametrize(
     ("text", "ours"),
     [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.files import write_text
 from napari_celltrain.formats.aut_writing import aut_text
+from napari_celltrain.formats.written import known_of, location_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ def write_autlist(path: Path, experiments: Sequence[Experiment]) -> None:
 
 def _images(source: FrameSource, folder: Path) -> dict[str, Any]:
     """Return the images keys of an entry; none for images that lie in no file."""
-    groups, inner, parts = (_known(source, name) for name in ("groups", "source", "sources"))
+    groups, inner, parts = (known_of(source, name) for name in ("groups", "source", "sources"))
     if groups is not None and inner is not None:
         original = _images(inner, folder)
         summing = [[channel + 1 for channel in group] for group in groups]
@@ -54,12 +55,10 @@ def _images(source: FrameSource, folder: Path) -> dict[str, Any]:
         entries = [_images(one, folder) for one in parts]
         key = "time" if type(source).__name__ == "AppendedTime" else "channel"
         return {f"images_{key}_appending": entries} if all(entries) else {}
-    location = next(
-        (place for name in ("location", "folder", "path") if (place := _known(source, name))), None
-    )
+    location = location_of(source)
     if location is None:
         return {}
-    pattern, series = _known(source, "pattern"), _known(source, "series")
+    pattern, series = known_of(source, "pattern"), known_of(source, "series")
     if pattern is None and series is not None:
         pattern = series
     text = getattr(pattern, "text", pattern)
@@ -67,11 +66,6 @@ def _images(source: FrameSource, folder: Path) -> dict[str, Any]:
         "images_container": _relative(location, folder),
         "images_pattern": "" if text is None else str(text),
     }
-
-
-def _known(source: FrameSource, name: str) -> Any:
-    """Return what a source says of where it comes from; sources of other people say nothing."""
-    return getattr(source, name, getattr(source, f"_{name}", None))
 
 
 def _relative(path: Any, folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
@@ -13,10 +12,12 @@ from napari_celltrain.formats.written import (
     USUAL_RADIUS_PX,
     cells_of,
     frame_interval_s,
+    location_of,
     radius_px,
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import TextIO
 
     from numpy.typing import NDArray
@@ -142,8 +143,7 @@ def _write_image(
     out: TextIO, experiment: Experiment, voxel: tuple[float, float, float], interval: float
 ) -> None:
     images = experiment.images
-    location = getattr(images, "location", None)
-    place = Path(location) if location is not None else None
+    place = location_of(images)
     filename = place.name if place is not None and place.is_file() else ""
     folder = f"{place.parent}/" if filename and place is not None else ""
     if images is None:

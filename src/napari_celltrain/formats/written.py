@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from napari_celltrain.experiment import Finding
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_celltrain.experiment import Annotations, Experiment
+    from napari_celltrain.experiment import Annotations, Experiment, FrameSource
 
 USUAL_RADIUS_PX = 5.0
 """The radius of cells of which nobody knows one, for formats that must have one."""
@@ -31,6 +32,20 @@ def radius_px(experiment: Experiment, annotations: Annotations) -> NDArray[np.fl
     if stated is None or voxel is None or stated.dtype.kind not in "iuf":
         return None
     return np.asarray(stated, np.float64) / voxel[2]
+
+
+def known_of(source: FrameSource, name: str) -> Any:
+    """Return what a movie says of where it comes from; None when it does not say it."""
+    return getattr(source, name, getattr(source, f"_{name}", None))
+
+
+def location_of(source: FrameSource | None) -> Path | None:
+    """Return the file or folder that a movie is read from; None for one in memory."""
+    if source is None:
+        return None
+    names = ("location", "folder", "path")
+    found = next((place for name in names if (place := known_of(source, name)) is not None), None)
+    return None if found is None else Path(str(found))
 
 
 def frame_interval_s(experiment: Experiment) -> float | None:
