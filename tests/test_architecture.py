@@ -28,6 +28,7 @@ FLOORS = {
     "detector": 3,
     "training": 4,
     "prediction": 4,
+    "sharing": 4,
     "cli": 5,
     "gui": 5,
     "__main__": 6,
@@ -36,7 +37,7 @@ FLOORS = {
 WITHOUT_TORCH = {
     "training": {"settings", "events", "run"},
 }
-WITH_TORCH = {"detector", "training", "prediction"}
+WITH_TORCH = {"detector", "training", "prediction", "sharing"}
 QT_AND_NAPARI = {"napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "superqt", "magicgui"}
 
 

@@ -19,6 +19,7 @@ COMMANDS = (
     "predict",
     "evaluate",
     "convert",
+    "export",
     "export-job",
     "plot",
     "doctor",

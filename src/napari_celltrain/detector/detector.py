@@ -29,6 +29,7 @@ from napari_celltrain.detector.compute import (
 from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
 from napari_celltrain.detector.intensity import IntensityRange, intensity_range
 from napari_celltrain.detector.network import CentreNet
+from napari_celltrain.detector.package import is_package, read_member
 from napari_celltrain.detector.peaks import find_peaks, suppress
 from napari_celltrain.detector.resample import resample, to_input
 from napari_celltrain.detector.threads import tile_threads
@@ -193,7 +194,7 @@ class Detector:
         threads: int | None = None,
         precision: str = "auto",
     ) -> Detector:
-        """Load a detector folder, or the best detector of a run folder.
+        """Load a detector folder, the best detector of a run folder, or a ``.celltrain`` file.
 
         Nothing in the folder is executed: the weights are plain numbers (safetensors) and the
         rest is validated JSON.
@@ -505,11 +506,15 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def find_detector(folder: Path) -> Path:
     """Return the detector folder meant by a detector folder or a run folder.
 
+    A ``.celltrain`` file is a detector as it is.
+
     Raises
     ------
     CellTrainError
         When it is neither.
     """
+    if is_package(folder):
+        return folder
     for candidate in (folder, folder / "best"):
         if (candidate / INFO_FILE).is_file():
             return candidate
@@ -529,6 +534,8 @@ def _read_files(folder: Path) -> tuple[DetectorInfo, Path, bytes]:
     """Read description and weights; training may be putting better ones in their place."""
     for _ in range(20):
         info = read_info(folder)
+        if is_package(folder):
+            return info, folder, read_member(folder, info.weights_file)
         path = folder / info.weights_file
         try:
             if path.exists() and not path.is_file():  # a pipe would never end
@@ -544,12 +551,16 @@ def _read_files(folder: Path) -> tuple[DetectorInfo, Path, bytes]:
 
 
 def read_info(folder: Path) -> DetectorInfo:
-    """Read and validate ``detector.json``."""
-    path = folder / INFO_FILE
+    """Read and validate ``detector.json``, of a folder or in a ``.celltrain`` file."""
+    packed = is_package(folder)
+    path = folder if packed else folder / INFO_FILE
     try:
-        if path.stat().st_size > 2**24:
+        if packed:
+            values = json.loads(read_member(folder, INFO_FILE).decode("utf-8"))
+        elif path.stat().st_size > 2**24:
             raise CellTrainError(f"{path} is too large to be a detector's description.")
-        values = json.loads(path.read_text("utf-8"))
+        else:
+            values = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise CellTrainError(f"{path} can't be read: {error.strerror}.") from None
     except (ValueError, RecursionError):

@@ -1,0 +1,65 @@
+"""``celltrain export``: a detector as one file to give to others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_celltrain.cli.arguments import add_json
+from napari_celltrain.cli.output import print_json
+from napari_celltrain.errors import CellTrainError
+
+if TYPE_CHECKING:
+    import argparse
+
+SUMMARY = "Pack a detector into one file to give to others."
+EXAMPLES = """\
+examples:
+  celltrain export run --out nuclei.celltrain --licence CC-BY-4.0 --author "A. Biologist"
+  celltrain predict nuclei.celltrain movie.tif --out cells.csv
+
+The file holds the detector and a card that tells what it was trained on and how good it is.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument(
+        "detector", type=Path, metavar="DETECTOR", help="a run, detector folder or .celltrain file"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="a .celltrain file")
+    parser.add_argument("--title", default="", metavar="TEXT")
+    parser.add_argument(
+        "--licence", default="", metavar="TEXT", help="of the detector, e.g. CC-BY-4.0"
+    )
+    parser.add_argument(
+        "--author", action="append", default=[], metavar="NAME", help="may be given several times"
+    )
+    parser.add_argument(
+        "--description", default="", metavar="TEXT", help="cells, staining, microscope"
+    )
+    parser.add_argument(
+        "--screenshot", type=Path, metavar="PNG", help="a picture for the .celltrain file"
+    )
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the files."""
+    if arguments.out is None:
+        raise CellTrainError("Say what to write: --out FILE.celltrain.")
+    from napari_celltrain.sharing import About, pack_detector
+
+    about = About(
+        arguments.title, arguments.licence, tuple(arguments.author), arguments.description
+    )
+    written = [
+        str(
+            pack_detector(arguments.detector, arguments.out, about, screenshot=arguments.screenshot)
+        )
+    ]
+    if arguments.json:
+        print_json({"written": written})
+    else:
+        print("\n".join(f"Wrote {one}." for one in written))
+    return 0
