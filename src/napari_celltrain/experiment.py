@@ -174,7 +174,7 @@ class Annotations:
         return np.flatnonzero(self.t == time_point)
 
     def select(self, keep: NDArray[Any]) -> Annotations:
-        """Return the positions that a boolean mask or an index array picks, links between them kept."""
+        """Return the positions that a mask or an index array picks, with the links between them."""
         index = np.flatnonzero(keep) if np.asarray(keep).dtype == bool else np.asarray(keep)
         new_index = np.full(len(self), -1, np.int64)
         new_index[index] = np.arange(len(index))
@@ -304,7 +304,9 @@ class Experiment:
 
     def image_time_points(self) -> list[int]:
         """Time points of the movie within the range to use."""
-        return [] if self.images is None else [t for t in self.images.time_points if self.in_range(t)]
+        if self.images is None:
+            return []
+        return [t for t in self.images.time_points if self.in_range(t)]
 
     def usable_annotations(self) -> Annotations:
         """The annotations within the range to use."""
