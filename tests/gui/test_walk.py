@@ -80,6 +80,11 @@ def test_from_an_autlist_to_corrected_and_saved_cells(
                     [entry.name for entry in train.table.entries])  # fmt: skip
     assert "Train further" in train.start_button.text()
     used = next(entry for entry in train.table.entries if entry.name.endswith("corrected"))
+    changed = used.corrected_time_points()
+    assert 3 in changed
+    assert len(changed) <= 2
+    assert set(used.read().annotations.t.tolist()) == set(changed)  # only those are known
+    used.only_corrected = False
     assert len(used.read().annotations) == found
 
     # save

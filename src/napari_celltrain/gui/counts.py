@@ -34,7 +34,7 @@ from napari_celltrain.gui.work import Job
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_celltrain.experiment import Finding
+    from napari_celltrain.experiment import Experiment, Finding
 
 COLUMNS = ("Experiment", "Time\npoints", "Cells", "Tracks", "Divi-\nsions", "Spac-\ning", "Width")
 _TIPS = (
@@ -58,6 +58,7 @@ class CountsWidget(DockPage):
         self._selected: int | None = None
         self._closer: Job | None = None
         self._look_again = False
+        self._experiments: list[tuple[int, Experiment]] = []
         self._known: dict[int, Counted] = {}
         self.table = QTableWidget(0, len(COLUMNS), self)
         self.chart = BarChart(self)
@@ -75,10 +76,12 @@ class CountsWidget(DockPage):
     def update_counts(self) -> None:
         """Count again: at once what is quick, in a thread what is not."""
         self._open = open_experiments(self.viewer.layers)
-        self.counted = []
+        self.counted, self._experiments = [], []
         for found in self._open:
             try:
-                one = quick_counts(found.read())
+                experiment = found.read()
+                one = quick_counts(experiment)
+                self._experiments.append((found.identity, experiment))
             except CellTrainError as error:
                 one = Counted(found.name, problem=str(error))
             known = self._known.get(found.identity)
@@ -192,15 +195,9 @@ class CountsWidget(DockPage):
         if self._closer is not None:
             self._look_again = True
             return
-        experiments = []
-        for found in self._open:
-            try:
-                experiments.append((found.identity, found.read()))
-            except CellTrainError:
-                continue
-        if not experiments:
+        if not self._experiments:
             return
-        self._closer = Job(look_closely(experiments), self, interval_ms=100)
+        self._closer = Job(look_closely(self._experiments), self, interval_ms=100)
         self._closer.reported.connect(self._closer_told)
         self._closer.failed.connect(self.message.setText)
         self._closer.ended.connect(self._closer_ended)

@@ -8,6 +8,7 @@ from napari.layers import Shapes
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QCheckBox,
     QComboBox,
     QFormLayout,
     QHBoxLayout,
@@ -205,6 +206,13 @@ class ExperimentsTable(QWidget):
             "Where every cell is marked, anything else found is an error. Where only some are, "
             "unmarked places say nothing."
         )
+        self.only_corrected = QCheckBox()
+        self.only_corrected.setToolTip(
+            "This is a copy of detections. Ticked: only time points in which you changed "
+            "something are taken as known; the others are what the detector thinks. Untick it "
+            "when you have looked at all of them."
+        )
+        self.only_corrected.toggled.connect(self._details_changed)
         self.region = QComboBox()
         self.region.setToolTip("A Shapes layer with polygons around the annotated part.")
         times = QHBoxLayout()
@@ -220,6 +228,7 @@ class ExperimentsTable(QWidget):
         form.addRow("Time points", times)
         form.addRow("Annotated", self.completeness)
         form.addRow("Region", self.region)
+        form.addRow(self.only_corrected)
         self._region_label = form.labelForField(self.region)
         for control in (self.role, self.channel, self.completeness, self.region):
             control.setMinimumContentsLength(8)
@@ -245,6 +254,13 @@ class ExperimentsTable(QWidget):
             if isinstance(layer, Shapes):
                 self.region.addItem(layer.name, layer)
         self.region.setCurrentIndex(self.region.findText(entry.region.name) if entry.region else -1)
+        corrected = entry.corrected_time_points()
+        self.only_corrected.setVisible(corrected is not None)
+        self.only_corrected.setChecked(entry.only_corrected)
+        if corrected is not None:
+            some = ", ".join(str(t) for t in corrected[:5]) + ("…" if len(corrected) > 5 else "")
+            self.only_corrected.setText(f"only what I corrected: t = {some}" if corrected else
+                                        "only what I corrected: nothing yet")  # fmt: skip
         self._filling = False
         self._show_region(entry)
 
@@ -285,6 +301,7 @@ class ExperimentsTable(QWidget):
         entry.last = None if self.last.value() == _NO_TIME else self.last.value()
         entry.completeness = self.completeness.currentData()
         entry.region = self.region.currentData()
+        entry.only_corrected = self.only_corrected.isChecked()
         self._show_region(entry)
         self.table.item(self.table.currentRow(), 1).setText(
             ROLES[entry.role] if entry.use else "not used"

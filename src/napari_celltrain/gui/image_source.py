@@ -98,48 +98,67 @@ def voxel_size_of(layer: Layer) -> ZYX | None:
     return (sizes.get("z", 1.0) * z_factor, sizes["y"] * factor, sizes["x"] * factor)
 
 
-def world_to_movie(layer: Image, world: NDArray[np.float64]) -> NDArray[np.float64]:
+def world_to_movie(image: Image, world: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn world positions into (t, z, y, x): time point numbers and pixels of the image.
 
     Parameters
     ----------
-    layer
+    image
         The image layer.
     world
-        Shape (N, D); D as many as the viewer has axes, the last ones are the layer's.
+        Shape (N, D); D as many as the viewer has axes, the last ones are the image's.
     """
-    axes = axes_of(layer)
-    matrix, offset = affine(layer)
-    inverse: NDArray[np.float64] = np.linalg.inv(matrix).astype(np.float64)
-    shared = min(layer.ndim, world.shape[1])
-    pixels = _transformed(
-        world[:, world.shape[1] - shared :],
-        inverse[:, layer.ndim - shared :],
-        -inverse @ offset,
-    )
-    out = np.zeros((len(world), 4))
-    for column, axis in enumerate(axes):
-        out[:, "tzyx".index(axis)] = pixels[:, column]
-    out[:, 0] += first_time_point(layer)
-    return out
+    axes = world.shape[1]
+    return _to_movie(image, np.asarray(world, np.float64), np.eye(axes), np.zeros(axes))
+
+
+def layer_to_movie(
+    image: Image, layer: Layer, data: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Turn data coordinates of a layer into (t, z, y, x) of the image that it lies on."""
+    return _to_movie(image, np.asarray(data, np.float64), *affine(layer))
 
 
 def to_world(layer: Layer, data: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn a layer's data coordinates, shape (N, D), into world positions."""
-    matrix, offset = affine(layer)
-    return _transformed(np.asarray(data, np.float64), matrix, offset)
+    return _transformed(np.asarray(data, np.float64), *affine(layer))
+
+
+def _to_movie(
+    image: Image,
+    data: NDArray[np.float64],
+    matrix: NDArray[np.float64],
+    offset: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Go to the world by a matrix and an offset, and from there to the image, in one go."""
+    image_matrix, image_offset = affine(image)
+    inverse = np.linalg.inv(image_matrix)
+    shared = min(image.ndim, len(matrix))
+    into = inverse[:, image.ndim - shared :]
+    both = np.round(into @ matrix[len(matrix) - shared :], 12)  # 1.0 stays 1.0
+    moved = into @ offset[len(matrix) - shared :] - inverse @ image_offset
+    pixels = _transformed(data, both, moved)
+    out = np.zeros((len(data), 4))
+    for column, axis in enumerate(axes_of(image)):
+        out[:, "tzyx".index(axis)] = pixels[:, column]
+    out[:, 0] += first_time_point(image)
+    return out
 
 
 def _transformed(
-    points: NDArray[np.float64], matrix: NDArray[np.float64], offset: NDArray[np.float64]
+    points: NDArray[np.float64], matrix: NDArray[Any], offset: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Return points @ matrix.T + offset; by columns where no axes mix, which is much quicker."""
-    ours = matrix[len(matrix) - points.shape[1] :]
-    if np.count_nonzero(matrix) == np.count_nonzero(np.diag(ours)):
-        out = np.tile(offset, (len(points), 1))
-        out[:, len(matrix) - points.shape[1] :] += points * np.diag(ours)
-        return out
-    return points @ matrix.T + offset
+    rows, columns = matrix.shape
+    if np.count_nonzero(matrix) > np.count_nonzero(np.diagonal(matrix, columns - rows)):
+        mixed: NDArray[np.float64] = points @ matrix.T + offset
+        return mixed
+    out = np.empty((len(points), rows))
+    for row in range(rows):
+        column = row + columns - rows
+        factor = matrix[row, column] if column >= 0 else 0.0
+        out[:, row] = offset[row] if not factor else points[:, column] * factor + offset[row]
+    return out
 
 
 def affine(layer: Layer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

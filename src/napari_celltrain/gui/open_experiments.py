@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.experiment import Annotations, Experiment
-from napari_celltrain.gui.image_source import source_of, to_world, voxel_size_of, world_to_movie
+from napari_celltrain.gui.image_source import layer_to_movie, source_of, voxel_size_of
 from napari_celltrain.gui.layers import CELL_ID, note
 
 if TYPE_CHECKING:
@@ -84,6 +84,23 @@ class OpenExperiment:
             channels=channels,
         )
 
+    def corrected_time_points(self) -> list[int] | None:
+        """Return where a copy of detections was changed by hand; None when it is no such copy."""
+        copied = None if self.points is None else note(self.points).get("copied")
+        if copied is None or self.points is None:
+            return None
+        now = annotations_of(self.points, self.images[0] if self.images else None)
+        before = {t: _sorted(copied, t) for t in copied.time_points().tolist()}
+        after = {t: _sorted(now, t) for t in now.time_points().tolist()}
+        return [
+            t
+            for t in sorted({*before, *after})
+            if t not in before
+            or t not in after
+            or len(before[t]) != len(after[t])
+            or not np.allclose(before[t], after[t], atol=1e-3)
+        ]
+
     def _original(self) -> Experiment | None:
         for layer in (self.points, *self.images):
             if layer is not None and "experiment" in note(layer):
@@ -133,7 +150,7 @@ def annotations_of(points: Points, image: Image | None) -> Annotations:
     shown = np.asarray(points.shown, bool)  # hidden ones are candidates below a threshold
     data = np.asarray(points.data, np.float64)[shown]
     if image is not None:
-        movie = world_to_movie(image, to_world(points, data))
+        movie = layer_to_movie(image, points, data)
     else:
         movie = np.zeros((len(data), 4))
         movie[:, 4 - points.ndim :] = data
@@ -153,6 +170,12 @@ def annotations_of(points: Points, image: Image | None) -> Annotations:
         links, link_features = _surviving_links(original.annotations, features[CELL_ID], t)
     columns = {name: column for name, column in features.items() if name not in _OWN_COLUMNS}
     return Annotations(t, movie[:, 1:], links, status, columns, link_features)
+
+
+def _sorted(annotations: Annotations, t: int) -> NDArray[np.float64]:
+    """Return the positions of a time point in an order that does not depend on theirs."""
+    positions = annotations.positions[annotations.at(t)]
+    return positions[np.lexsort(positions.round(2).T)]
 
 
 def _surviving_links(

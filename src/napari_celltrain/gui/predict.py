@@ -36,7 +36,7 @@ from napari_celltrain.gui.going_there import (
     shown_time_point,
 )
 from napari_celltrain.gui.image_chooser import ImageChooser
-from napari_celltrain.gui.layers import cells_layer, note, show_through_depth
+from napari_celltrain.gui.layers import METADATA, cells_layer, note, show_through_depth
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
 from napari_celltrain.gui.prediction_work import (
     Progress,
@@ -199,7 +199,8 @@ class PredictWidget(DockPage):
         name = f"{self._image.name} corrected cells"
         _, arguments, _ = cells_layer(found, key=key or "", name=name)
         if key is None:
-            arguments["metadata"] = {}  # paired with its image by name, like any layer
+            arguments["metadata"] = {METADATA: {}}  # paired with its image by name
+        arguments["metadata"][METADATA]["copied"] = found.annotations
         annotations = found.annotations
         data, place = in_layer(self._image, annotations.t, annotations.positions)
         layer = Points(data, **{**arguments, **place})
@@ -347,7 +348,7 @@ class PredictWidget(DockPage):
     def _compare(self) -> None:
         """Score against the chosen points layer in a thread; the latest request wins."""
         chosen = self._chosen_truth()
-        card = self.detector.card
+        card = None if chosen is None else self.detector.card
         if chosen is None or card is None or self.running or not self.candidates.times:
             self.comparison = None
             self.scores.setText("")

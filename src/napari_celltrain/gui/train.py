@@ -84,7 +84,7 @@ class TrainWidget(DockPage):
         self._arrange()
         self._connect()
         self.watcher.layers_changed.connect(self._layers_changed)
-        self.watcher.points_changed.connect(self._look_at_data)
+        self.watcher.points_changed.connect(self._layers_changed)
         self.runs.show_folder(self.folder)
         self._show_state()
         self._layers_changed()

@@ -44,6 +44,9 @@ class TrainingEntry:
         How much of an annotated time point is annotated.
     region
         The Shapes layer with the polygons, for the completeness ``region``.
+    only_corrected
+        Of a copy of detections that was corrected by hand, use the time points that were changed:
+        the others are what the detector thinks, not what somebody knows.
     """
 
     open_experiment: OpenExperiment | None = None
@@ -55,6 +58,7 @@ class TrainingEntry:
     last: int | None = None
     completeness: Completeness = "time-points"
     region: Shapes | None = None
+    only_corrected: bool = True
 
     @classmethod
     def of_file(cls, member: Member) -> TrainingEntry:
@@ -101,6 +105,11 @@ class TrainingEntry:
         else:
             assert self.member is not None  # it is one or the other
             experiment = self.member.experiment
+        corrected = self.corrected_time_points()
+        if self.only_corrected and corrected is not None:
+            annotations = experiment.annotations
+            kept = annotations.select(np.isin(annotations.t, corrected))
+            experiment = experiment.with_(annotations=kept)
         images = experiment.images
         time_range = None
         if self.first is not None or self.last is not None:
@@ -118,6 +127,12 @@ class TrainingEntry:
             completeness=self.completeness,
             regions=self._regions(experiment),
         )
+
+    def corrected_time_points(self) -> list[int] | None:
+        """Return the time points corrected by hand; None when it is no copy of detections."""
+        if self.open_experiment is None:
+            return None
+        return self.open_experiment.corrected_time_points()
 
     def to_member(self) -> Member:
         """Return what training takes."""
