@@ -47,6 +47,7 @@ from napari_celltrain.training.performance import Meter, measure_flops, step_flo
 from napari_celltrain.training.plan import Plan, make_plan
 from napari_celltrain.training.prepare import PreparedFrame, prepare, typical_levels
 from napari_celltrain.training.run import HistoryWriter, RunFolder
+from napari_celltrain.training.saved_state import check_checkpoint
 from napari_celltrain.training.schedule import Schedule
 from napari_celltrain.training.settings import TrainingSettings
 from napari_celltrain.training.targets import detection_loss
@@ -195,6 +196,7 @@ class _Run:
         start = self._start_detector() if checkpoint is None else None
         design = start.design if start is not None else None
         if checkpoint is not None:
+            check_checkpoint(checkpoint, self.run.checkpoints)
             design = Design.model_validate(checkpoint.state["design"])
         window = self.settings.design.time_window if design is None else design.time_window
         split = split_frames(self.dataset, self.settings.data.held_out_share, window)
@@ -209,9 +211,9 @@ class _Run:
             self.dataset.experiments, split.held_out, plan.voxel_sizes,
             exclude_dying=self.settings.data.exclude_dying,
         )
+        self._build(plan, start, checkpoint)
         if self.control.stopping:
             return self._finish(self.control.reason, held_out, plan, split)
-        self._build(plan, start, checkpoint)
         if start is not None and self.together.is_first:
             self._evaluate(plan, split, held_out)  # never end up with less than it started from
         reason = self._train(plan, split, frames, held_out)

@@ -1,0 +1,291 @@
+"""Files from strangers: mutated at random they give a result or a sentence, and run nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from napari_celltrain.dataset import Dataset, Member
+from napari_celltrain.detector.detector import INFO_FILE, Detector
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
+from napari_celltrain.training.loop import train
+from napari_celltrain.training.run import RunFolder
+from napari_celltrain.training.settings import TrainingSettings
+
+CPU = {"device": "cpu", "precision": "float32"}
+FAST = 150
+LONG = 5000
+
+INTERESTING = [
+    None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63), 10**30, 0.5, -0.0, 1e308, 1e-308,
+    float("nan"), float("inf"), "", "x", "../../etc/passwd", "\x00", "é" * 50, "9" * 5000, [], {},
+    [[]], [0] * 10_000, {"a": {"b": {}}}, [1, 2], [1, 2, 3], [-1, 1], [10**9] * 3,
+]
+
+
+def mutated_bytes(content: bytes, rng: random.Random) -> bytes:
+    """Flip, cut, repeat, insert: what disks, transfers and attackers do."""
+    data = bytearray(content)
+    for _ in range(rng.choice([1, 1, 1, 2, 8])):
+        kind = rng.randrange(6)
+        place = rng.randrange(len(data) + 1)
+        if kind == 0 and data:
+            data[place % len(data)] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            del data[place:]
+        elif kind == 2:
+            data[place:place] = rng.randbytes(rng.randrange(1, 40))
+        elif kind == 3 and data:
+            end = min(len(data), place + rng.randrange(1, 200))
+            data[place:end] = data[place:end] * rng.randrange(0, 4)
+        elif kind == 4:
+            data[place : place + 8] = rng.choice([b"\xff" * 8, b"\x00" * 8, b"\x7f" + b"\xff" * 7])
+        else:
+            token = rng.choice([b"{", b"[", b'"', b"\n", b"=", b"nan", b"1e999", b"\\u0000", b"]"])
+            data[place:place] = token * rng.choice([1, 1, 50])
+    return bytes(data)
+
+
+def mutated_values(value, rng: random.Random, depth: int = 0):
+    """Change something in nested JSON values: the file stays valid JSON, the content does not."""
+    if isinstance(value, (dict, list)) and value and (depth == 0 or rng.random() < 0.75):
+        value = value.copy()
+        key = rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        what = rng.random()
+        if what < 0.15:
+            del value[key]
+        elif what < 0.25 and isinstance(value, dict):
+            value["surprise"] = rng.choice(INTERESTING)
+        else:
+            value[key] = mutated_values(value[key], rng, depth + 1)
+        return value
+    if isinstance(value, (int, float)) and rng.random() < 0.5:
+        return rng.choice([value * 1000, -value, value + 1, value / 3])
+    return rng.choice(INTERESTING)
+
+
+@pytest.fixture(scope="module")
+def detector_folder(small_detector, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detector") / "detector"
+    small_detector.save(folder)
+    return folder
+
+
+def fuzz_detector(source, folder, seed: int) -> str:
+    """Spoil a detector folder in one way, load it and use it; returns what happened."""
+    rng = random.Random(seed)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder)
+    info, weights = folder / INFO_FILE, next(folder.glob("*.safetensors"))
+    kind = rng.randrange(3)
+    if kind == 0:
+        info.write_bytes(mutated_bytes(info.read_bytes(), rng))
+    elif kind == 1:
+        info.write_text(json.dumps(mutated_values(json.loads(info.read_text()), rng)))
+    else:  # by somebody who puts the right checksum on it
+        content = mutated_bytes(weights.read_bytes(), rng)
+        digest = hashlib.sha256(content).hexdigest()
+        values = json.loads(info.read_text())
+        values.update(weights_file=f"weights-{digest[:12]}.safetensors", weights_sha256=digest)
+        (folder / values["weights_file"]).write_bytes(content)
+        info.write_text(json.dumps(values))
+    try:
+        detector = Detector.from_folder(folder, **CPU)
+        frames = [np.random.default_rng(0).random((1, 32, 32))] * detector.design.n_inputs
+        found = detector.detect(frames, (1.0, 1.0, 1.0))
+    except CellTrainError as error:
+        assert "\n" not in str(error)
+        assert len(str(error)) < 1500
+        return "refused"
+    assert np.isfinite(found.positions).all()
+    return "loaded"
+
+
+def _fuzz_detectors(source, folder, n: int, start: int = 0) -> dict[str, int]:
+    results = {"refused": 0, "loaded": 0}
+    for seed in range(start, start + n):
+        results[fuzz_detector(source, folder, seed)] += 1
+    return results
+
+
+def test_mutated_detectors_are_loaded_or_refused(detector_folder, tmp_path):
+    results = _fuzz_detectors(detector_folder, tmp_path / "d", FAST)
+    assert results["refused"] > FAST / 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_many_mutated_detectors_are_loaded_or_refused(detector_folder, tmp_path):
+    _fuzz_detectors(detector_folder, tmp_path / "d", LONG, start=10**6)
+
+
+def fuzz_settings(folder, seed: int) -> str:
+    rng = random.Random(seed)
+    path = folder / "settings.toml"
+    settings = TrainingSettings.from_dict(
+        {"budget": {"minutes": 2.5}, "design": {"time_window": [-1, 1]}}
+    )
+    path.write_bytes(mutated_bytes(settings.to_toml().encode(), rng))
+    try:
+        TrainingSettings.from_toml(path).to_toml()
+    except CellTrainError as error:
+        assert len(str(error)) < 600
+        return "refused"
+    return "loaded"
+
+
+@pytest.mark.parametrize("n", [FAST * 4, pytest.param(LONG * 4, marks=pytest.mark.slow)])
+def test_mutated_settings_are_read_or_refused(tmp_path, n):
+    results = [fuzz_settings(tmp_path, seed) for seed in range(n)]
+    assert results.count("refused") > n / 3
+
+
+def fuzz_run(source, folder, seed: int) -> None:
+    """Spoil history or state of a run folder; reading it never fails."""
+    rng = random.Random(seed)
+    run = RunFolder(folder)
+    for name in ("history.jsonl", "run.json"):
+        content = (source / name).read_bytes()
+        if rng.random() < 0.5:
+            content = mutated_bytes(content, rng)
+        else:
+            lines = content.splitlines() if name.endswith("l") else [content]
+            place = rng.randrange(len(lines))
+            lines[place] = json.dumps(mutated_values(json.loads(lines[place]), rng)).encode()
+            content = b"\n".join(lines) + b"\n"
+        (folder / name).write_bytes(content)
+    run.read_state()
+    run.is_finished()
+    run.read_history()
+    run.truncate_history(30)
+    before = run.read_history()
+    assert run.read_history() == before
+
+
+@pytest.mark.parametrize("n", [FAST, pytest.param(LONG, marks=pytest.mark.slow)])
+def test_mutated_run_folders_are_read(small_run, tmp_path, n):
+    for seed in range(n):
+        fuzz_run(small_run, tmp_path, seed)
+
+
+@pytest.mark.parametrize("n", [FAST, pytest.param(LONG, marks=pytest.mark.slow)])
+def test_mutated_checkpoints_are_never_taken(tmp_path, n):
+    """The checksum is over everything: only the very content that was written is taken."""
+    tensors = {"model.a": torch.arange(12.0).reshape(3, 4), "ema.a": torch.ones(2)}
+    path = save_checkpoint(tmp_path, Checkpoint(5, tensors, {"seconds": 1.0}))
+    content = path.read_bytes()
+    for seed in range(n):
+        bad = mutated_bytes(content, random.Random(seed))
+        path.write_bytes(bad)
+        loaded, _ = load_newest(tmp_path)
+        if loaded is not None:
+            assert loaded.step == 5
+            assert set(loaded.tensors) == set(tensors)
+            assert all(torch.equal(loaded.tensors[key], value) for key, value in tensors.items())
+
+
+FORGED = {
+    "no state": lambda state, tensors: state.clear(),
+    "no design": lambda state, tensors: state.pop("design"),
+    "a huge design": lambda state, tensors: state["design"].update(width=10**9),
+    "another design": lambda state, tensors: state["design"].update(width=16),
+    "no plan": lambda state, tensors: state.pop("plan"),
+    "a huge crop": lambda state, tensors: state["plan"].update(crop_shape=[1, 10**6, 10**6]),
+    "crops of text": lambda state, tensors: state["plan"].update(crop_shape="big"),
+    "batches without end": lambda state, tensors: state["plan"].update(batch_size=10**9),
+    "no schedule": lambda state, tensors: state.pop("schedule"),
+    "no weights": lambda state, tensors: tensors.clear(),
+    "weights of another size": lambda state, tensors: tensors.update(
+        {"model.head.bias": torch.zeros(99)}
+    ),
+    "weights that are not finite": lambda state, tensors: tensors.update(
+        {"model.head.bias": torch.full((4,), torch.nan)}
+    ),
+    "text for numbers": lambda state, tensors: state.update(best_f1="good", worse="bad"),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGED)
+def test_a_forged_checkpoint_with_a_right_checksum_is_a_sentence(
+    small_dataset, fast_settings, tmp_path, forgery
+):
+    """Somebody who can write a valid checkpoint still can't crash or hang the program."""
+    run = tmp_path / "run"
+    short = fast_settings.changed(["budget.steps=2"])
+    train(small_dataset, run, short)
+    newest, _ = load_newest(run / "checkpoints")
+    assert newest is not None
+    state, tensors = json.loads(json.dumps(dict(newest.state))), dict(newest.tensors)
+    FORGED[forgery](state, tensors)
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    save_checkpoint(run / "checkpoints", Checkpoint(2, tensors, state))
+    more = fast_settings.changed(["budget.steps=4"])
+    with pytest.raises(CellTrainError) as error:
+        train(small_dataset, run, more, resume=True)
+    assert "checkpoint" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+# --- the network is never asked ----------------------------------------------------------------------
+
+OFFLINE = """
+import socket, sys
+def refuse(*args, **kwargs):
+    raise AssertionError("the network was asked")
+socket.socket.connect = refuse
+socket.socket.connect_ex = refuse
+socket.socket.sendto = refuse
+socket.socket.bind = refuse
+socket.create_connection = refuse
+socket.getaddrinfo = refuse
+socket.gethostbyname = refuse
+import napari_celltrain
+from napari_celltrain.cli import main
+status = main(sys.argv[1:])
+assert status == 0, status
+"""
+
+
+def _offline(*arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, *arguments], capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_training_and_prediction_never_ask_the_network(make_blobs, small_run, tmp_path):
+    import tifffile
+
+    experiment = make_blobs(times=4, shape=(1, 48, 48), cells=5)
+    assert isinstance(Dataset((Member(experiment),)), Dataset)
+    for t in range(4):
+        tifffile.imwrite(tmp_path / f"t{t:03}.tif", experiment.images.read_frame(t)[0])
+    from napari_celltrain.formats.registry import write_experiment
+
+    write_experiment(tmp_path / "points.csv", experiment)
+    (tmp_path / "dataset.toml").write_text(
+        '[[experiment]]\nimages = "t{time:03}.tif"\nannotations = "points.csv"\nname = "e"\n'
+        "voxel_size_um = [1.0, 1.0, 1.0]\n"
+    )
+    _offline("count", str(tmp_path / "dataset.toml"))
+    _offline(
+        "train", str(tmp_path / "dataset.toml"), "--out", str(tmp_path / "run"), "--steps", "2",
+        "--threads", "1", "--device", "cpu", "--set", "design.width=4",
+    )
+    _offline(
+        "predict", str(small_run), str(tmp_path / "t{time:03}.tif"), "--out",
+        str(tmp_path / "found.csv"), "--voxel-size", "1,1,1", "--device", "cpu",
+    )
+    assert (tmp_path / "found.csv").is_file()
