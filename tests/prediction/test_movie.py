@@ -1,0 +1,244 @@
+"""Whole movies into files: resumed, killed, refused, complete."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import random
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_celltrain.cli import main
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Experiment
+from napari_celltrain.formats.registry import read_experiments
+from napari_celltrain.images import open_images
+from napari_celltrain.prediction import movie as movie_module
+from napari_celltrain.prediction.movie import Options, predict_list, predict_to_file
+from napari_celltrain.prediction.output import counts_table
+
+
+def stop_after(n):
+    asked = []
+
+    def stopping():
+        asked.append(1)
+        return len(asked) > 2 * n  # asked before reading and after each time point
+
+    return stopping
+
+
+def test_csv_has_the_agreed_columns_in_time_order(detector, movie, tmp_path):
+    out = tmp_path / "cells.csv"
+    summary = predict_to_file(detector, movie, out, Options(threshold=0.4))
+    lines = out.read_text().splitlines()
+    assert lines[0] == "t,z,y,x,score"
+    table = np.array([line.split(",") for line in lines[1:]], float)
+    assert len(table) == summary.detections > 0
+    assert summary.time_points == 4
+    assert (table[:, 4] >= 0.4 - 1e-5).all()
+    assert (np.diff(table[:, 0]) >= 0).all()
+    alone = detector.detect([movie.read_frame(4)], (2.0, 1.0, 1.0), floor=0.4)
+    np.testing.assert_allclose(table[table[:, 0] == 4, 1:4], alone.positions, atol=1e-4)
+    assert [n for _, _, n in summary.counts] == [(table[:, 0] == t).sum() for t in range(3, 7)]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_floor_keeps_candidates_for_a_later_threshold(detector, movie, tmp_path):
+    predict_to_file(detector, movie, tmp_path / "a.csv", Options(threshold=0.5501234))
+    predict_to_file(detector, movie, tmp_path / "b.csv", Options(threshold=0.5501234, floor=0.1))
+    all_, kept = ((tmp_path / name).read_text().splitlines()[1:] for name in ("b.csv", "a.csv"))
+    assert len(all_) > len(kept) > 0
+    assert [line for line in all_ if float(line.rsplit(",", 1)[1]) >= 0.5501234] == kept
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_extreme_thresholds(detector, movie, tmp_path, threshold):
+    summary = predict_to_file(detector, movie, tmp_path / "c.csv", Options(threshold=threshold))
+    assert (summary.detections == 0) == (threshold == 1.0)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".aut", ".xml", ".geff"])
+def test_every_suffix_reads_back(detector, movie, tmp_path, suffix):
+    out = tmp_path / f"cells{suffix}"
+    summary = predict_to_file(detector, movie, out, Options(threshold=0.6))
+    (read,) = read_experiments(out)
+    assert len(read.annotations) == summary.detections > 0
+    assert set(read.annotations.t.tolist()) <= set(movie.time_points)
+
+
+def test_stopped_and_resumed_is_the_same_file(detector, movie, tmp_path):
+    whole, parts = tmp_path / "whole.csv", tmp_path / "parts.csv"
+    predict_to_file(detector, movie, whole)
+    summary = predict_to_file(detector, movie, parts, stopping=stop_after(2))
+    assert not summary.finished
+    assert not parts.exists()
+    computed = []
+
+    def watched(*arguments, time_points, **more):
+        computed.extend(time_points)
+        return movie_module.predict(*arguments, time_points=time_points, **more)
+
+    predict_to_file(detector, movie, parts, Options(resume=True), runner=watched)
+    assert parts.read_bytes() == whole.read_bytes()
+    assert 0 < len(computed) < 4
+
+
+def test_resume_with_another_detector_is_refused(detector, make_detector, movie, tmp_path):
+    predict_to_file(detector, movie, tmp_path / "c.csv", stopping=stop_after(2))
+    with pytest.raises(CellTrainError, match="another detector"):
+        predict_to_file(make_detector(seed=5), movie, tmp_path / "c.csv", Options(resume=True))
+
+
+def test_changed_image_file_is_computed_again(detector, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for t in range(4):
+        pixels = noise.integers(0, 4000, (8, 40, 40)).astype(np.uint16)
+        tifffile.imwrite(folder / f"t{t}.tif", pixels)
+    options = Options(voxel_size_um=(2.0, 1.0, 1.0))
+    out = tmp_path / "c.csv"
+    source = open_images(folder)
+    assert not predict_to_file(detector, source, out, options, stopping=stop_after(3)).finished
+    tifffile.imwrite(folder / "t0.tif", np.zeros((8, 40, 40), np.uint16) + 7)
+    os.utime(folder / "t0.tif", (1, 1))
+    resumed = Options(voxel_size_um=(2.0, 1.0, 1.0), resume=True)
+    predict_to_file(detector, open_images(folder), out, resumed)
+    predict_to_file(detector, open_images(folder), tmp_path / "anew.csv", options)
+    assert out.read_bytes() == (tmp_path / "anew.csv").read_bytes()
+
+
+def test_truncated_file_in_the_middle(detector, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for t in range(4):
+        pixels = np.random.default_rng(t).integers(0, 4000, (8, 40, 40)).astype(np.uint16)
+        tifffile.imwrite(folder / f"t{t}.tif", pixels, compression="zlib")
+    broken = folder / "t2.tif"
+    broken.write_bytes(broken.read_bytes()[:9000])
+    options = Options(voxel_size_um=(2.0, 1.0, 1.0), on_damaged="skip")
+    with pytest.raises(CellTrainError, match=r"t2\.tif"):
+        predict_to_file(
+            detector, open_images(folder), tmp_path / "c.csv", replace(options, on_damaged="stop")
+        )
+    summary = predict_to_file(detector, open_images(folder), tmp_path / "c.csv", options)
+    assert [(t, "t2.tif" in why) for _, t, why in summary.damaged] == [(2, True)]
+    assert [n is None for _, _, n in summary.counts] == [False, False, True, False]
+    assert counts_table(summary.counts).splitlines()[3].endswith(",2,")
+    assert "2," not in {line[:2] for line in (tmp_path / "c.csv").read_text().splitlines()}
+
+
+def test_list_becomes_an_aut_each_and_a_list(detector, make_movie, tmp_path):
+    experiments = [
+        Experiment(name, images=make_movie(seed=seed), image_offsets={4: (0.0, 10.0, 20.0)})
+        for seed, name in enumerate(("left", "right/2"))
+    ]
+    folder = tmp_path / "found"
+    summary = predict_list(detector, experiments, folder, Options(threshold=0.5))
+    assert summary.time_points == 8
+    read = read_experiments(folder / "found.autlist")
+    assert [one.name for one in read] == ["left", "right/2"]
+    assert sum(len(one.annotations) for one in read) == summary.detections
+    assert not list(folder.glob("*.partial*"))
+    for one, experiment in zip(read, experiments, strict=True):
+        t4 = one.annotations.positions[one.annotations.t == 4]
+        alone = detector.detect([experiment.images.read_frame(4)], (2.0, 1.0, 1.0), floor=0.5)
+        np.testing.assert_allclose(t4, alone.positions, atol=1e-6)
+
+
+def test_list_is_resumed_where_it_stopped(detector, make_movie, tmp_path):
+    experiments = [Experiment(str(i), images=make_movie(seed=i)) for i in range(3)]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    predict_list(detector, experiments, whole)
+    seen = []
+    done = predict_list(
+        detector, experiments, parts, progress=lambda *a: seen.append(a[1].t),
+        stopping=lambda: len(seen) > 5,
+    )
+    assert not done.finished
+    again = []
+
+    def watched(*arguments, time_points, **more):
+        again.extend(time_points)
+        return movie_module.predict(*arguments, time_points=time_points, **more)
+
+    predict_list(detector, experiments, parts, Options(resume=True), runner=watched)
+    assert len(again) <= 12 - 5
+    for i in (1, 2, 3):
+        name = f"{i}. {i - 1}.aut"
+        assert (parts / "parts files" / name).read_bytes() == (
+            whole / "whole files" / name
+        ).read_bytes()
+
+
+@pytest.mark.parametrize("place", ["x.foo", "file/x.csv", "."])
+def test_places_that_can_not_be_written_are_refused_at_once(detector, movie, tmp_path, place):
+    (tmp_path / "file").write_text("in the way")
+
+    def never(*_, **__):
+        raise AssertionError("it began")
+
+    with pytest.raises(CellTrainError):
+        predict_to_file(detector, movie, tmp_path / place, runner=never)
+
+
+def test_missing_time_points_are_a_sentence(detector, movie, tmp_path):
+    with pytest.raises(CellTrainError, match="it has 3 to 6"):
+        predict_to_file(detector, movie, tmp_path / "c.csv", Options(time_range=(50, 60)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def kill_and_resume(detector, folder, times):
+    """Kill the command at random moments; return how often it died, and how far it was."""
+    detector.save(folder / "detector")
+    pixels = np.random.default_rng(0).integers(0, 4000, (40, 4, 24, 24)).astype(np.uint16)
+    tifffile.imwrite(
+        folder / "movie.tif", pixels, compression="zlib", photometric="minisblack",
+        metadata={"axes": "TZYX"},
+    )
+    command = ["predict", str(folder / "detector"), str(folder / "movie.tif"), "--out"]
+    more = ["--voxel-size", "2,1,1", "--threads", "1", "--floor", "0.1"]
+    assert main([*command, str(folder / "whole.csv"), *more]) == 0
+    out = folder / "parts.csv"
+    context = multiprocessing.get_context("forkserver")  # starts in milliseconds, torch loaded
+    context.set_forkserver_preload(["napari_celltrain.prediction.movie"])
+    chance = random.Random(1)
+    kills, lengths = 0, [0]
+    for _ in range(40 * times):
+        if kills == times:
+            break
+        child = context.Process(target=main, args=([*command, str(out), "--resume", *more],))
+        child.start()
+        partial = folder / "parts.csv.partial"
+        limit = time.monotonic() + 60
+        while child.is_alive() and time.monotonic() < limit:
+            if partial.exists() and partial.stat().st_size > lengths[-1]:
+                break
+            time.sleep(0.001)
+        time.sleep(chance.random() * 0.03)
+        if child.is_alive():
+            child.kill()
+            kills += 1
+        child.join(60)
+        with contextlib.suppress(FileNotFoundError):
+            lengths.append(partial.stat().st_size)
+        if out.exists():  # it came to its end: from the start again
+            assert out.read_bytes() == (folder / "whole.csv").read_bytes()
+            out.unlink()
+            lengths = [0]
+    assert main([*command, str(out), "--resume", *more]) == 0
+    assert out.read_bytes() == (folder / "whole.csv").read_bytes()
+    assert not list(folder.glob("*.partial*"))
+    return kills
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs fork and kill")
+@pytest.mark.parametrize("times", [4, pytest.param(30, marks=pytest.mark.slow)])
+def test_killed_at_random_it_ends_with_the_same_file(make_detector, tmp_path, times):
+    assert kill_and_resume(make_detector(planes=4), tmp_path, times) == times

@@ -1,0 +1,134 @@
+"""The file of the results so far: nothing lost, nothing twice, nothing of somebody else's."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.prediction import partial as partial_module
+from napari_celltrain.prediction.partial import PartialResults
+from napari_celltrain.prediction.predict import FrameResult
+
+HEADER = {"celltrain_partial": 1, "detector": "abc", "movie": "m", "floor": 0.05}
+
+
+def frame(t, n=3, damage=None):
+    random = np.random.default_rng(t)
+    return FrameResult(t, random.normal(size=(n, 3)) * 100, random.random(n), 0.5, damage)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "cells.csv.partial"
+
+
+def fill(path, results, *, resume=False):
+    with PartialResults(path, HEADER, resume=resume) as partial:
+        for one in results:
+            partial.add(one, "stamp")
+
+
+def test_numbers_come_back_with_all_their_digits(path):
+    fill(path, [frame(0), frame(7, 0)])
+    with PartialResults(path, HEADER, resume=True) as partial:
+        for t in (0, 7):
+            expected = frame(t, 3 if t == 0 else 0)
+            assert np.array_equal(partial.result(t).positions, expected.positions)
+        assert len(partial.result(7)) == 0  # a time point without cells is known
+        assert partial.result(1) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(cut=st.integers(0, 2000))
+def test_cut_anywhere_loses_the_last_time_point_at_most(tmp_path_factory, cut):
+    path = tmp_path_factory.mktemp("cut") / "x.partial"
+    ends = []
+    with PartialResults(path, HEADER, resume=False) as partial:
+        for t in range(6):
+            partial.add(frame(t))
+            ends.append(path.stat().st_size)
+    content = path.read_bytes()[:cut]
+    path.write_bytes(content)
+    complete = [t for t, end in enumerate(ends) if end <= len(content)]
+    with PartialResults(path, HEADER, resume=True) as partial:
+        assert [t for t in range(6) if partial.result(t) is not None] == complete
+        for t in range(6):
+            if t not in complete:
+                partial.add(frame(t))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["t"] for line in lines[1:]] == list(range(6))
+
+
+def test_without_resume_it_starts_anew(path):
+    fill(path, [frame(0)])
+    with PartialResults(path, HEADER, resume=False) as partial:
+        assert partial.result(0) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "words"), [("detector", "another detector"), ("movie", "movie"), ("floor", "floor")]
+)
+def test_what_belongs_to_something_else_is_refused_and_kept(path, key, words):
+    fill(path, [frame(0)])
+    before = path.read_bytes()
+    with pytest.raises(CellTrainError, match=words):
+        PartialResults(path, {**HEADER, key: "other"}, resume=True)
+    assert path.read_bytes() == before
+    fill(path, [], resume=True)  # and it is not locked
+
+
+def test_a_foreign_file_is_refused(path):
+    path.write_text("my diary\nof cells\n")
+    with pytest.raises(CellTrainError, match="no unfinished prediction"):
+        PartialResults(path, HEADER, resume=True)
+    assert path.read_text().startswith("my diary")
+
+
+def test_changed_images_and_damaged_time_points_are_done_again(path):
+    fill(path, [frame(0), frame(1, 0, "Time point 1 can't be read.")])
+    with PartialResults(path, HEADER, resume=True) as partial:
+        assert partial.result(0, "stamp") is not None
+        assert partial.result(0, "another stamp") is None
+        assert partial.result(1, "stamp") is None
+
+
+def test_only_one_process_at_a_time(path):
+    with (
+        PartialResults(path, HEADER, resume=False),
+        pytest.raises(CellTrainError, match="Another process"),
+    ):
+        PartialResults(path, HEADER, resume=True)
+
+
+def test_full_disk_keeps_what_was_done(path, monkeypatch):
+    room = [900]
+    write = os.write
+
+    def full(file, content):
+        if room[0] <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = write(file, content[: room[0]])
+        room[0] -= written
+        return written
+
+    monkeypatch.setattr(partial_module.os, "write", full)
+    with pytest.raises(CellTrainError, match=r"No space left.*--resume"):
+        fill(path, [frame(t) for t in range(50)])
+    monkeypatch.undo()
+    with PartialResults(path, HEADER, resume=True) as partial:
+        done = [t for t in range(50) if partial.result(t) is not None]
+        assert done == list(range(len(done)))
+        assert len(done) > 0
+
+
+def test_nothing_is_left_when_it_is_removed(path):
+    with PartialResults(path, HEADER, resume=False) as partial:
+        partial.remove()
+    assert list(path.parent.iterdir()) == []

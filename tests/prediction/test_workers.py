@@ -1,0 +1,87 @@
+"""Several processes: the same result to the last bit, also when some are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import psutil
+import pytest
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.prediction import workers as workers_module
+from napari_celltrain.prediction.payload import PackedDetector
+from napari_celltrain.prediction.predict import predict
+from napari_celltrain.prediction.workers import predict_with_workers
+
+
+def processes():
+    return [
+        one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())
+    ]
+
+
+def same(expected, results):
+    found = {}
+    for one in results:
+        assert one.t not in found, "a time point came twice"
+        found[one.t] = one
+    assert sorted(found) == [one.t for one in expected]
+    for one in expected:
+        assert np.array_equal(one.positions, found[one.t].positions)
+        assert np.array_equal(one.scores, found[one.t].scores)
+
+
+def test_a_killed_process_is_made_up_for(detector, make_movie):
+    movie = make_movie((10, 8, 40, 40))
+    expected = list(predict(detector, movie))
+
+    def killing():
+        for number, one in enumerate(predict_with_workers(detector, movie, workers=2)):
+            if number in (1, 5) and os.name != "nt":
+                os.kill(processes()[0].pid, signal.SIGKILL)
+            yield one
+
+    same(expected, killing())
+    assert processes() == []
+
+
+def test_an_error_ends_all_processes(detector, make_movie):
+    movie = make_movie((4, 8, 30, 30))
+    movie._array = movie._array[:2]  # as if the rest of the file was missing
+    with pytest.raises(CellTrainError, match="can't be read"):
+        list(predict_with_workers(detector, movie, workers=1))
+    assert processes() == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
+def test_a_time_point_that_always_kills_is_named(detector, movie, monkeypatch):
+    hand_out = workers_module._Crew._hand_out
+
+    def deadly(self, worker):
+        hand_out(self, worker)
+        if worker.share:
+            worker.process.kill()
+
+    monkeypatch.setattr(workers_module._Crew, "_hand_out", deadly)
+    with pytest.raises(CellTrainError, match=r"time point \d died 3 times"):
+        list(predict_with_workers(detector, movie, workers=1))
+    assert processes() == []
+
+
+def test_wrong_requests_are_refused_before_a_process_starts(detector, movie):
+    with pytest.raises(CellTrainError, match="no channel 5"):
+        predict_with_workers(detector, movie, workers=2, channels=[4])
+    assert processes() == []
+
+
+def test_packed_detector_is_the_detector(detector, movie):
+    packed = PackedDetector.of(detector)
+    other = packed.unpack("cpu", 1)
+    assert other is packed.unpack("cpu", 1)  # made once
+    assert other.info == detector.info
+    assert other.precision == detector.precision
+    frame = movie.read_frame(3)
+    one, two = (each.detect([frame], (2.0, 1.0, 1.0)) for each in (detector, other))
+    assert np.array_equal(one.positions, two.positions)
