@@ -7,37 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Points
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QFrame,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment
 from napari_celltrain.gui.candidates import Candidates
 from napari_celltrain.gui.comparison import FOUND, MISSED
-from napari_celltrain.gui.detector_chooser import DetectorChooser
-from napari_celltrain.gui.dock_page import DockPage
-from napari_celltrain.gui.findings_list import FindingsList
 from napari_celltrain.gui.going_there import (
     go_to,
     look_at,
     show_time_point,
     shown_time_point,
 )
-from napari_celltrain.gui.image_chooser import ImageChooser
 from napari_celltrain.gui.layers import METADATA, cells_layer, note, show_through_depth
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
+from napari_celltrain.gui.predict_page import PredictPage
 from napari_celltrain.gui.prediction_work import (
     Progress,
     Ready,
@@ -45,7 +29,6 @@ from napari_celltrain.gui.prediction_work import (
     prediction_work,
 )
 from napari_celltrain.gui.progress_panel import duration
-from napari_celltrain.gui.prominence import make_prominent
 from napari_celltrain.gui.result_layers import (
     add_detections,
     add_errors,
@@ -53,20 +36,19 @@ from napari_celltrain.gui.result_layers import (
     place_in_world,
     show_candidates,
 )
-from napari_celltrain.gui.setting_row import ignore_wheel
-from napari_celltrain.gui.threshold_panel import ThresholdPanel
 from napari_celltrain.gui.work import Job
 from napari_celltrain.gui.writers import save_as
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+    from qtpy.QtCore import QEvent
 
     from napari_celltrain.gui.comparison import Comparison
 
 SAVE_FILTER = "Cells (*.csv *.aut *.xml *.geff);;All files (*)"
 
 
-class PredictWidget(DockPage):
+class PredictWidget(PredictPage):
     """Detector and movie, Find cells, the threshold, and what to do with what was found."""
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
@@ -82,22 +64,6 @@ class PredictWidget(DockPage):
         self._compare_again = False
         self._shown_candidates = 0
         self._error_number = 0
-        self.detector = DetectorChooser(self)
-        self.image = ImageChooser(napari_viewer, self)
-        self.run_button = QPushButton("Find cells", self)
-        self.cancel_button = QPushButton("Cancel", self)
-        self.bar = QProgressBar(self)
-        self.sentence = QLabel("", self)
-        self.findings = FindingsList(self)
-        self.threshold = ThresholdPanel(self)
-        self.truth = QComboBox(self)
-        self.scores = QLabel("", self)
-        self.errors_button = QPushButton("Show errors", self)
-        self.next_button = QPushButton("Next error", self)
-        self.save_button = QPushButton("Save as…", self)
-        self.annotate_button = QPushButton("Use as annotations", self)
-        self.further_button = QPushButton("Train further", self)
-        self._arrange()
         self._connect()
         self.watcher.layers_changed.connect(self._layers_changed)
         self.watcher.points_changed.connect(self._compare)
@@ -428,7 +394,7 @@ class PredictWidget(DockPage):
         except CellTrainError as error:
             self.sentence.setText(str(error))
 
-    # --- the look ------------------------------------------------------------------------------
+    # --- the look --------------------------------------------------------------------------
 
     def _show_state(self) -> None:
         running = self.running
@@ -439,67 +405,6 @@ class PredictWidget(DockPage):
         self.result.setVisible(has_result or running)
         for button in (self.save_button, self.annotate_button):
             button.setEnabled(has_result and not running)
-
-    def _arrange(self) -> None:
-        for label in (self.sentence, self.scores):
-            label.setWordWrap(True)
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        buttons = QHBoxLayout()
-        for button in (self.run_button, self.cancel_button):
-            button.setMinimumHeight(round(1.9 * self.fontMetrics().height()))
-            buttons.addWidget(button)
-        font = self.run_button.font()
-        font.setBold(True)
-        self.run_button.setFont(font)
-        make_prominent(self.run_button)
-        self.run_button.setToolTip("Look for cells with this detector in this movie.")
-        self.bar.setAccessibleName("Progress of the prediction")
-        self.truth.setToolTip("Points that are known to be cells; the detections are scored.")
-        self.truth.setAccessibleName("Compare with")
-        self.truth.setMinimumContentsLength(12)
-        self.errors_button.setToolTip(
-            "A layer: blue rings are right, yellow squares are missed, red crosses are false."
-        )
-        self.annotate_button.setToolTip("Make an editable copy, to correct it by hand.")
-        self.next_button.setToolTip("Go to the next missed or false cell.")
-        self.further_button.setToolTip("Go on training from this detector.")
-        self.result = QWidget(self)
-        result = QVBoxLayout(self.result)
-        result.setContentsMargins(0, 0, 0, 0)
-        result.addWidget(self.threshold)
-        title = QLabel("Compare with known cells")
-        title.setBuddy(self.truth)
-        result.addWidget(title)
-        result.addWidget(self.truth)
-        result.addWidget(self.scores)
-        grid = QGridLayout()
-        grid.addWidget(self.errors_button, 0, 0)
-        grid.addWidget(self.next_button, 0, 1)
-        grid.addWidget(self.save_button, 1, 0)
-        grid.addWidget(self.annotate_button, 1, 1)
-        grid.addWidget(self.further_button, 2, 0)
-        result.addLayout(grid)
-        page = QWidget()
-        layout = QVBoxLayout(page)
-        layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(self.detector)
-        layout.addWidget(self.image)
-        layout.addLayout(buttons)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.sentence)
-        layout.addWidget(self.findings)
-        layout.addWidget(self.result)
-        layout.addStretch(1)
-        area = QScrollArea()
-        area.setWidget(page)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
-        self.setMinimumWidth(330)
-        ignore_wheel(self)
 
     def _connect(self) -> None:
         self.run_button.clicked.connect(self.start)

@@ -7,44 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QFileDialog,
-    QFormLayout,
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QMessageBox,
-    QPushButton,
-    QScrollArea,
-    QSplitter,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_celltrain.dataset import Dataset
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui import preferences
-from napari_celltrain.gui.dock_page import DockPage
-from napari_celltrain.gui.experiments_table import ExperimentsTable
-from napari_celltrain.gui.extra_layers import ExtraLayers
-from napari_celltrain.gui.findings_list import FindingsList
-from napari_celltrain.gui.preflight import Preflight
-from napari_celltrain.gui.progress_panel import ProgressPanel
-from napari_celltrain.gui.prominence import make_prominent
-from napari_celltrain.gui.run_follower import RunFollower
-from napari_celltrain.gui.run_list import RunList
-from napari_celltrain.gui.settings_form import SettingsForm
+from napari_celltrain.gui.run_export import export_run
+from napari_celltrain.gui.train_page import TrainPage
 from napari_celltrain.gui.training_session import TrainingSession
 from napari_celltrain.training.events import Choice, Evaluation, FindingEvent
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-
     from napari.viewer import Viewer
 
     from napari_celltrain.experiment import Finding
@@ -53,7 +28,7 @@ FIRST_WORDS = "Open a tracked movie (drag it into napari), then press Start trai
 READY = "Ready. Press Start training; the settings choose themselves."
 
 
-class TrainWidget(DockPage):
+class TrainWidget(TrainPage):
     """Experiments, settings and runs in tabs; below them Start, and what the run is doing."""
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
@@ -63,25 +38,6 @@ class TrainWidget(DockPage):
         self._dataset: Dataset | Path | None = None
         self._run_findings: list[Finding] = []
         self._start_from: Path | None = None
-        self.table = ExperimentsTable(napari_viewer, self)
-        self.findings = FindingsList(self)
-        self.form = SettingsForm(self)
-        self.form.row("compute.device").value = preferences.device()
-        self.form.row("compute.threads").value = preferences.threads()
-        self.runs = RunList(self)
-        self.progress = ProgressPanel(self)
-        self.follower = RunFollower(self)
-        self.preflight = Preflight(self)
-        self.start_button = QPushButton("Start training", self)
-        self.extra = ExtraLayers(napari_viewer, self)
-        self.preview_button = QPushButton("Preview augmentation", self)
-        self.errors_box = QCheckBox("Show held-out errors", self)
-        self.predict_button = QPushButton("Find cells with it", self)
-        self.pause_button = QPushButton("Pause", self)
-        self.stop_button = QPushButton("Stop", self)
-        self.run_name = QLineEdit(self)
-        self.runs_folder = QLineEdit(str(preferences.runs_folder()), self)
-        self._arrange()
         self._connect()
         self.watcher.layers_changed.connect(self._layers_changed)
         self.watcher.points_changed.connect(self._layers_changed)
@@ -381,73 +337,11 @@ class TrainWidget(DockPage):
             self.runs_folder.setText(path)
             self.runs.show_folder(self.folder)
 
-    # --- the look ------------------------------------------------------------------------------
-
-    def _arrange(self) -> None:
-        self.tabs = QTabWidget(self)
-        self.tabs.addTab(_scrolled(self.table, self.findings), "Data")
-        load, save = QPushButton("Load…"), QPushButton("Save…")
-        load.clicked.connect(self._load_settings)
-        save.clicked.connect(self._save_settings)
-        files = QWidget()
-        row = QHBoxLayout(files)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(QLabel("Settings"))
-        row.addStretch(1)
-        row.addWidget(load)
-        row.addWidget(save)
-        self.preview_button.setToolTip(
-            "Show training crops as layers, with the random changes that these settings make."
-        )
-        self.errors_box.setToolTip(
-            "A layer for each experiment with held-out frames: blue rings are found, yellow "
-            "squares missed, red crosses false. Made anew after each better evaluation."
-        )
-        self.predict_button.setToolTip("Open Predict cells with this detector.")
-        self.tabs.addTab(_scrolled(files, self.form, self.preview_button), "Settings")
-        place = QWidget()
-        form = QFormLayout(place)
-        form.setContentsMargins(0, 0, 0, 0)
-        self.run_name.setPlaceholderText("date and experiment")
-        self.run_name.setToolTip("The name of the folder that the next training makes.")
-        change = QPushButton("…")
-        change.setToolTip("Choose the folder for runs")
-        change.clicked.connect(self._choose_folder)
-        line = QHBoxLayout()
-        line.addWidget(self.runs_folder)
-        line.addWidget(change)
-        form.addRow("Folder", line)
-        form.addRow("Next run", self.run_name)
-        self.tabs.addTab(_scrolled(place, self.runs), "Runs")
-        bottom = QWidget(self)
-        layout = QVBoxLayout(bottom)
-        layout.setContentsMargins(0, 0, 0, 0)
-        buttons = QHBoxLayout()
-        for button in (self.start_button, self.pause_button, self.stop_button):
-            button.setMinimumHeight(round(1.9 * self.fontMetrics().height()))
-            buttons.addWidget(button)
-        make_prominent(self.start_button)
-        self.start_button.setToolTip("Train with what is in the tabs; nothing has to be set.")
-        layout.addLayout(buttons)
-        layout.addWidget(self.progress, 1)
-        after = QHBoxLayout()
-        after.addWidget(self.errors_box)
-        after.addStretch(1)
-        after.addWidget(self.predict_button)
-        layout.addLayout(after)
-        self.splitter = splitter = QSplitter(Qt.Orientation.Vertical, self)
-        splitter.addWidget(self.tabs)
-        splitter.addWidget(bottom)
-        splitter.setChildrenCollapsible(False)
-        splitter.setStretchFactor(0, 1)
-        splitter.setStretchFactor(1, 0)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(4, 4, 4, 4)
-        outer.addWidget(splitter)
-        self.setMinimumWidth(330)
-
     def _connect(self) -> None:
         self.start_button.clicked.connect(self.start)
+        self.load_button.clicked.connect(self._load_settings)
+        self.save_button.clicked.connect(self._save_settings)
+        self.folder_button.clicked.connect(self._choose_folder)
         self.pause_button.clicked.connect(self.pause_or_go_on)
         self.preview_button.clicked.connect(self.preview)
         self.errors_box.toggled.connect(self.show_errors)
@@ -475,45 +369,6 @@ class TrainWidget(DockPage):
         from napari_celltrain.gui.going_there import show_finding
 
         show_finding(self.viewer, finding)
-
-
-def export_run(folder: Path, target: Path) -> str:
-    """Write a run's data set and settings, and say the command that trains it elsewhere.
-
-    Raises
-    ------
-    CellTrainError
-        When the run's data are in no file, or the place can't be written.
-    """
-    from napari_celltrain.dataset import load_dataset, write_dataset
-    from napari_celltrain.files import write_text
-
-    run = RunFolder(folder)
-    if not run.dataset_file.exists():
-        raise CellTrainError(
-            f"The data of '{folder.name}' are in memory only; save the images as TIFF and the "
-            "cells as .aut first, and open those."
-        )
-    write_dataset(target / "dataset.toml", load_dataset(run.dataset_file))
-    write_text(target / "settings.toml", run.settings_file.read_text("utf-8"))
-    command = "celltrain train dataset.toml --settings settings.toml --out run --resume"
-    write_text(target / "train.sh", f"#!/bin/sh\ncd \"$(dirname \"$0\")\" || exit 1\n{command}\n")
-    return f"Written to {target}. There, run: {command}"
-
-
-def _scrolled(*widgets: QWidget) -> QScrollArea:
-    page = QWidget()
-    layout = QVBoxLayout(page)
-    layout.setContentsMargins(4, 4, 4, 4)
-    for widget in widgets:
-        layout.addWidget(widget)
-    layout.addStretch(0)
-    area = QScrollArea()
-    area.setWidget(page)
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    return area
 
 
 def _short(name: str) -> str:

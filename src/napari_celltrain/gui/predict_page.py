@@ -1,0 +1,114 @@
+"""What *Predict cells* looks like: its controls and where they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_celltrain.gui.detector_chooser import DetectorChooser
+from napari_celltrain.gui.dock_page import DockPage
+from napari_celltrain.gui.findings_list import FindingsList
+from napari_celltrain.gui.image_chooser import ImageChooser
+from napari_celltrain.gui.prominence import make_prominent
+from napari_celltrain.gui.setting_row import ignore_wheel
+from napari_celltrain.gui.threshold_panel import ThresholdPanel
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class PredictPage(DockPage):
+    """The controls, from the detector at the top to what can be done with the result."""
+
+    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(napari_viewer, parent)
+        self.detector = DetectorChooser(self)
+        self.image = ImageChooser(napari_viewer, self)
+        self.run_button = QPushButton("Find cells", self)
+        self.cancel_button = QPushButton("Cancel", self)
+        self.bar = QProgressBar(self)
+        self.sentence = QLabel("", self)
+        self.findings = FindingsList(self)
+        self.threshold = ThresholdPanel(self)
+        self.truth = QComboBox(self)
+        self.scores = QLabel("", self)
+        self.errors_button = QPushButton("Show errors", self)
+        self.next_button = QPushButton("Next error", self)
+        self.save_button = QPushButton("Save as…", self)
+        self.annotate_button = QPushButton("Use as annotations", self)
+        self.further_button = QPushButton("Train further", self)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        for label in (self.sentence, self.scores):
+            label.setWordWrap(True)
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        buttons = QHBoxLayout()
+        for button in (self.run_button, self.cancel_button):
+            button.setMinimumHeight(round(1.9 * self.fontMetrics().height()))
+            buttons.addWidget(button)
+        font = self.run_button.font()
+        font.setBold(True)
+        self.run_button.setFont(font)
+        make_prominent(self.run_button)
+        self.run_button.setToolTip("Look for cells with this detector in this movie.")
+        self.bar.setAccessibleName("Progress of the prediction")
+        self.truth.setToolTip("Points that are known to be cells; the detections are scored.")
+        self.truth.setAccessibleName("Compare with")
+        self.truth.setMinimumContentsLength(12)
+        self.errors_button.setToolTip(
+            "A layer: blue rings are right, yellow squares are missed, red crosses are false."
+        )
+        self.annotate_button.setToolTip("Make an editable copy, to correct it by hand.")
+        self.next_button.setToolTip("Go to the next missed or false cell.")
+        self.further_button.setToolTip("Go on training from this detector.")
+        self.result = QWidget(self)
+        result = QVBoxLayout(self.result)
+        result.setContentsMargins(0, 0, 0, 0)
+        result.addWidget(self.threshold)
+        title = QLabel("Compare with known cells")
+        title.setBuddy(self.truth)
+        result.addWidget(title)
+        result.addWidget(self.truth)
+        result.addWidget(self.scores)
+        grid = QGridLayout()
+        grid.addWidget(self.errors_button, 0, 0)
+        grid.addWidget(self.next_button, 0, 1)
+        grid.addWidget(self.save_button, 1, 0)
+        grid.addWidget(self.annotate_button, 1, 1)
+        grid.addWidget(self.further_button, 2, 0)
+        result.addLayout(grid)
+        page = QWidget()
+        layout = QVBoxLayout(page)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(self.detector)
+        layout.addWidget(self.image)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.sentence)
+        layout.addWidget(self.findings)
+        layout.addWidget(self.result)
+        layout.addStretch(1)
+        area = QScrollArea()
+        area.setWidget(page)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+        self.setMinimumWidth(330)
+        ignore_wheel(self)

@@ -1,0 +1,138 @@
+"""What *Train detector* looks like: its controls and where they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QSplitter,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_celltrain.gui import preferences
+from napari_celltrain.gui.dock_page import DockPage
+from napari_celltrain.gui.experiments_table import ExperimentsTable
+from napari_celltrain.gui.extra_layers import ExtraLayers
+from napari_celltrain.gui.findings_list import FindingsList
+from napari_celltrain.gui.preflight import Preflight
+from napari_celltrain.gui.progress_panel import ProgressPanel
+from napari_celltrain.gui.prominence import make_prominent
+from napari_celltrain.gui.run_follower import RunFollower
+from napari_celltrain.gui.run_list import RunList
+from napari_celltrain.gui.settings_form import SettingsForm
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class TrainPage(DockPage):
+    """The tabs, and below them the buttons and what the run is doing."""
+
+    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(napari_viewer, parent)
+        self.table = ExperimentsTable(napari_viewer, self)
+        self.findings = FindingsList(self)
+        self.form = SettingsForm(self)
+        self.form.row("compute.device").value = preferences.device()
+        self.form.row("compute.threads").value = preferences.threads()
+        self.runs = RunList(self)
+        self.progress = ProgressPanel(self)
+        self.follower = RunFollower(self)
+        self.preflight = Preflight(self)
+        self.start_button = QPushButton("Start training", self)
+        self.extra = ExtraLayers(napari_viewer, self)
+        self.preview_button = QPushButton("Preview augmentation", self)
+        self.errors_box = QCheckBox("Show held-out errors", self)
+        self.predict_button = QPushButton("Find cells with it", self)
+        self.pause_button = QPushButton("Pause", self)
+        self.stop_button = QPushButton("Stop", self)
+        self.load_button = QPushButton("Load…", self)
+        self.save_button = QPushButton("Save…", self)
+        self.folder_button = QPushButton("…", self)
+        self.run_name = QLineEdit(self)
+        self.runs_folder = QLineEdit(str(preferences.runs_folder()), self)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.tabs = QTabWidget(self)
+        self.tabs.addTab(_scrolled(self.table, self.findings), "Data")
+        files = QWidget()
+        row = QHBoxLayout(files)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(QLabel("Settings"))
+        row.addStretch(1)
+        row.addWidget(self.load_button)
+        row.addWidget(self.save_button)
+        self.preview_button.setToolTip(
+            "Show training crops as layers, with the random changes that these settings make."
+        )
+        self.errors_box.setToolTip(
+            "A layer for each experiment with held-out frames: blue rings are found, yellow "
+            "squares missed, red crosses false. Made anew after each better evaluation."
+        )
+        self.predict_button.setToolTip("Open Predict cells with this detector.")
+        self.tabs.addTab(_scrolled(files, self.form, self.preview_button), "Settings")
+        place = QWidget()
+        form = QFormLayout(place)
+        form.setContentsMargins(0, 0, 0, 0)
+        self.run_name.setPlaceholderText("date and experiment")
+        self.run_name.setToolTip("The name of the folder that the next training makes.")
+        self.folder_button.setToolTip("Choose the folder for runs")
+        line = QHBoxLayout()
+        line.addWidget(self.runs_folder)
+        line.addWidget(self.folder_button)
+        form.addRow("Folder", line)
+        form.addRow("Next run", self.run_name)
+        self.tabs.addTab(_scrolled(place, self.runs), "Runs")
+        bottom = QWidget(self)
+        layout = QVBoxLayout(bottom)
+        layout.setContentsMargins(0, 0, 0, 0)
+        buttons = QHBoxLayout()
+        for button in (self.start_button, self.pause_button, self.stop_button):
+            button.setMinimumHeight(round(1.9 * self.fontMetrics().height()))
+            buttons.addWidget(button)
+        make_prominent(self.start_button)
+        self.start_button.setToolTip("Train with what is in the tabs; nothing has to be set.")
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress, 1)
+        after = QHBoxLayout()
+        after.addWidget(self.errors_box)
+        after.addStretch(1)
+        after.addWidget(self.predict_button)
+        layout.addLayout(after)
+        self.splitter = splitter = QSplitter(Qt.Orientation.Vertical, self)
+        splitter.addWidget(self.tabs)
+        splitter.addWidget(bottom)
+        splitter.setChildrenCollapsible(False)
+        splitter.setStretchFactor(0, 1)
+        splitter.setStretchFactor(1, 0)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(4, 4, 4, 4)
+        outer.addWidget(splitter)
+        self.setMinimumWidth(330)
+
+
+def _scrolled(*widgets: QWidget) -> QScrollArea:
+    page = QWidget()
+    layout = QVBoxLayout(page)
+    layout.setContentsMargins(4, 4, 4, 4)
+    for widget in widgets:
+        layout.addWidget(widget)
+    layout.addStretch(0)
+    area = QScrollArea()
+    area.setWidget(page)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    return area
