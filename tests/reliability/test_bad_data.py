@@ -78,7 +78,7 @@ def _trained(dataset, run, capsys, *more: str) -> str:
     return errors
 
 
-# --- pixels ----------------------------------------------------------------------------------------
+# --- pixels ----------------------------------------------------------------------------------------  # noqa: E501
 
 
 def test_good_data_trains_without_a_word(case, tmp_path, capsys):
@@ -165,7 +165,7 @@ def test_missing_images_are_a_sentence(case, tmp_path, capsys):
     _refused(dataset, tmp_path / "run", capsys)
 
 
-# --- positions -------------------------------------------------------------------------------------
+# --- positions -------------------------------------------------------------------------------------  # noqa: E501
 
 
 HEADER = "t,z,y,x\n"
@@ -178,12 +178,12 @@ def test_an_annotation_file_without_positions_is_a_sentence(case, tmp_path, caps
 
 
 def test_positions_that_all_lie_outside_are_a_sentence(case, tmp_path, capsys):
-    case.points = HEADER + "".join(f"{t},0,{5000 + i},{5000 + i}\n" for t in range(6) for i in range(9))
+    case.points = HEADER + "".join(f"{t},0,{5000 + i},{5000 + i}\n" for t in range(6) for i in range(9))  # noqa: E501
     assert "micrometres" in _refused(case.write(), tmp_path / "run", capsys)
 
 
 def test_positions_at_other_time_points_are_a_sentence(case, tmp_path, capsys):
-    case.points = HEADER + "".join(f"{t},0,{5 * i},{5 * i}\n" for t in range(90, 96) for i in range(9))
+    case.points = HEADER + "".join(f"{t},0,{5 * i},{5 * i}\n" for t in range(90, 96) for i in range(9))  # noqa: E501
     message = _refused(case.write(), tmp_path / "run", capsys)
     assert "90 to 95" in message
 
@@ -267,7 +267,7 @@ def test_one_annotated_cell_trains(case, tmp_path, capsys):
     assert status == 0 or "celltrain: " in errors
 
 
-# --- shapes ----------------------------------------------------------------------------------------
+# --- shapes ----------------------------------------------------------------------------------------  # noqa: E501
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_a_detector_for_2d_is_not_trained_on_stacks_in_silence(tmp_path, make_bl
     assert "2D" in errors or "plane" in errors
 
 
-# --- options ---------------------------------------------------------------------------------------
+# --- options ---------------------------------------------------------------------------------------  # noqa: E501
 
 
 @pytest.mark.parametrize(

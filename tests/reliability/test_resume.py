@@ -239,15 +239,12 @@ print("done", flush=True)
 """
 
 
-@pytest.fixture(scope="module")
-def on_disk(make_blobs, settings, tmp_path_factory):
-    """The data set and the settings as files, with a checkpoint after every step."""
+def write_to_disk(experiment, settings, folder: Path) -> None:
+    """Write data set and settings as files, with a checkpoint after every step."""
     import tifffile
 
-    folder = tmp_path_factory.mktemp("data")
-    experiment = make_blobs(times=6, shape=(1, 48, 48), cells=5)
-    for t in range(6):
-        tifffile.imwrite(folder / f"t{t:03}.tif", experiment.images.read_frame(t))
+    for t in experiment.images.time_points:
+        tifffile.imwrite(folder / f"t{t:03}.tif", experiment.images.read_frame(t)[0])
     write_experiment(folder / "points.csv", experiment)
     (folder / "dataset.toml").write_text(
         '[[experiment]]\nname = "blobs"\nimages = "t{time:03}.tif"\nannotations = "points.csv"\n'
@@ -255,6 +252,12 @@ def on_disk(make_blobs, settings, tmp_path_factory):
     )
     often = settings.changed(["compute.checkpoint_every_s=0.0001"])
     (folder / "settings.toml").write_text(often.to_toml())
+
+
+@pytest.fixture(scope="module")
+def on_disk(dataset, settings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_to_disk(dataset.experiments[0], settings, folder)
     return folder
 
 
@@ -282,10 +285,8 @@ def run_and_kill(folder: Path, run: Path, rng: random.Random, kills: int) -> int
     raise AssertionError("it never ended")
 
 
-def _killed(on_disk, tmp_path, seed, kills):
-    plain = tmp_path / "plain"
-    assert run_and_kill(on_disk, plain, random.Random(0), 0) == 0
-    run = tmp_path / "killed"
+def kill_and_compare(on_disk: Path, plain: Path, run: Path, seed: int, kills: int) -> int:
+    """Kill a run up to so many times; it ends like the plain one. Returns how often it was."""
     killed = run_and_kill(on_disk, run, random.Random(seed), kills)
     assert digest(run) == digest(plain)
     check_history(run)
@@ -295,18 +296,24 @@ def _killed(on_disk, tmp_path, seed, kills):
     return killed
 
 
+@pytest.fixture(scope="module")
+def plain(on_disk, tmp_path_factory) -> Path:
+    """A run of the same, never killed."""
+    run = tmp_path_factory.mktemp("plain") / "run"
+    assert run_and_kill(on_disk, run, random.Random(0), 0) == 0
+    return run
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
-def test_killed_at_random_moments_it_ends_the_same(on_disk, tmp_path):
-    assert _killed(on_disk, tmp_path, seed=1, kills=8) >= 1
+def test_killed_at_random_moments_it_ends_the_same(on_disk, plain, tmp_path):
+    assert kill_and_compare(on_disk, plain, tmp_path / "run", seed=1, kills=8) >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
 @pytest.mark.timeout(3600)
-def test_killed_a_hundred_times_it_ends_the_same(on_disk, tmp_path):
-    killed, round_ = 0, 0
+def test_killed_a_hundred_times_it_ends_the_same(on_disk, plain, tmp_path):
+    killed, number = 0, 0
     while killed < 100:
-        folder = tmp_path / str(round_)
-        folder.mkdir()
-        killed += _killed(on_disk, folder, seed=round_, kills=20)
-        round_ += 1
+        killed += kill_and_compare(on_disk, plain, tmp_path / str(number), seed=number, kills=20)
+        number += 1

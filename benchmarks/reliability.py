@@ -1,0 +1,256 @@
+"""The long forms of the reliability tests, as a table for docs/reliability.md.
+
+    python benchmarks/reliability.py --kills 100 --mutations 5000 --steps 60000 --write
+
+The cases are those of tests/reliability, which run shorter in the everyday suite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.util
+import platform
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from napari_celltrain.dataset import Dataset, Member
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
+from napari_celltrain.training.loop import train
+from napari_celltrain.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+
+Row = tuple[str, str, str]
+
+
+def load(name: str) -> ModuleType:
+    """Load a module of the tests, which are no package."""
+    path = ROOT / "tests" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+def small_settings(steps: int) -> TrainingSettings:
+    return TrainingSettings.from_dict(
+        {
+            "budget": {"steps": steps},
+            "design": {"width": 4},
+            "optimiser": {"crop_size": 32, "batch_size": 2, "ema": 0.9, "learning_rate": 0.006},
+            "compute": {
+                "device": "cpu", "threads": 1, "precision": "float32", "checkpoint_every_s": 1000,
+            },
+        }
+    )
+
+
+def small_dataset() -> Dataset:
+    blobs = load("conftest")._blobs
+    return Dataset((Member(blobs(times=6, shape=(1, 48, 48), cells=5)),))
+
+
+def kills(folder: Path, number: int) -> Row:
+    """Kill -9 at random moments, resume, compare with a run that was never killed."""
+    resume = load("reliability/test_resume")
+    data = folder / "data"
+    data.mkdir()
+    resume.write_to_disk(small_dataset().experiments[0], small_settings(resume.STEPS), data)
+    plain = folder / "plain"
+    resume.run_and_kill(data, plain, random.Random(0), 0)
+    killed = runs = 0
+    while killed < number:
+        killed += resume.kill_and_compare(data, plain, folder / f"run{runs}", runs, 20)
+        runs += 1
+    return (
+        "kill -9 at a random moment, then resume",
+        f"{killed} kills of {runs} runs, a checkpoint after every step",
+        f"all {runs} runs ended with the weights (SHA-256) of the run that was never killed, "
+        "history unbroken, no temporary files",
+    )
+
+
+def resumes(folder: Path) -> Row:
+    """Stop after each step and resume, all the way to the end."""
+    from napari_celltrain.training import loop
+    from napari_celltrain.training.control import Control
+    from napari_celltrain.training.events import Step
+
+    resume = load("reliability/test_resume")
+    dataset, settings = small_dataset(), small_settings(resume.STEPS)
+    train(dataset, folder / "whole", settings)
+    train(dataset, folder / "again", settings)
+    assert resume.digest(folder / "whole") == resume.digest(folder / "again")
+    loop.TELL_EVERY_S, sittings = 0.0, 0
+    while True:
+        control = Control()
+
+        def stop(event: Any, control: Control = control) -> None:
+            if isinstance(event, Step):
+                control.stop()
+
+        sittings += 1
+        finished = train(
+            dataset, folder / "bits", settings, [stop], control=control, resume=True
+        )
+        if finished.reason == "steps done":
+            break
+    assert resume.digest(folder / "whole") == resume.digest(folder / "bits")
+    resume.check_history(folder / "bits")
+    return (
+        "stopped after every step and resumed",
+        f"{sittings} sittings of one run; the same seed twice",
+        "weights, averages and optimiser bit for bit those of one sitting",
+    )
+
+
+def system_calls() -> Row:
+    """Let each system call of a write fail once, with each error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+         str(ROOT / "tests" / "test_files.py")],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert done.returncode == 0, done.stdout
+    assert passed is not None
+    return (
+        "a system call of a write fails (ENOSPC, EIO, EACCES, EINTR), Ctrl+C or kill -9 in between",
+        f"{passed[1]} cases, files and folders",
+        "the old or the new content, whole; a sentence",
+    )
+
+
+def mutations(folder: Path, number: int) -> list[Row]:
+    """Detectors, settings, runs and checkpoints, changed at random."""
+    hostile = load("reliability/test_hostile_files")
+    run = folder / "run"
+    train(small_dataset(), run, small_settings(40))
+    Detector.from_folder(run, device="cpu", precision="float32").save(folder / "detector")
+    detectors = Counter(
+        hostile.fuzz_detector(folder / "detector", folder / "spoilt", seed)
+        for seed in range(number)
+    )
+    settings = Counter(hostile.fuzz_settings(folder, seed) for seed in range(4 * number))
+    (folder / "history").mkdir()
+    for seed in range(number):
+        hostile.fuzz_run(run, folder / "history", seed)
+    tensors = {"model.a": torch.arange(12.0).reshape(3, 4)}
+    path = save_checkpoint(folder / "checkpoints", Checkpoint(5, tensors, {"seconds": 1.0}))
+    content, taken = path.read_bytes(), 0
+    for seed in range(number):
+        path.write_bytes(hostile.mutated_bytes(content, random.Random(seed)))
+        loaded, _ = load_newest(path.parent)
+        if loaded is not None:
+            assert torch.equal(loaded.tensors["model.a"], tensors["model.a"])
+            taken += path.read_bytes() != content
+    return [
+        ("detector folders changed at random, half of them with a right checksum",
+         f"{number} ({detectors['refused']} refused, {detectors['loaded']} harmless)",
+         "a sentence or a working detector; nothing executed"),
+        ("settings files changed at random",
+         f"{4 * number} ({settings['refused']} refused)", "a sentence or valid settings"),
+        ("histories and states of runs changed at random", f"{2 * number}", "read without an error"),  # noqa: E501
+        ("checkpoints changed at random",
+         f"{number} ({taken} with a change outside of what counts)",
+         "never taken for another content"),
+    ]
+
+
+def load_of_positions(points: int, times: int, experiments: int) -> Row:
+    """Everything that is done with all positions before training."""
+    module = load("reliability/test_load")
+    seconds = module.prepare_planning(points, times, experiments, small_settings(10))
+    parts = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items() if name != "make")
+    return (
+        "many positions: count, check, split, plan",
+        f"{points:,} positions, {times:,} time points, {experiments} experiments".replace(",", " "),
+        parts,
+    )
+
+
+def soak(folder: Path, steps: int) -> Row:
+    """Many steps of a stub network, with evaluations and checkpoints."""
+    module = load("reliability/test_load")
+    with pytest.MonkeyPatch.context() as patch:
+        seen = module.soak(small_dataset(), small_settings(10), folder / "soak", patch, steps)
+    third = len(seen["step"]) // 3
+    spread = max(seen["rss_mib"][third:]) - min(seen["rss_mib"][third:])
+    handles = max(seen["handles"][third:]) - min(seen["handles"][third:])
+    return (
+        "soak: steps of a stub network",
+        f"{steps} steps",
+        f"memory within {spread:.0f} MiB, file handles within {handles:.0f}",
+    )
+
+
+def table(arguments: argparse.Namespace) -> str:
+    lines = ["| what is done to it | how often | what came of it | minutes |", "|---|---|---|---|"]
+
+    def add(work: Callable[[Path], Row | list[Row]]) -> None:
+        begin = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            rows = work(Path(folder))
+        minutes = (time.perf_counter() - begin) / 60
+        for row in rows if isinstance(rows, list) else [rows]:
+            lines.append("| " + " | ".join((*row, f"{minutes:.1f}")) + " |")
+            print(lines[-1], flush=True)
+
+    add(resumes)
+    add(lambda folder: system_calls())
+    add(lambda folder: mutations(folder, arguments.mutations))
+    add(lambda folder: load_of_positions(arguments.points, 5000, 50))
+    add(lambda folder: soak(folder, arguments.steps))
+    add(lambda folder: kills(folder, arguments.kills))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--mutations", type=int, default=5000)
+    parser.add_argument("--points", type=int, default=2_000_000)
+    parser.add_argument("--steps", type=int, default=60_000)
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    text = table(arguments)
+    if arguments.write:
+        page = PAGE.read_text("utf-8")
+        before, rest = page.split(BEGIN)
+        _, after = rest.split(END)
+        command = (
+            f"python benchmarks/reliability.py --kills {arguments.kills} "
+            f"--mutations {arguments.mutations} --points {arguments.points} "
+            f"--steps {arguments.steps}"
+        )
+        made = (
+            f"Made {datetime.date.today()} with `{command}` on Python "
+            f"{platform.python_version()}, torch {torch.__version__}, {platform.system()}."
+        )
+        PAGE.write_text(f"{before}{BEGIN}\n{made}\n\n{text}\n{END}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

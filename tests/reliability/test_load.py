@@ -1,0 +1,218 @@
+"""Many positions, many steps, few file handles: time and memory stay bounded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from napari_celltrain.dataset import Dataset, Member, split
+from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.images.array import ArraySource
+from napari_celltrain.known import frame_annotations, known_place
+from napari_celltrain.statistics import count, findings
+from napari_celltrain.training import loop
+from napari_celltrain.training.events import Finished, Step
+from napari_celltrain.training.fingerprint import fingerprint
+from napari_celltrain.training.loop import train
+from napari_celltrain.training.plan import make_plan
+from napari_celltrain.training.run import RunFolder
+
+
+class _Endless:
+    """An array of any length that is made when it is looked at."""
+
+    def __init__(self, times: int, side: int) -> None:
+        self.shape = (times, 1, side, side)
+        self.dtype = np.dtype(np.uint16)
+
+    def __getitem__(self, key):
+        t = key[0] if isinstance(key, tuple) else key
+        rng = np.random.default_rng(int(t) if np.ndim(t) == 0 and not isinstance(t, slice) else 0)
+        frame = np.broadcast_to(
+            rng.integers(0, 500, (1, 1, *self.shape[2:]), np.uint16), self.shape
+        )
+        return frame[key]
+
+
+def _large(points: int, times: int, experiments: int, side: int = 256) -> Dataset:
+    members = []
+    for number in range(experiments):
+        rng = np.random.default_rng(number)
+        n, own_times = points // experiments, times // experiments
+        t = np.sort(rng.integers(0, own_times, n))
+        positions = rng.uniform(0, side - 1, (n, 3)) * [0, 1, 1]
+        links = np.stack([np.arange(0, n - 1), np.arange(1, n)], -1)
+        links = links[t[links[:, 0]] < t[links[:, 1]]]
+        members.append(
+            Member(
+                Experiment(
+                    f"e{number}", Annotations(t, positions, links),
+                    ArraySource(_Endless(own_times, side), "tzyx"),
+                    voxel_size_um=(1.0, 1.0, 1.0),
+                )
+            )
+        )
+    return Dataset(tuple(members))
+
+
+def prepare_planning(points: int, times: int, experiments: int, settings) -> dict[str, float]:
+    """Do everything that is done with all positions before training; seconds of each part."""
+    seconds = {}
+    begin = time.perf_counter()
+
+    def took(name: str) -> None:
+        nonlocal begin
+        seconds[name] = time.perf_counter() - begin
+        begin = time.perf_counter()
+
+    dataset = _large(points, times, experiments)
+    took("make")
+    for experiment in dataset.experiments:
+        count(experiment)
+    took("count")
+    for experiment in dataset.experiments:
+        findings(experiment, look_at_images=False)
+    took("findings")
+    parts = split(dataset)
+    took("split")
+    fingerprint(dataset)
+    took("fingerprint")
+    make_plan(dataset.experiments, parts, settings)
+    took("plan")
+    for member, experiment in enumerate(dataset.experiments):
+        at = known_place(experiment, 10.0, (1.0, 1.0, 1.0))
+        for other, t in parts.train:
+            if other == member:
+                frame_annotations(experiment, t)
+                at(t)
+    took("what is known of each frame")
+    return seconds
+
+
+def test_two_hundred_thousand_positions_take_seconds(fast_settings):
+    before = psutil.Process().memory_info().rss
+    seconds = prepare_planning(200_000, 500, 5, fast_settings)
+    assert sum(seconds.values()) < 40, seconds
+    assert psutil.Process().memory_info().rss - before < 400 * 2**20
+
+
+def test_one_long_movie_takes_seconds(fast_settings):
+    seconds = prepare_planning(200_000, 2000, 1, fast_settings)
+    assert sum(seconds.values()) < 40, seconds
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_million_positions_take_minutes(fast_settings):
+    before = psutil.Process().memory_info().rss
+    seconds = prepare_planning(2_000_000, 5000, 50, fast_settings)
+    assert sum(seconds.values()) < 300, seconds
+    assert psutil.Process().memory_info().rss - before < 1500 * 2**20
+
+
+MANY_FRAMES = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))
+from pathlib import Path
+import numpy as np
+from napari_celltrain.training import prepare
+from napari_celltrain.training.prepare import OpenFrames
+folder = Path(sys.argv[1])
+prepare.MOST_OPEN = min(prepare.MOST_OPEN, 100)
+for i in range(400):
+    np.save(folder / f"{i}.npy", np.full((1, 8, 8), i, np.float16))
+frames = OpenFrames()
+for round in range(2):
+    for i in range(400):
+        assert frames.get(folder / f"{i}.npy")[0, 0, 0] == i
+print("fine")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limit there")
+def test_thousands_of_small_frames_do_not_use_up_the_file_handles(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_FRAMES, str(tmp_path)], capture_output=True, text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "fine", done.stderr
+
+
+class _Stub(nn.Module):
+    """A network of two layers: steps cost nothing, so thousands fit into a test."""
+
+    def __init__(self, design) -> None:
+        super().__init__()
+        self.stem = nn.Conv3d(design.n_inputs, 4, design.strides[0], design.strides[0])
+        self.head = nn.Conv3d(4, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.stem(x))
+
+
+def soak(dataset, settings, folder, monkeypatch, steps: int) -> dict[str, list[float]]:
+    """Train a stub for many steps; memory and handles along the way."""
+    for module in ("loop", "saved_state"):
+        monkeypatch.setattr(f"napari_celltrain.training.{module}.CentreNet", _Stub)
+    monkeypatch.setattr("napari_celltrain.detector.detector.CentreNet", _Stub)
+    monkeypatch.setattr(loop, "TELL_EVERY_S", 0.0)
+    process = psutil.Process()
+    seen: dict[str, list[float]] = {"step": [], "rss_mib": [], "handles": [], "threads": []}
+
+    def watch(event):
+        if isinstance(event, Step) and event.step % max(1, steps // 20) == 0:
+            seen["step"].append(event.step)
+            seen["rss_mib"].append(process.memory_info().rss / 2**20)
+            seen["handles"].append(process.num_fds() if os.name != "nt" else 0)
+            seen["threads"].append(process.num_threads())
+
+    values = settings.model_dump()
+    values["budget"].update(steps=steps)
+    values["optimiser"].update(crop_size=16, batch_size=1)
+    values["compute"]["checkpoint_every_s"] = 0.2
+    finished = train(dataset, folder, type(settings).from_dict(values), [watch])
+    assert finished.step == steps
+    return seen
+
+
+def _flat(seen: dict[str, list[float]], mib: float) -> None:
+    third = len(seen["step"]) // 3
+    assert max(seen["rss_mib"][third:]) - min(seen["rss_mib"][third:]) < mib, seen
+    assert max(seen["handles"][third:]) - min(seen["handles"][third:]) <= 4, seen
+    assert max(seen["threads"][third:]) - min(seen["threads"][third:]) <= 2, seen
+
+
+@pytest.mark.parametrize(
+    ("steps", "mib"),
+    [(2500, 25), pytest.param(60_000, 60, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+)
+def test_memory_and_handles_stay_flat_over_many_steps(
+    small_dataset, fast_settings, tmp_path, monkeypatch, steps, mib
+):
+    _flat(soak(small_dataset, fast_settings, tmp_path / "run", monkeypatch, steps), mib)
+    history = RunFolder(tmp_path / "run").read_history()
+    assert isinstance(history[-1], Finished)
+    assert history[-1].step == steps
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2
+
+
+def test_a_long_history_is_read_in_a_moment(tmp_path):
+    """Ten days of training: a step every two seconds, an evaluation every minute."""
+    from napari_celltrain.training.run import HistoryWriter, event_to_json
+
+    run = RunFolder(tmp_path)
+    step = Step(1, 1.0, 0.5, 1e-3, 10.0, 100.0, "cpu", None, None)
+    line = event_to_json(step) + "\n"
+    run.history_file.write_text(line * 100_000)
+    begin = time.perf_counter()
+    assert len(run.read_history()) == 100_000
+    HistoryWriter(run, every_s=0)(step)
+    assert time.perf_counter() - begin < 20
