@@ -78,7 +78,8 @@ def choose_precision(device: torch.device, wanted: str = "auto") -> tuple[Precis
         return ("bfloat16", "this card computes it natively") if good else ("float32", "older card")
     if device.type == "mps":
         return "float32", "the safe choice on this device"
-    key = f"{platform.processor() or platform.machine()}|{_cpu_name()}|torch {torch.__version__}"
+    machine = platform.processor() or platform.machine()
+    key = f"{machine}|{_cpu_name()}|torch {torch.__version__}|one thread, there and back"
     path = cache_folder() / "precision.json"
     try:
         ratio = float(json.loads(path.read_text())[key])
@@ -103,15 +104,24 @@ def _cpu_name() -> str:
 
 
 def _bfloat16_speed_up() -> float:
+    """Compare the CPU time of one thread: what else runs on the machine must not decide."""
+    from napari_celltrain.detector.threads import tile_threads
+
+    return tile_threads().submit(_compare_precisions).result()
+
+
+def _compare_precisions() -> float:
+    """Time a convolution there and back, so that it speaks for training and prediction."""
     best = {}
     for dtype in (torch.float32, torch.bfloat16):
-        image = torch.ones(4, 16, 1, 64, 64, dtype=dtype).to(memory_format=torch.channels_last_3d)
-        weight = torch.ones(16, 16, 1, 3, 3, dtype=dtype).to(memory_format=torch.channels_last_3d)
+        image = torch.ones(1, 32, 8, 32, 32, dtype=dtype).to(memory_format=torch.channels_last_3d)
+        weight = torch.ones(32, 32, 3, 3, 3, dtype=dtype).to(memory_format=torch.channels_last_3d)
+        inputs = (image.requires_grad_(), weight.requires_grad_())
         times = []
-        with torch.inference_mode():
-            for _ in range(8):
-                begin = time.perf_counter()
-                F.conv3d(image, weight, padding=(0, 1, 1))
-                times.append(time.perf_counter() - begin)
+        for _ in range(6):
+            begin = time.thread_time()
+            output = F.conv3d(image, weight, padding=1)
+            torch.autograd.grad(output, inputs, torch.ones_like(output))
+            times.append(time.thread_time() - begin)
         best[dtype] = min(times)
-    return round(best[torch.float32] / best[torch.bfloat16], 2)
+    return round(best[torch.float32] / max(best[torch.bfloat16], 1e-9), 2)
