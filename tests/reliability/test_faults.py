@@ -15,11 +15,12 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.evaluation import Scores
 from napari_celltrain.files import TEMPORARY_PREFIX
 from napari_celltrain.training import checkpoint as checkpoint_module
-from napari_celltrain.training import loop
+from napari_celltrain.training import learner, loop, pace
 from napari_celltrain.training.checkpoint import load_newest
 from napari_celltrain.training.control import Control
 from napari_celltrain.training.events import Evaluation, FindingEvent, StateChanged, Step
-from napari_celltrain.training.loop import OVERFITTING_AFTER, _Run, train
+from napari_celltrain.training.loop import train
+from napari_celltrain.training.standing import OVERFITTING_AFTER, Standing
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
 
@@ -43,7 +44,7 @@ def dataset(make_blobs) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def told_at_every_step(monkeypatch):
-    monkeypatch.setattr(loop, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(pace, "TELL_EVERY_S", 0.0)
 
 
 def _codes(told) -> list[str]:
@@ -134,14 +135,14 @@ def test_a_run_that_cannot_even_begin_to_write_is_a_sentence(dataset, settings, 
 def _spoil(monkeypatch, when) -> None:
     """Make the loss NaN at some steps."""
     calls = [0]
-    original = loop.detection_loss
+    original = learner.detection_loss
 
     def loss(output, target):
         heat, offset = original(output, target)
         calls[0] += 1
         return (heat * math.nan if when(calls[0]) else heat), offset
 
-    monkeypatch.setattr(loop, "detection_loss", loss)
+    monkeypatch.setattr(learner, "detection_loss", loss)
 
 
 def test_steps_that_are_not_finite_are_skipped_counted_and_told(
@@ -161,7 +162,7 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_told(
 
 
 def test_training_in_bfloat16_falls_back_to_float32(dataset, settings, tmp_path, monkeypatch):
-    _spoil(monkeypatch, lambda call: call <= loop.MAX_NONFINITE)
+    _spoil(monkeypatch, lambda call: call <= learner.MAX_NONFINITE)
     told = []
     bfloat16 = settings.changed(["compute.precision=bfloat16"])
     train(dataset, tmp_path / "run", bfloat16, [told.append])
@@ -169,7 +170,7 @@ def test_training_in_bfloat16_falls_back_to_float32(dataset, settings, tmp_path,
     newest, _ = load_newest(tmp_path / "run" / "checkpoints")
     assert newest is not None
     assert newest.state["precision"] == "float32"
-    assert newest.state["nonfinite"] == loop.MAX_NONFINITE
+    assert newest.state["nonfinite"] == learner.MAX_NONFINITE
 
 
 def test_training_that_is_never_finite_ends_with_a_sentence(
@@ -183,23 +184,19 @@ def test_training_that_is_never_finite_ends_with_a_sentence(
 # --- overfitting -------------------------------------------------------------------------------------  # noqa: E501
 
 
-def _with_history(scores, losses, cells=400) -> tuple[_Run, list]:
-    """A run at the end of a series of evaluations: the first is the best."""
-    told: list = []
-    run = _Run.__new__(_Run)
-    run.callbacks = (told.append,)
-    run.best_f1, run.worse = scores[0], list(scores[1:])
-    run.best_train_loss, run.mean_loss = losses
-    run._cells = cells
-    return run, told
+def _by_heart(scores, losses, cells=400) -> str | None:
+    """What is said after a series of evaluations, of which the first is the best."""
+    standing = Standing(
+        best_f1=scores[0], worse=list(scores[1:]), best_train_loss=losses[0], cells=cells
+    )
+    return standing.overfitting(losses[1])
 
 
 def test_a_falling_held_out_score_with_a_falling_loss_is_overfitting():
-    run, told = _with_history([0.9] + [0.75] * OVERFITTING_AFTER, (0.3, 0.1))
-    assert run._overfitting()
-    assert _codes(told) == ["overfitting"]
-    assert "0.900" in told[0].finding.message
-    assert "0.750" in told[0].finding.message
+    sentence = _by_heart([0.9] + [0.75] * OVERFITTING_AFTER, (0.3, 0.1))
+    assert sentence is not None
+    assert "0.900" in sentence
+    assert "0.750" in sentence
 
 
 @pytest.mark.parametrize(
@@ -214,9 +211,7 @@ def test_a_falling_held_out_score_with_a_falling_loss_is_overfitting():
     ids=["not for long", "the loss does not fall", "hardly lower", "few cells: chance", "nothing"],
 )
 def test_other_courses_are_not_overfitting(scores, losses, cells):
-    run, told = _with_history(scores, losses, cells)
-    assert not run._overfitting()
-    assert told == []
+    assert _by_heart(scores, losses, cells) is None
 
 
 def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path, monkeypatch):
@@ -234,8 +229,7 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
         )
 
     monkeypatch.setattr(loop.HeldOut, "evaluate", evaluate)
-    monkeypatch.setattr(loop._Run, "_tell_errors", lambda *args: None, raising=False)
-    original = loop.detection_loss
+    original = learner.detection_loss
     calls = [0]
 
     def falling(output, target):
@@ -243,7 +237,7 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
         heat, offset = original(output, target)
         return heat / calls[0], offset / calls[0]
 
-    monkeypatch.setattr(loop, "detection_loss", falling)
+    monkeypatch.setattr(learner, "detection_loss", falling)
     told = []
     long = settings.changed(["budget.steps=2000", "compute.checkpoint_every_s=100"])
     monkeypatch.setattr(
@@ -265,7 +259,7 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
 
 
 def test_a_batch_that_does_not_fit_is_halved(dataset, settings, tmp_path, monkeypatch):
-    original = loop.detection_loss
+    original = learner.detection_loss
     batches = []
 
     def loss(output, target):
@@ -274,7 +268,7 @@ def test_a_batch_that_does_not_fit_is_halved(dataset, settings, tmp_path, monkey
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
         return original(output, target)
 
-    monkeypatch.setattr(loop, "detection_loss", loss)
+    monkeypatch.setattr(learner, "detection_loss", loss)
     told = []
     large = settings.changed(["optimiser.batch_size=8"])
     finished = train(dataset, tmp_path / "run", large, [told.append])
@@ -289,6 +283,6 @@ def test_another_error_of_the_library_is_not_taken_for_memory(
     def loss(output, target):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(loop, "detection_loss", loss)
+    monkeypatch.setattr(learner, "detection_loss", loss)
     with pytest.raises(RuntimeError, match="a bug"):
         train(dataset, tmp_path / "run", settings)

@@ -18,7 +18,7 @@ from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.images.array import ArraySource
 from napari_celltrain.known import frame_annotations, known_place
 from napari_celltrain.statistics import count, findings
-from napari_celltrain.training import loop
+from napari_celltrain.training import pace
 from napari_celltrain.training.events import Finished, Step
 from napari_celltrain.training.fingerprint import fingerprint
 from napari_celltrain.training.loop import train
@@ -160,10 +160,10 @@ class _Stub(nn.Module):
 
 def soak(dataset, settings, folder, monkeypatch, steps: int) -> dict[str, list[float]]:
     """Train a stub for many steps; memory and handles along the way."""
-    for module in ("loop", "saved_state"):
+    for module in ("learner", "saved_state"):
         monkeypatch.setattr(f"napari_celltrain.training.{module}.CentreNet", _Stub)
     monkeypatch.setattr("napari_celltrain.detector.detector.CentreNet", _Stub)
-    monkeypatch.setattr(loop, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(pace, "TELL_EVERY_S", 0.0)
     process = psutil.Process()
     seen: dict[str, list[float]] = {"step": [], "rss_mib": [], "handles": [], "threads": []}
 

@@ -94,7 +94,7 @@ def test_another_seed_gives_other_weights(dataset, settings, uninterrupted, tmp_
 def test_stopped_and_resumed_is_bit_for_bit_the_same(
     dataset, settings, uninterrupted, tmp_path, stops, monkeypatch
 ):
-    monkeypatch.setattr("napari_celltrain.training.loop.TELL_EVERY_S", 0.0)
+    monkeypatch.setattr("napari_celltrain.training.pace.TELL_EVERY_S", 0.0)
     run = tmp_path / "run"
     for stop in stops:
         control = Control()
@@ -122,7 +122,7 @@ def _results(run: Path) -> list[tuple[float, ...]]:
 
 
 def test_paused_and_gone_on_is_the_same(dataset, settings, uninterrupted, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_celltrain.training.loop.TELL_EVERY_S", 0.0)
+    monkeypatch.setattr("napari_celltrain.training.pace.TELL_EVERY_S", 0.0)
     control = Control()
     seen = []
 

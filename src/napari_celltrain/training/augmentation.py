@@ -97,7 +97,7 @@ def _warp(
 def _change_light(
     images: torch.Tensor, seeds: Sequence[int], change: Augmentation
 ) -> torch.Tensor:
-    n, inputs, depth = images.shape[:3]
+    n, _, depth = images.shape[:3]
     device, strength = images.device, change.strength
     draws = [np.random.default_rng(seed) for seed in seeds]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from napari_celltrain.experiment import Finding
+from napari_celltrain.experiment import Finding  # noqa: TC001 (looked at when events are read)
 
 if TYPE_CHECKING:
     import numpy as np

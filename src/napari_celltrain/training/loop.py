@@ -18,8 +18,7 @@ import torch
 from napari_celltrain.dataset import split as split_frames
 from napari_celltrain.dataset import write_dataset
 from napari_celltrain.detector.design import Design
-from napari_celltrain.detector.detector import Detector, DetectorInfo, TrainedOn
-from napari_celltrain.detector.network import CentreNet
+from napari_celltrain.detector.detector import Detector
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
 from napari_celltrain.files import write_text
@@ -29,6 +28,7 @@ from napari_celltrain.training.batches import BatchLoader
 from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
 from napari_celltrain.training.control import Control
 from napari_celltrain.training.crops import CropSampler
+from napari_celltrain.training.description import describe, judged
 from napari_celltrain.training.events import (
     CheckpointSaved,
     Evaluation,
@@ -42,7 +42,9 @@ from napari_celltrain.training.events import (
 )
 from napari_celltrain.training.fingerprint import fingerprint
 from napari_celltrain.training.held_out import HeldOut, Verdict
+from napari_celltrain.training.learner import Learner
 from napari_celltrain.training.memory import memory_mib
+from napari_celltrain.training.pace import Pace
 from napari_celltrain.training.performance import Meter, measure_flops, step_flop
 from napari_celltrain.training.plan import Plan, make_plan
 from napari_celltrain.training.prepare import PreparedFrame, prepare, typical_levels
@@ -50,7 +52,7 @@ from napari_celltrain.training.run import HistoryWriter, RunFolder
 from napari_celltrain.training.saved_state import check_checkpoint
 from napari_celltrain.training.schedule import Schedule
 from napari_celltrain.training.settings import TrainingSettings
-from napari_celltrain.training.targets import detection_loss
+from napari_celltrain.training.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,16 +63,10 @@ if TYPE_CHECKING:
     from napari_celltrain.training.events import Callback
     from napari_celltrain.training.processes import Processes
 
-CLIP_NORM = 5.0
-TELL_EVERY_S = 0.2
 EVALUATION_SHARE = 0.08
 """Evaluations take at most about this share of the time."""
-MAX_NONFINITE = 5
-"""So many non-finite steps in bfloat16, and the run goes on in float32."""
 RETRY_S = 5.0
 """A run that could not write tries again after so long."""
-OVERFITTING_AFTER = 6
-"""Evaluations that have to be worse than the best before it is called overfitting."""
 
 
 def train(
@@ -152,24 +148,15 @@ class _Run:
         self.callbacks, self.began, self.together = callbacks, began, together
         self.seconds_before = 0.0
         self.paused_s = 0.0
-        self.step = 0
-        self.nonfinite = 0
-        self.nonfinite_in_bfloat16 = 0
-        self.best_f1 = -1.0
-        self.best_steadiness = -1.0
-        self.best_threshold = 0.5
-        self.best_step = 0
-        self.best_train_loss = math.inf
-        self.worse: list[float] = []
-        self.mean_loss = math.nan
+        self.standing = Standing()
         self.next_evaluation = 0
         self.evaluation_gap = 0
         self.last_checkpoint_s = 0.0
         self.saved_step = 0
         self.schedule = Schedule(settings.budget)
+        self._pace = Pace()
         self._meter: Meter | None = None
         self._levels: tuple[float, float] | None = None
-        self._cells = 0
         self.batch_size = 0
 
     # --- telling -------------------------------------------------------------------------------
@@ -180,6 +167,11 @@ class _Run:
 
     def find(self, severity: str, code: str, message: str) -> None:
         self.tell(FindingEvent(Finding(cast("Any", severity), code, message)))
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.learner.step
 
     @property
     def seconds(self) -> float:
@@ -285,62 +277,29 @@ class _Run:
             tell=self.tell, stopping=lambda: self.control.stopping,
         )
 
-    # --- weights, optimiser and their state ----------------------------------------------------
+    # --- going on and saving -------------------------------------------------------------------
 
     def _build(self, plan: Plan, start: Detector | None, checkpoint: Checkpoint | None) -> None:
-        self.device, self.precision = plan.device, plan.precision
-        torch.manual_seed(self.settings.compute.seed)
-        network = CentreNet(plan.design)
+        self.device, self.peak_rate = plan.device, plan.learning_rate
+        self.learner = Learner(plan, self.settings, self.together, self.find)
         if start is not None:
-            network.load_state_dict(start.weights)
-        self.network = network.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.parameters = dict(self.network.named_parameters())
-        self.average = {key: value.detach().clone() for key, value in self.parameters.items()}
-        self.optimiser = torch.optim.AdamW(
-            self.parameters.values(), lr=plan.learning_rate,
-            weight_decay=self.settings.optimiser.weight_decay, fused=self.device.type != "mps",
-        )
-        self.peak_rate = plan.learning_rate
-        if checkpoint is not None:
-            self._load(checkpoint)
-
-    def _load(self, checkpoint: Checkpoint) -> None:
-        tensors, state = checkpoint.tensors, checkpoint.state
-        with torch.no_grad():
-            for key, parameter in self.parameters.items():
-                parameter.copy_(tensors[f"model.{key}"])
-                self.average[key].copy_(tensors[f"ema.{key}"])
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for number, (key, parameter) in enumerate(self.parameters.items()):
-            moments[number] = {}
-            for name in ("step", "exp_avg", "exp_avg_sq"):
-                if (saved := tensors.get(f"optimiser.{name}.{key}")) is not None:
-                    # in the parameter's own memory layout: fused AdamW reads them side by side
-                    like = saved if name == "step" else parameter.detach()
-                    moments[number][name] = torch.empty_like(like).copy_(saved)
-        self.optimiser.load_state_dict(
-            {
-                "state": {number: moment for number, moment in moments.items() if moment},
-                "param_groups": self.optimiser.state_dict()["param_groups"],
-            }
-        )
-        self.step = self.saved_step = checkpoint.step
-        self.seconds_before = state["seconds"]
-        for key in _KEPT:
-            setattr(self, key, state[key])
+            self.learner.start_from(start.weights)
+        if checkpoint is None:
+            return
+        state = checkpoint.state
+        self.learner.load(checkpoint.tensors, state)
+        self.standing.load(state)
         self.schedule.load(state["schedule"])
+        self.saved_step = checkpoint.step
+        self.seconds_before = state["seconds"]
+        self.next_evaluation = state["next_evaluation"]
+        self.evaluation_gap = state["evaluation_gap"]
         if self.run.is_finished() or not self.schedule.by_convergence:
             self.schedule.reopen()  # a run that is resumed after its end was given more to do
-        if not math.isfinite(self.mean_loss or math.nan):
-            self.mean_loss = math.nan
-        self.run.truncate_history(self.step)
+        if self.together.is_first:
+            self.run.truncate_history(self.step)
 
     def _save(self, plan: Plan) -> None:
-        tensors = {f"model.{key}": value for key, value in self.parameters.items()}
-        tensors |= {f"ema.{key}": value for key, value in self.average.items()}
-        for key, parameter in self.parameters.items():
-            for name, value in self.optimiser.state[parameter].items():
-                tensors[f"optimiser.{name}.{key}"] = value
         state = {
             "seconds": self.seconds,
             "schedule": self.schedule.state(),
@@ -349,9 +308,12 @@ class _Run:
                 "crop_shape": plan.crop_shape, "batch_size": self.batch_size,
                 "learning_rate": plan.learning_rate,
             },
-            **{key: getattr(self, key) for key in _KEPT},
+            "next_evaluation": self.next_evaluation,
+            "evaluation_gap": self.evaluation_gap,
+            **self.learner.state(),
+            **self.standing.state(),
         }
-        checkpoint = Checkpoint(self.step, tensors, state)
+        checkpoint = Checkpoint(self.step, self.learner.tensors(), state)
         if self._keep(lambda: save_checkpoint(self.run.checkpoints, checkpoint)):
             self.saved_step = self.step
             self.tell(CheckpointSaved(self.step, str(self.run.checkpoints)))
@@ -402,7 +364,6 @@ class _Run:
         self.last_checkpoint_s = time.monotonic()
         if not self.next_evaluation:
             self._schedule_evaluation(0.0)
-        self._pace = _Pace()
         self._meter = self._new_meter(plan, len(self.together.share(self.batch_size)))
         if self.together.is_first and 0 < self.next_evaluation <= self.step:
             self._evaluate(plan, split, held_out)  # the last sitting was stopped in the midst of it
@@ -425,9 +386,12 @@ class _Run:
                     continue
                 if self.step >= self.next_evaluation:
                     self._evaluate(plan, split, held_out)
-                    if self._overfitting():
+                    by_heart = self.standing.overfitting(self.learner.mean_loss)
+                    if by_heart is not None:
+                        self.find("warning", "overfitting", by_heart)
                         ends = "overfitting"
-                if time.monotonic() - self.last_checkpoint_s > self.settings.compute.checkpoint_every_s:
+                since = time.monotonic() - self.last_checkpoint_s
+                if since > self.settings.compute.checkpoint_every_s:
                     self._save(plan)
         finally:
             loader.close()
@@ -439,7 +403,7 @@ class _Run:
     ) -> tuple[Plan, BatchLoader]:
         """Halve the batch after running out of memory, and go on with the same step."""
         loader.close()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.learner.optimiser.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if self.batch_size <= self.together.size or self.together.size > 1:
@@ -465,7 +429,7 @@ class _Run:
 
     def _new_meter(self, plan: Plan, crops: int) -> Meter:
         shape = (crops, plan.design.n_inputs, *plan.crop_shape)
-        flop, largest, its_input = step_flop(self.network, shape)
+        flop, largest, its_input = step_flop(self.learner.network, shape)
         stretch = [
             math.prod(plan.design.steps(size, e.images.frame_shape[0] if e.images else 1))
             for size, e in zip(plan.voxel_sizes, self.dataset.experiments, strict=True)
@@ -483,31 +447,8 @@ class _Run:
         waited, cpu = time.perf_counter(), time.process_time()
         batch = loader.next()
         begin = time.perf_counter()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-        ):
-            output = self.network(batch.images)
-        heat, offset = detection_loss(output, batch.target)
-        loss = heat + offset
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.together.average(self.network.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
-        finite = bool(torch.isfinite(norm))
-        if finite:
-            self.optimiser.step()
-        value = float(loss.detach())
+        self.learner.learn(batch, rate)
         end = time.perf_counter()
-        if finite:
-            self._update_average()
-            self.mean_loss = (
-                value if not math.isfinite(self.mean_loss) else 0.97 * self.mean_loss + 0.03 * value
-            )
-        else:
-            self._skip_step()
-        self.step += 1
         self._pace.add(self.batch_size)
         assert self._meter is not None
         self._meter.add(
@@ -516,35 +457,6 @@ class _Run:
         )
         if self._pace.due():
             self._tell_step(rate)
-
-    def _update_average(self) -> None:
-        decay = min(self.settings.optimiser.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(
-            list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay
-        )
-
-    def _skip_step(self) -> None:
-        """A step whose gradient is not finite changes nothing; many of them change the precision."""
-        self.nonfinite += 1
-        if self.nonfinite == 1:
-            self.find(
-                "warning", "non-finite",
-                "A step gave values that are not finite; it was skipped. Such steps are counted.",
-            )
-        if self.precision == "bfloat16":
-            self.nonfinite_in_bfloat16 += 1
-            if self.nonfinite_in_bfloat16 >= MAX_NONFINITE:
-                self.precision = "float32"
-                self.find(
-                    "warning", "float32",
-                    f"{self.nonfinite_in_bfloat16} steps were not finite in bfloat16; training "
-                    "goes on in float32.",
-                )
-        elif self.nonfinite > 50 and self.nonfinite > 0.5 * (self.step + 1):
-            raise CellTrainError(
-                "Training gives values that are not finite at every other step. Look at the images "
-                "for extreme values, or lower optimiser.learning_rate."
-            )
 
     def _tell_step(self, rate: float) -> None:
         share = self.schedule.share_done(self.step, self.seconds)
@@ -555,10 +467,11 @@ class _Run:
             left = (self.settings.budget.steps - self.step) / max(self._pace.steps_per_s, 1e-9)
         self.tell(
             Step(
-                step=self.step, seconds=self.seconds, loss=self.mean_loss, learning_rate=rate,
+                step=self.step, seconds=self.seconds, loss=self.learner.mean_loss,
+                learning_rate=rate,
                 crops_per_s=self._pace.crops_per_s, memory_mib=memory_mib(self.device),
                 device=str(self.device), share_done=share, seconds_left=left,
-                nonfinite_steps=self.nonfinite,
+                nonfinite_steps=self.learner.nonfinite,
             )
         )
 
@@ -574,49 +487,27 @@ class _Run:
     def _schedule_evaluation(self, cost_s: float) -> None:
         """Choose the step of the next evaluation, so that evaluations cost little of the time."""
         budget = self.settings.budget
-        pace = getattr(self, "_pace", None)
+        pace = self._pace.steps_per_s
         if budget.minutes is None:
             gap = max(25, budget.steps // 20) if budget.steps is not None else 100
             self.evaluation_gap = max(gap, self.evaluation_gap)
-            if budget.steps is None and pace is not None and pace.steps_per_s > 0:
-                affordable = cost_s / EVALUATION_SHARE * pace.steps_per_s
+            if budget.steps is None:
+                affordable = cost_s / EVALUATION_SHARE * pace
                 while self.evaluation_gap < affordable:
                     self.evaluation_gap *= 2
         else:
-            speed = pace.steps_per_s if pace is not None and pace.steps_per_s > 0 else 10.0
             gap_s = max(cost_s / EVALUATION_SHARE, 0.05 * 60 * budget.minutes, 1.5)
-            self.evaluation_gap = max(10, int(gap_s * speed))
+            self.evaluation_gap = max(10, int(gap_s * (pace or 10.0)))
         self.next_evaluation = self.step + self.evaluation_gap
 
     def _detector(self, plan: Plan, split: Split, verdict: Verdict | None = None) -> Detector:
-        trained_on: dict[int, list[int]] = {}
-        for member, t in split.train:
-            trained_on.setdefault(member, []).append(t)
-        experiments = self.dataset.experiments
-        scores = None if verdict is None else verdict.scores
-        info = DetectorInfo(
-            name=self.run.path.name or "detector",
-            created=_now(),
-            design=plan.design,
-            step=self.step,
-            threshold=0.5 if verdict is None else verdict.threshold,
-            f1=None if verdict is None else verdict.f1,
-            precision=_finite(None if scores is None else scores.precision),
-            recall=_finite(None if scores is None else scores.recall),
-            localisation_error=_finite(None if scores is None else scores.localisation_error),
-            trustworthy=split.trustworthy,
-            held_out=split.reason,
-            trained_on=tuple(
-                TrainedOn(
-                    experiment=experiments[member].name, time_points=tuple(times),
-                    voxel_size_um=experiments[member].known_voxel_size_um,
-                )
-                for member, times in trained_on.items()
-            ),
-            channels=experiments[split.train[0][0]].channels,
-            intensity=self._levels,
+        info = describe(
+            self.run.path.name, plan.design, self.dataset.experiments, split, verdict,
+            step=self.step, levels=self._levels,
         )
-        return Detector(info, self.average, device=str(self.device), precision=self.precision)
+        return Detector(
+            info, self.learner.average, device=str(self.device), precision=self.learner.precision
+        )
 
     def _evaluate(self, plan: Plan, split: Split, held_out: HeldOut) -> None:
         self.tell(StateChanged("evaluating", "Looking for cells in held-out frames."))
@@ -626,25 +517,17 @@ class _Run:
         verdict = held_out.evaluate(detector, frames, lambda: self.control.stopping)
         if verdict is None:
             return
-        best = self._is_best(verdict)
+        best = self.standing.add(verdict, self.step, self.learner.mean_loss)
         if best:
-            self.best_f1 = max(self.best_f1, verdict.f1)
-            self.best_steadiness = verdict.steadiness
-            self.best_threshold = verdict.threshold
-            self.best_step = self.step
-            self.best_train_loss = self.mean_loss if math.isfinite(self.mean_loss) else 1e9
-            self.worse = []
             better = self._detector(plan, split, verdict)
             self._keep(lambda: better.save(self.run.best))
-        else:
-            self.worse.append(verdict.f1)
         self.schedule.evaluated(self.step, best)
         self.tell(
             Evaluation(
                 step=self.step, seconds=self.seconds, f1=verdict.f1,
                 precision=verdict.scores.precision, recall=verdict.scores.recall,
                 localisation_error_um=verdict.scores.localisation_error,
-                threshold=verdict.threshold, train_loss=self.mean_loss, best=best,
+                threshold=verdict.threshold, train_loss=self.learner.mean_loss, best=best,
                 trustworthy=split.trustworthy,
             )
         )
@@ -657,39 +540,9 @@ class _Run:
                 ),
             )
         )
-        self._cells = verdict.cells
         self._schedule_evaluation(time.monotonic() - begin)
         self._save(plan)
-        self.tell(StateChanged("training", self._in_words()))
-
-    def _is_best(self, verdict: Verdict) -> bool:
-        """A better F1, or as good a one (within a cell or two) that depends less on the threshold."""
-        slack = max(1e-3, 1.5 / max(1, verdict.cells))
-        if verdict.f1 > self.best_f1 + slack:
-            return True
-        return verdict.f1 >= self.best_f1 - slack and verdict.steadiness > self.best_steadiness
-
-    def _in_words(self) -> str:
-        if self.best_step == self.step:
-            return f"Still improving; best F1 {self.best_f1:.3f}."
-        return f"Best F1 {self.best_f1:.3f} at step {self.best_step}."
-
-    def _overfitting(self) -> bool:
-        """Held-out F1 has been falling, by more than chance, while the training loss falls."""
-        recent = self.worse[-OVERFITTING_AFTER:]
-        if len(recent) < OVERFITTING_AFTER or self.best_f1 <= 0:
-            return False
-        noise = math.sqrt(max(self.best_f1 * (1 - self.best_f1), 0.01) / max(1, self._cells))
-        fallen = self.best_f1 - sum(recent) / len(recent) > 0.02 + 2 * noise
-        if fallen and self.mean_loss < 0.9 * self.best_train_loss:
-            self.find(
-                "warning", "overfitting",
-                f"The network learns the training frames by heart: on held-out frames F1 fell from "
-                f"{self.best_f1:.3f} to {recent[-1]:.3f} while the training loss went on falling. "
-                "The best detector is kept. More, and more different, annotated frames help.",
-            )
-            return True
-        return False
+        self.tell(StateChanged("training", self.standing.in_words(self.step)))
 
     # --- the end -------------------------------------------------------------------------------
 
@@ -699,15 +552,15 @@ class _Run:
         natural = reason not in ("stopped by the user", "interrupted")
         if not self.together.is_first:
             return Finished(
-                cast("StopReason", reason), self.step, self.seconds, max(self.best_f1, 0.0),
-                self.best_threshold, "",
+                cast("StopReason", reason), self.step, self.seconds,
+                max(self.standing.best_f1, 0.0), self.standing.best_threshold, "",
             )
         if natural and held_out is not None:
-            if self.best_step != self.step:
+            if self.standing.best_step != self.step:
                 self._evaluate(plan, split, held_out)
             self._judge_best(held_out)
             self._save(plan)
-        f1 = max(self.best_f1, 0.0)
+        f1 = max(self.standing.best_f1, 0.0)
         if natural:
             sentence = f"Finished: {reason}. F1 {f1:.3f} on held-out frames."
             if not split.trustworthy:
@@ -715,8 +568,8 @@ class _Run:
         else:
             sentence = f"{reason.capitalize()} at step {self.step}; resume to go on."
             if self.saved_step < self.step:
-                sentence += f" The last checkpoint that could be written is of step {self.saved_step}."
-        seconds, threshold = self.seconds, self.best_threshold
+                sentence += f" The last checkpoint that was written is of step {self.saved_step}."
+        seconds, threshold = self.seconds, self.standing.best_threshold
         self._keep(
             lambda: self.run.write_state(
                 finished=natural, stopped_because=reason, step=self.step, seconds=seconds,
@@ -725,8 +578,8 @@ class _Run:
         )
         finished = Finished(
             reason=cast("StopReason", reason), step=self.step, seconds=self.seconds, best_f1=f1,
-            threshold=self.best_threshold, sentence=sentence,
-            performance={} if self._meter is None else self._meter.report(self.nonfinite),
+            threshold=threshold, sentence=sentence,
+            performance={} if self._meter is None else self._meter.report(self.learner.nonfinite),
         )
         self.tell(finished)
         self.tell(StateChanged("finished", sentence))
@@ -737,61 +590,13 @@ class _Run:
         if len(held_out.some(self.settings.data.max_held_out_frames)) == len(held_out.frames):
             return
         best = Detector.from_folder(
-            self.run.best, device=str(self.device), precision=self.precision
+            self.run.best, device=str(self.device), precision=self.learner.precision
         )
         verdict = held_out.evaluate(best, held_out.frames)
         assert verdict is not None
-        scores = verdict.scores
-        best.info = best.info.model_copy(
-            update={
-                "threshold": verdict.threshold, "f1": verdict.f1,
-                "precision": _finite(scores.precision), "recall": _finite(scores.recall),
-                "localisation_error": _finite(scores.localisation_error),
-            }
-        )
+        best.info = judged(best.info, verdict)
         best.save(self.run.best)
-        self.best_f1, self.best_threshold = verdict.f1, verdict.threshold
-
-
-_KEPT = (
-    "nonfinite", "nonfinite_in_bfloat16", "best_f1", "best_steadiness", "best_threshold",
-    "best_step", "best_train_loss", "worse", "mean_loss", "next_evaluation", "evaluation_gap",
-    "precision",
-)
-"""Attributes of a run that a checkpoint keeps."""
-
-
-class _Pace:
-    """Steps and crops per second over the last seconds."""
-
-    def __init__(self) -> None:
-        self._told = 0.0
-        self._began = time.perf_counter()
-        self._steps = 0
-        self._crops = 0
-        self.steps_per_s = 0.0
-        self.crops_per_s = 0.0
-
-    def add(self, crops: int) -> None:
-        self._steps += 1
-        self._crops += crops
-        elapsed = time.perf_counter() - self._began
-        self.steps_per_s, self.crops_per_s = self._steps / elapsed, self._crops / elapsed
-        if elapsed > 10:  # forget slowly
-            self._began += elapsed / 2
-            self._steps //= 2
-            self._crops //= 2
-
-    def due(self) -> bool:
-        now = time.perf_counter()
-        if now - self._told < TELL_EVERY_S:
-            return False
-        self._told = now
-        return True
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+        self.standing.best_f1, self.standing.best_threshold = verdict.f1, verdict.threshold
 
 
 def _now() -> str:

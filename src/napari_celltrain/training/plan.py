@@ -215,7 +215,8 @@ def _new_design(
 
 def _describe(design: Design) -> str:
     strides = ", ".join("x".join(map(str, stride)) for stride in design.strides)
-    return f"{'2D' if design.flat else '3D'} residual U-Net, width {design.width}, strides {strides}"
+    kind = "2D" if design.flat else "3D"
+    return f"{kind} residual U-Net, width {design.width}, strides {strides}"
 
 
 def _images(experiment: Experiment):  # type: ignore[no-untyped-def]

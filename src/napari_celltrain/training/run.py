@@ -26,7 +26,7 @@ import math
 import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (dataclass fields are looked at)
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout

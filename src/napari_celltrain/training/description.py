@@ -1,0 +1,87 @@
+"""What a detector says of itself: what it was trained on, and how good it is."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from typing import TYPE_CHECKING
+
+from napari_celltrain.detector.detector import DetectorInfo, TrainedOn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_celltrain.dataset import Split
+    from napari_celltrain.detector.design import Design
+    from napari_celltrain.experiment import Experiment
+    from napari_celltrain.training.held_out import Verdict
+
+
+def describe(
+    name: str,
+    design: Design,
+    experiments: Sequence[Experiment],
+    split: Split,
+    verdict: Verdict | None,
+    *,
+    step: int,
+    levels: tuple[float, float] | None,
+) -> DetectorInfo:
+    """Describe a detector that comes out of a run.
+
+    Parameters
+    ----------
+    name
+        Of the run.
+    design
+        Of the detector.
+    experiments, split
+        What it was trained and judged on.
+    verdict
+        The judgement; None before there is one.
+    step
+        Steps of training.
+    levels
+        Typical dark and bright levels of the training frames.
+    """
+    trained_on: dict[int, list[int]] = {}
+    for member, t in split.train:
+        trained_on.setdefault(member, []).append(t)
+    info = DetectorInfo(
+        name=name or "detector",
+        created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        design=design,
+        step=step,
+        trustworthy=split.trustworthy,
+        held_out=split.reason,
+        trained_on=tuple(
+            TrainedOn(
+                experiment=experiments[member].name,
+                time_points=tuple(times),
+                voxel_size_um=experiments[member].known_voxel_size_um,
+            )
+            for member, times in trained_on.items()
+        ),
+        channels=experiments[split.train[0][0]].channels,
+        intensity=levels,
+    )
+    return info if verdict is None else judged(info, verdict)
+
+
+def judged(info: DetectorInfo, verdict: Verdict) -> DetectorInfo:
+    """Return the description with the figures of a judgement."""
+    scores = verdict.scores
+    return info.model_copy(
+        update={
+            "threshold": verdict.threshold,
+            "f1": verdict.f1,
+            "precision": finite(scores.precision),
+            "recall": finite(scores.recall),
+            "localisation_error": finite(scores.localisation_error),
+        }
+    )
+
+
+def finite(value: float) -> float | None:
+    """Return None for what JSON has no word for."""
+    return value if math.isfinite(value) else None

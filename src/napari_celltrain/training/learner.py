@@ -1,0 +1,165 @@
+"""The weights while they are learnt: one optimiser step, their running average, their state."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_celltrain.detector.network import CentreNet
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.training.targets import detection_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari_celltrain.training.augmentation import Batch
+    from napari_celltrain.training.plan import Plan
+    from napari_celltrain.training.processes import Processes
+    from napari_celltrain.training.settings import TrainingSettings
+
+CLIP_NORM = 5.0
+MAX_NONFINITE = 5
+"""So many non-finite steps in bfloat16, and the run goes on in float32."""
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_KEPT = ("step", "nonfinite", "nonfinite_in_bfloat16", "precision", "mean_loss")
+
+
+class Learner:
+    """Network, running average of its weights, and optimiser.
+
+    Parameters
+    ----------
+    plan
+        What was decided for the run.
+    settings
+        Of the run.
+    together
+        The processes that train together.
+    find
+        Called with (severity, code, message) when something is worth saying.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: TrainingSettings,
+        together: Processes,
+        find: Callable[[str, str, str], None],
+    ) -> None:
+        self.device, self.precision = plan.device, plan.precision
+        self._together, self._find = together, find
+        self._decay = settings.optimiser.ema
+        self.step = 0
+        self.nonfinite = 0
+        self.nonfinite_in_bfloat16 = 0
+        self.mean_loss = math.nan
+        """Of the last steps, the newest counting most; NaN before the first."""
+        torch.manual_seed(settings.compute.seed)
+        self.network = CentreNet(plan.design).to(
+            self.device, memory_format=torch.channels_last_3d  # type: ignore[call-overload]
+        )
+        self.parameters = dict(self.network.named_parameters())
+        self.average = {key: value.detach().clone() for key, value in self.parameters.items()}
+        self.optimiser = torch.optim.AdamW(
+            self.parameters.values(),
+            lr=plan.learning_rate,
+            weight_decay=settings.optimiser.weight_decay,
+            fused=self.device.type != "mps",
+        )
+
+    def start_from(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take over the weights of a detector."""
+        self.network.load_state_dict(weights)
+        self.average = {key: value.detach().clone() for key, value in self.parameters.items()}
+
+    def learn(self, batch: Batch, rate: float) -> None:
+        """Take one optimiser step; one whose gradient is not finite changes nothing."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+        ):
+            output = self.network(batch.images)
+        heat, offset = detection_loss(output, batch.target)
+        loss = heat + offset
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._together.average(self.network.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+        if bool(torch.isfinite(norm)):
+            self.optimiser.step()
+            self._update_average()
+            value = float(loss.detach())
+            self.mean_loss = (
+                value if math.isnan(self.mean_loss) else 0.97 * self.mean_loss + 0.03 * value
+            )
+        else:
+            self._skip_step()
+        self.step += 1
+
+    def _update_average(self) -> None:
+        decay = min(self._decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(
+            list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay
+        )
+
+    def _skip_step(self) -> None:
+        """Count a step that was not finite; many of them change the precision."""
+        self.nonfinite += 1
+        if self.nonfinite == 1:
+            self._find(
+                "warning",
+                "non-finite",
+                "A step gave values that are not finite; it was skipped. Such steps are counted.",
+            )
+        if self.precision == "bfloat16":
+            self.nonfinite_in_bfloat16 += 1
+            if self.nonfinite_in_bfloat16 >= MAX_NONFINITE:
+                self.precision = "float32"
+                self._find(
+                    "warning",
+                    "float32",
+                    f"{self.nonfinite_in_bfloat16} steps were not finite in bfloat16; training "
+                    "goes on in float32.",
+                )
+        elif self.nonfinite > 50 and self.nonfinite > 0.5 * (self.step + 1):
+            raise CellTrainError(
+                "Training gives values that are not finite at every other step. Look at the images "
+                "for extreme values, or lower optimiser.learning_rate."
+            )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return what a checkpoint keeps as tensors."""
+        tensors = {f"model.{key}": value for key, value in self.parameters.items()}
+        tensors |= {f"ema.{key}": value for key, value in self.average.items()}
+        for key, parameter in self.parameters.items():
+            for name, value in self.optimiser.state[parameter].items():
+                tensors[f"optimiser.{name}.{key}"] = value
+        return tensors
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps as JSON."""
+        return {key: getattr(self, key) for key in _KEPT}
+
+    def load(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+        """Go back to what a checkpoint kept."""
+        with torch.no_grad():
+            for key, parameter in self.parameters.items():
+                parameter.copy_(tensors[f"model.{key}"])
+                self.average[key].copy_(tensors[f"ema.{key}"])
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for number, (key, parameter) in enumerate(self.parameters.items()):
+            own = {}
+            for name in MOMENTS:
+                if (saved := tensors.get(f"optimiser.{name}.{key}")) is not None:
+                    # in the parameter's own memory layout: fused AdamW reads them side by side
+                    like = saved if name == "step" else parameter.detach()
+                    own[name] = torch.empty_like(like).copy_(saved)
+            if own:
+                moments[number] = own
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        for key in _KEPT:
+            setattr(self, key, state[key])
