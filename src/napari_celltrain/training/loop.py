@@ -11,6 +11,7 @@ import datetime
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -56,7 +57,6 @@ from napari_celltrain.training.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from napari_celltrain.dataset import Dataset, Split
     from napari_celltrain.training.augmentation import Batch
@@ -71,7 +71,7 @@ RETRY_S = 5.0
 
 def train(
     dataset: Dataset,
-    run_folder: Path,
+    run_folder: str | Path,
     settings: TrainingSettings | None = None,
     callbacks: Iterable[Callback] = (),
     *,
@@ -109,16 +109,17 @@ def train(
     """
     began = time.monotonic()
     settings = settings or TrainingSettings()
-    run = RunFolder(run_folder)
+    run = RunFolder(Path(run_folder))
     together = processes.join(settings.compute.device)
     if not together.is_first:
         return _follow(dataset, run, settings, control or Control(), start_from, began, together)
-    if not resume and run.path.exists() and any(run.path.iterdir()):
+    others = [] if not run.path.exists() else run.foreign_files()
+    if not resume and (others or run.is_run()):
         raise CellTrainError(
             f"{run.path} is not empty. Choose another folder, or go on with the run in it "
             "(--resume)."
         )
-    if resume and run.path.exists() and not run.is_run() and any(run.path.iterdir()):
+    if resume and others and not run.is_run():
         raise CellTrainError(f"{run.path} holds other things, but no run to resume.")
     with run.locked():
         return _Run(

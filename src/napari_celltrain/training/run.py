@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import remove_leftovers, write_text
+from napari_celltrain.files import TEMPORARY_PREFIX, remove_leftovers, write_text
 from napari_celltrain.training import events
 
 if TYPE_CHECKING:
@@ -96,6 +96,17 @@ class RunFolder:
     def is_run(self) -> bool:
         """Tell whether somebody started a run here."""
         return self.settings_file.is_file()
+
+    def foreign_files(self) -> list[Path]:
+        """Return what is in the folder besides the lock that any attempt to train leaves."""
+        try:
+            return [
+                path for path in self.path.iterdir()
+                if path.name not in ("run.lock", "run.pid")
+                and not path.name.startswith(TEMPORARY_PREFIX)
+            ]
+        except OSError as error:
+            raise CellTrainError(f"{self.path} can't be used: {error.strerror}.") from None
 
     def is_finished(self) -> bool:
         """Tell whether the run came to its own end."""
