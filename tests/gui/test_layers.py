@@ -153,6 +153,26 @@ def test_several_point_layers_on_one_image_are_several_experiments(
     assert [one.name for one in open_experiments(viewer.layers)] == ["embryo", "embryo by hand"]
 
 
+def test_someone_elses_tracks_are_an_experiment_with_their_links(viewer):
+    viewer.add_image(np.zeros((4, 20, 20)), name="fly", scale=(1, 0.5, 0.5))
+    rows = [[1, 0, 5.0, 5.0], [1, 1, 5.0, 6.0], [2, 2, 5.0, 7.0], [3, 2, 5.0, 8.0]]
+    viewer.add_tracks(rows, name="fly lines", graph={2: [1], 3: [1]})
+    (fly,) = open_experiments(viewer.layers)
+    read = fly.read().annotations
+    assert read.t.tolist() == [0, 1, 2, 2]
+    assert read.positions[1].tolist() == [0, 10, 12]
+    assert sorted(read.links.tolist()) == [[0, 1], [1, 2], [1, 3]]
+
+
+def test_without_its_points_the_tracks_are_the_annotation(viewer, add_experiment, experiment):
+    points = add_experiment(experiment)[-1]
+    viewer.layers.remove(points)
+    (found,) = open_experiments(viewer.layers)
+    read = found.read().annotations
+    assert sorted(read.t.tolist()) == [37, 38, 38, 40]
+    assert len(read.links) == 3
+
+
 def test_tracks_end_at_divisions_and_name_their_parents(annotations):
     tracks = track_ids(annotations)
     mother, daughter, other, again, lone = tracks

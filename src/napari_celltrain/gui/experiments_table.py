@@ -96,7 +96,7 @@ class ExperimentsTable(QWidget):
         for found in open_experiments(self._viewer.layers):
             entry = known.get(found.identity)
             if entry is None:
-                usable = bool(found.images) and found.points is not None
+                usable = bool(found.images) and len(found.layers) > len(found.images)
                 entry = TrainingEntry(found, use=usable)
             entry.open_experiment = found
             if entry.region is not None and entry.region not in self._viewer.layers:

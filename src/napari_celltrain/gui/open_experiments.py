@@ -15,7 +15,7 @@ from napari_celltrain.gui.layers import CELL_ID, note
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari.layers import Image, Layer, Points
+    from napari.layers import Image, Layer, Points, Tracks
     from numpy.typing import NDArray
 
 _NOT_ANNOTATIONS = {"detections", "errors", "preview"}
@@ -24,32 +24,37 @@ _OWN_COLUMNS = {CELL_ID, "status"}
 
 @dataclass(eq=False)
 class OpenExperiment:
-    """Layers that are one experiment: images and at most one points layer.
+    """Layers that are one experiment: images, and at most one points and one tracks layer.
+
+    Where there are points, they are the annotation, and the tracks (ours) only show the links.
+    Somebody else's tracks without points are the annotation themselves.
 
     An experiment with two points layers (say, before and after correcting) is two of these with
-    the same images. Two are the same experiment when their points layer is (else their image).
+    the same images. Two are the same experiment when their points layer is (else their tracks,
+    else their image).
     """
 
     images: list[Image] = field(default_factory=list)
     points: Points | None = None
+    tracks: Tracks | None = None
 
     @property
     def identity(self) -> int:
         """Stays the same while layers are renamed, moved and hidden."""
-        return id(self.points if self.points is not None else self.images[0])
+        return id(self.layers[-1])
 
     @property
     def name(self) -> str:
         """What the person sees in the layer list."""
         if self.points is None:
-            return str(self.images[0].name)
+            return str((self.tracks if self.tracks is not None else self.images[0]).name)
         name = str(self.points.name)
         return name.removesuffix(" cells") or name
 
     @property
     def layers(self) -> list[Layer]:
-        """All of its layers."""
-        return [*self.images, *([] if self.points is None else [self.points])]
+        """All of its layers; the last one says what is annotated."""
+        return [*self.images, *(one for one in (self.tracks, self.points) if one is not None)]
 
     def read(self) -> Experiment:
         """Return what the layers say now.
@@ -65,7 +70,11 @@ class OpenExperiment:
         channels: tuple[int, ...] = (source[1],) if source is not None else (0,)
         if original is not None and original.images is not None:
             channels = original.channels
-        annotations = Annotations() if self.points is None else annotations_of(self.points, image)
+        annotations = Annotations()
+        if self.points is not None:
+            annotations = annotations_of(self.points, image)
+        elif self.tracks is not None:
+            annotations = annotations_of_tracks(self.tracks, image)
         if original is not None:
             return original.with_(
                 name=self.name,
@@ -74,8 +83,7 @@ class OpenExperiment:
                 channels=channels,
                 findings=(),
             )
-        layer = image if image is not None else self.points
-        assert layer is not None  # one of the two is there
+        layer = image if image is not None else self.layers[-1]
         return Experiment(
             name=self.name,
             annotations=annotations,
@@ -115,11 +123,13 @@ def open_experiments(layers: Iterable[Layer]) -> list[OpenExperiment]:
     image whose name is most like its own, among those of the same number of axes where there are
     any.
     """
-    from napari.layers import Image, Points
+    from napari.layers import Image, Points, Tracks
 
     ours = [layer for layer in layers if note(layer).get("role") not in _NOT_ANNOTATIONS]
     images = [layer for layer in ours if isinstance(layer, Image)]
     points = [layer for layer in ours if isinstance(layer, Points)]
+    tracks = [layer for layer in ours if isinstance(layer, Tracks)]
+    of_key = {note(layer)["key"]: layer for layer in tracks if "key" in note(layer)}
     by_key: dict[str, list[Image]] = {}
     for image in images:
         by_key.setdefault(note(image).get("key", f"layer {id(image)}"), []).append(image)
@@ -131,7 +141,14 @@ def open_experiments(layers: Iterable[Layer]) -> list[OpenExperiment]:
             key = _likeliest(layer, by_key)
         if key is not None:
             used.add(key)
-        found.append(OpenExperiment(by_key.get(key, []) if key is not None else [], layer))
+        group = by_key.get(key, []) if key is not None else []
+        own = of_key.pop(key, None) if key is not None else None
+        found.append(OpenExperiment(group, layer, own))
+    for line in [*(one for one in tracks if "key" not in note(one)), *of_key.values()]:
+        key = note(line).get("key") or _likeliest(line, by_key)
+        if key is not None:
+            used.add(key)
+        found.append(OpenExperiment(by_key.get(key or "", []), None, line))
     found += [OpenExperiment(group) for key, group in by_key.items() if key not in used]
     return found
 
@@ -149,13 +166,7 @@ def annotations_of(points: Points, image: Image | None) -> Annotations:
     """
     shown = np.asarray(points.shown, bool)  # hidden ones are candidates below a threshold
     data = np.asarray(points.data, np.float64)[shown]
-    if image is not None:
-        movie = layer_to_movie(image, points, data)
-    else:
-        movie = np.zeros((len(data), 4))
-        movie[:, 4 - points.ndim :] = data
-        if points.ndim == 3:  # (t, y, x), as for images
-            movie[:, :2] = movie[:, 1::-1]
+    movie = _in_movie(points, image, data)
     t = np.round(movie[:, 0]).astype(np.int64)
     features = {
         str(name): column.to_numpy()[shown] for name, column in points.features.items()
@@ -170,6 +181,36 @@ def annotations_of(points: Points, image: Image | None) -> Annotations:
         links, link_features = _surviving_links(original.annotations, features[CELL_ID], t)
     columns = {name: column for name, column in features.items() if name not in _OWN_COLUMNS}
     return Annotations(t, movie[:, 1:], links, status, columns, link_features)
+
+
+def annotations_of_tracks(tracks: Tracks, image: Image | None) -> Annotations:
+    """Return the positions and links in a tracks layer: along each track, and by its graph."""
+    rows = np.asarray(tracks.data, np.float64)
+    order = np.lexsort((rows[:, 1], rows[:, 0]))
+    rows = rows[order]
+    movie = _in_movie(tracks, image, rows[:, 1:])
+    t = np.round(movie[:, 0]).astype(np.int64)
+    ids = rows[:, 0].astype(np.int64)
+    along = np.flatnonzero((ids[1:] == ids[:-1]) & (t[1:] > t[:-1]))
+    links = [np.column_stack([along, along + 1])]
+    first = {number: int(np.argmax(ids == number)) for number in tracks.graph}
+    last = {number: int(index) for index, number in enumerate(ids.tolist())}
+    for child, parents in tracks.graph.items():
+        for parent in np.atleast_1d(parents).tolist():
+            if parent in last and child in last and t[last[parent]] < t[first[child]]:
+                links.append(np.array([[last[parent], first[child]]]))
+    return Annotations(t, movie[:, 1:], np.concatenate(links), features={"track_id": ids})
+
+
+def _in_movie(layer: Layer, image: Image | None, data: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (t, z, y, x) of a layer's data; without an image, its data are taken as pixels."""
+    if image is not None:
+        return layer_to_movie(image, layer, data)
+    movie = np.zeros((len(data), 4))
+    movie[:, 4 - data.shape[1] :] = data
+    if data.shape[1] == 3:  # (t, y, x), as for images
+        movie[:, :2] = movie[:, 1::-1]
+    return movie
 
 
 def _sorted(annotations: Annotations, t: int) -> NDArray[np.float64]:
@@ -195,10 +236,12 @@ def _surviving_links(
     return links[kept], {name: column[kept] for name, column in original.link_features.items()}
 
 
-def _likeliest(points: Points, images: dict[str, list[Image]]) -> str | None:
+def _likeliest(layer: Layer, images: dict[str, list[Image]]) -> str | None:
+    axes = layer.data.shape[1] - (type(layer).__name__ == "Tracks")  # its ndim counts the track
+
     def likeness(key: str) -> tuple[bool, float]:
         image = images[key][0]
-        alike = SequenceMatcher(None, points.name.lower(), image.name.lower()).ratio()
-        return image.ndim == points.ndim, alike
+        alike = SequenceMatcher(None, layer.name.lower(), image.name.lower()).ratio()
+        return image.ndim == axes, alike
 
     return max(images, key=likeness, default=None)
