@@ -63,7 +63,8 @@ def findings(experiment: Experiment, *, look_at_images: bool = True) -> list[Fin
     ]
     if look_at_images and experiment.images is not None:
         found += [*pixel_findings(experiment), *fit_findings(experiment)]
-        if diameter is not None:
+        # Positions that lie on nothing at all were compared with the neighbouring frames already.
+        if diameter is not None and all(finding.code != "time-shift" for finding in found):
             voxel = experiment.known_voxel_size_um or (1.0, 1.0, 1.0)
             shift = time_shift_finding(experiment, diameter / math.sqrt(voxel[1] * voxel[2]))
             found += [] if shift is None else [shift]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_celltrain.statistics.counts import count, total
 
 if TYPE_CHECKING:
@@ -29,12 +31,7 @@ def enough(experiments: Sequence[Experiment]) -> tuple[bool, str]:
         One or two sentences: what there is, and what more would help most.
     """
     with_images = [
-        experiment
-        for experiment in experiments
-        if experiment.images is not None
-        and set(experiment.images.time_points).intersection(
-            experiment.usable_annotations().time_points().tolist()
-        )
+        part for experiment in experiments if len((part := _with_image(experiment)).annotations)
     ]
     if not with_images:
         if any(len(experiment.annotations) for experiment in experiments):
@@ -66,6 +63,13 @@ def enough(experiments: Sequence[Experiment]) -> tuple[bool, str]:
         )
     advice = _what_next(with_images, sums.positions, sums.annotated_time_points)
     return True, f"{here}: enough to start. {advice}"
+
+
+def _with_image(experiment: Experiment) -> Experiment:
+    """Leave only the annotations that have an image; nothing can be learnt from the others."""
+    annotations = experiment.annotations
+    has_image = np.isin(annotations.t, experiment.image_time_points())
+    return experiment.with_(annotations=annotations.select(has_image))
 
 
 def _what_next(experiments: Sequence[Experiment], cells: int, frames: int) -> str:
