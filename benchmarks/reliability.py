@@ -185,7 +185,7 @@ def load_of_positions(points: int, times: int, experiments: int) -> Row:
     parts = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items() if name != "make")
     return (
         "many positions: count, check, split, plan",
-        f"{points:,} positions, {times:,} time points, {experiments} experiments".replace(",", " "),
+        f"{points:_} positions, {times:_} time points, {experiments} experiments".replace("_", " "),
         parts,
     )
 

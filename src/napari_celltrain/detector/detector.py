@@ -567,7 +567,7 @@ def read_info(folder: Path) -> DetectorInfo:
         raise CellTrainError(f"{path} is damaged: it is not valid JSON.") from None
     if isinstance(values, dict) and values.get("format_version", 1) != 1:
         raise CellTrainError(
-            f"{path} has format version {values['format_version']!r}; this program reads "
+            f"{path} has format version {values['format_version']!r:.40}; this program reads "
             "version 1. Update napari-celltrain."
         )
     try:
