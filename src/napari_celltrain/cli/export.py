@@ -12,13 +12,15 @@ from napari_celltrain.errors import CellTrainError
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "Pack a detector into one file to give to others."
+SUMMARY = "Pack a detector into one file to give to others, or for the bioimage.io model zoo."
 EXAMPLES = """\
 examples:
   celltrain export run --out nuclei.celltrain --licence CC-BY-4.0 --author "A. Biologist"
   celltrain predict nuclei.celltrain movie.tif --out cells.csv
+  celltrain export run --bioimageio nuclei.zip --licence CC-BY-4.0 --author "A. Biologist"
 
-The file holds the detector and a card that tells what it was trained on and how good it is.
+The .celltrain file holds the detector and a card that tells what it was trained on and how good
+it is.
 """
 
 
@@ -28,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "detector", type=Path, metavar="DETECTOR", help="a run, detector folder or .celltrain file"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="a .celltrain file")
+    parser.add_argument(
+        "--bioimageio", type=Path, metavar="ZIP", help="a package for the bioimage.io model zoo"
+    )
     parser.add_argument("--title", default="", metavar="TEXT")
     parser.add_argument(
         "--licence", default="", metavar="TEXT", help="of the detector, e.g. CC-BY-4.0"
@@ -46,18 +51,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the files."""
-    if arguments.out is None:
-        raise CellTrainError("Say what to write: --out FILE.celltrain.")
+    if arguments.out is None and arguments.bioimageio is None:
+        raise CellTrainError("Say what to write: --out FILE.celltrain, or --bioimageio FILE.zip.")
     from napari_celltrain.sharing import About, pack_detector
 
     about = About(
         arguments.title, arguments.licence, tuple(arguments.author), arguments.description
     )
-    written = [
-        str(
-            pack_detector(arguments.detector, arguments.out, about, screenshot=arguments.screenshot)
+    written = []
+    if arguments.out is not None:
+        file = pack_detector(
+            arguments.detector, arguments.out, about, screenshot=arguments.screenshot
         )
-    ]
+        written.append(str(file))
+    if arguments.bioimageio is not None:
+        from napari_celltrain.sharing.model_zoo import write_bioimageio
+
+        written.append(str(write_bioimageio(arguments.detector, arguments.bioimageio, about)))
     if arguments.json:
         print_json({"written": written})
     else:
