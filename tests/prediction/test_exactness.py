@@ -113,6 +113,7 @@ def test_out_of_memory_halves_the_tile_and_goes_on(make_detector, monkeypatch):
         return forward(tensor)
 
     monkeypatch.setattr(detector, "_forward", tight)
+    detector.tile_voxels = 2_000_000
     same(whole, detector.detect([image], (2.0, 1.0, 1.0), floor=0.3))
     assert len(computed) > 1
     before = len(computed)
@@ -125,7 +126,7 @@ def test_out_of_memory_ends_when_nothing_fits(detector, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(detector, "_forward", never)
-    monkeypatch.setattr(detector, "_tile_voxels", 400_000)
+    monkeypatch.setattr(detector, "tile_voxels", 400_000)
     with pytest.raises(MemoryError):
         detector.detect([np.zeros((8, 50, 50), np.uint16)], (2.0, 1.0, 1.0))
 

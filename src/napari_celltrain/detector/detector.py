@@ -28,6 +28,7 @@ from napari_celltrain.detector.compute import (
 )
 from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
 from napari_celltrain.detector.intensity import IntensityRange, intensity_range
+from napari_celltrain.detector.memory import choose_tile_voxels
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.package import is_package, read_member
 from napari_celltrain.detector.peaks import find_peaks, suppress
@@ -51,8 +52,6 @@ WEIGHTS_PATTERN = r"weights-[0-9a-f]{12}\.safetensors"
 description is then the one moment at which a better detector takes the place of the old."""
 FLOOR = 0.05
 """Candidates are kept down to this score, so that the threshold can be moved later."""
-TILE_VOXELS = {"cpu": 2_000_000, "cuda": 32_000_000, "mps": 8_000_000}
-"""Working voxels computed at once by a thread, by device, unless memory says less."""
 SMALLEST_TILE = 50_000
 """Where even this does not fit into memory, nothing will."""
 HELD_BYTES = 2**29
@@ -171,7 +170,9 @@ class Detector:
         network.load_state_dict(self.weights)
         network = network.eval().requires_grad_(False)
         self._network = network.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self._tile_voxels = TILE_VOXELS[self.device.type]
+        self.tile_voxels = choose_tile_voxels(
+            info.design, self.device, self.precision, self.threads
+        )
 
     @property
     def design(self) -> Design:
@@ -371,9 +372,9 @@ class Detector:
 
     def _submit(self, frame: _Frame, tile: tuple[int, int, int] | None) -> None:
         shape = frame.images[0].shape
-        frame.tile_voxels, frame.stopped = self._tile_voxels, False
+        frame.tile_voxels, frame.stopped = self.tile_voxels, False
         tiles = (
-            tiles_of(shape, frame.steps, self.design, self._tile_voxels, tile)
+            tiles_of(shape, frame.steps, self.design, self.tile_voxels, tile)
             if 0 not in shape
             else []
         )
@@ -392,7 +393,7 @@ class Detector:
             if not _is_out_of_memory(error) or frame.tile_voxels < SMALLEST_TILE:
                 raise
             # halve the tile and go on: tiles change nothing but memory
-            self._tile_voxels = min(self._tile_voxels, frame.tile_voxels // 2)
+            self.tile_voxels = min(self.tile_voxels, frame.tile_voxels // 2)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._submit(frame, None)

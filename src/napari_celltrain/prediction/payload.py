@@ -28,12 +28,13 @@ _lock = threading.Lock()
 class PackedDetector:
     """A detector as bytes.
 
-    The precision travels with it: whoever computes, the numbers are the same.
+    Precision and tiles travel with it: whoever computes, the numbers are the same.
     """
 
     info: str
     weights: bytes
     precision: Precision
+    tile_voxels: int
     digest: str
 
     @classmethod
@@ -42,7 +43,7 @@ class PackedDetector:
         weights = {key: value.cpu().contiguous() for key, value in detector.weights.items()}
         return cls(
             detector.info.model_dump_json(), save_tensors(weights), detector.precision,
-            weights_digest(detector),
+            detector.tile_voxels, weights_digest(detector),
         )
 
     def unpack(self, device: str, threads: int) -> Detector:
@@ -55,6 +56,7 @@ class PackedDetector:
                     DetectorInfo.model_validate_json(self.info), load_tensors(self.weights),
                     device=device, threads=threads, precision=self.precision,
                 )
+                _loaded[key].tile_voxels = self.tile_voxels
             return _loaded[key]
 
 

@@ -1,0 +1,315 @@
+"""How fast movies are predicted: ratios, from one run.
+
+    python benchmarks/prediction.py [--quick] [--memory] [--workers] [--growth]
+
+Frames of simulated nuclei are written as zlib-compressed TIFF and predicted to CSV; the figure is
+image voxels per CPU second of the whole chain, best of several. It is compared with the program
+this one follows (a full-resolution U-Net: 0.0209 million voxels per CPU second on the same
+frames) and, in 2D, with a star-distance style detector at full resolution (0.104 million pixels
+per CPU second). Weights are random: the network costs the same whatever it knows, and the head is
+set so that about as many candidates come out as there are cells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import tifffile
+import torch
+
+from napari_celltrain.detector.design import choose_design
+from napari_celltrain.detector.detector import Detector, DetectorInfo
+from napari_celltrain.detector.intensity import intensity_range
+from napari_celltrain.detector.network import CentreNet
+from napari_celltrain.detector.peaks import find_peaks, suppress
+from napari_celltrain.detector.resample import resample
+from napari_celltrain.detector.tiling import tiles_of
+from napari_celltrain.images import open_images
+from napari_celltrain.prediction.movie import Options, predict_to_file
+
+BEFORE = {"3D": 0.0209e6, "2D": 0.104e6}
+CASES = {
+    "32 x 256 x 256, cells 25 px wide": ("3D", (32, 256, 256), 25.0, 500),
+    "32 x 256 x 256, cells 10 px wide": ("3D", (32, 256, 256), 10.0, 200),
+    "1 x 512 x 512, cells 20 px wide": ("2D", (1, 512, 512), 20.0, 60),
+}
+VOXEL = (2.5, 1.0, 1.0)
+
+
+def cells(shape, width, seed):
+    """A frame of blurred nuclei on a noisy background, uint16."""
+    random = np.random.default_rng(seed)
+    image = random.normal(300, 40, shape)
+    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    area = shape[1] * shape[2] / (1.6 * width) ** 2
+    depth = 1 if shape[0] == 1 else max(1.0, shape[0] * VOXEL[0] / (1.6 * width))
+    reach = width
+    for centre in random.random((int(area * depth), 3)) * shape:
+        box = np.array([reach / VOXEL[0], reach, reach])
+        low = np.maximum(0, np.floor(centre - box).astype(int))
+        high = np.minimum(shape, np.ceil(centre + box).astype(int) + 1)
+        cut = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        squared = (
+            ((z[cut[0]] - centre[0]) * VOXEL[0]) ** 2
+            + (y[:, cut[1]] - centre[1]) ** 2
+            + (x[:, :, cut[2]] - centre[2]) ** 2
+        )
+        image[cut] += 900 / (1 + np.exp((np.sqrt(squared) - width / 2) / 1.5))
+    return np.clip(image, 0, 65535).astype(np.uint16), int(area * depth)
+
+
+def detector_for(shape, width, image, n_cells, **more):
+    """Random weights, with a head that finds about as many candidates as there are cells."""
+    torch.manual_seed(0)
+    design = choose_design(
+        diameter=width, spacing=1.2 * width, voxel_size=VOXEL, planes=shape[0], unit="um", width=16
+    )
+    weights = CentreNet(design).state_dict()
+    weights["head.weight"][0] *= 100  # as selective as a trained one
+    info = DetectorInfo(design=design)
+    lowest, highest = -400.0, 400.0
+    for _ in range(16):
+        middle = (lowest + highest) / 2
+        weights["head.bias"][0] = middle
+        detector = Detector(info, weights, device="cpu", threads=1, **more)
+        if (score_map(detector, image) > 0).sum() < 20 * n_cells:
+            lowest = middle
+        else:
+            highest = middle
+    return detector
+
+
+def score_map(detector, image):
+    """Logits of the whole frame."""
+    steps = detector.design.steps(VOXEL, image.shape[0])
+    (tile,) = tiles_of(image.shape, steps, detector.design, 10**9)
+    values = torch.zeros((1, 1, *(b - a for a, b in tile.outer)))
+    inside = tuple(slice(0, b - a) for a, b in tile.part)
+    level = intensity_range(image, steps)
+    values[0, 0][inside] = level.normalise(resample(image, steps, tile.part))
+    return detector._forward(values)[0, 0]
+
+
+def movie(folder, shape, width, n_frames):
+    """A TIFF series; returns the pattern, the first frame and its number of cells."""
+    folder.mkdir(parents=True)
+    for t in range(n_frames):
+        image, n_cells = cells(shape, width, t)
+        tifffile.imwrite(
+            folder / f"t{t:03}.tif", image, compression="zlib", photometric="minisblack",
+            metadata={"axes": "ZYX"},
+        )
+        if t == 0:
+            first, n_first = image, n_cells
+    return str(folder / "t{time:03}.tif"), first, n_first
+
+
+def cpu_seconds():
+    return time.process_time()
+
+
+def end_to_end(detector, pattern, out, repeat):
+    """Best CPU seconds and wall seconds of the whole chain."""
+    best_cpu = best_wall = float("inf")
+    for _ in range(repeat):
+        wall, cpu = time.perf_counter(), cpu_seconds()
+        predict_to_file(detector, open_images(pattern), out, Options(voxel_size_um=VOXEL))
+        best_cpu = min(best_cpu, cpu_seconds() - cpu)
+        best_wall = min(best_wall, time.perf_counter() - wall)
+    return best_cpu, best_wall
+
+
+def forward_only(detector, shape, n_frames, repeat):
+    """Best CPU seconds of the network alone on the same working voxels."""
+    tiles = tiles_of(
+        shape, detector.design.steps(VOXEL, shape[0]), detector.design, detector.tile_voxels, None
+    )
+    inputs = [
+        torch.zeros((1, 1, *(b - a for a, b in tile.outer))) for tile in tiles
+    ]
+    torch.set_num_threads(1)
+    best = float("inf")
+    for _ in range(repeat + 1):
+        cpu = cpu_seconds()
+        for _ in range(n_frames):
+            for one in inputs:
+                detector._forward(one)
+        best = min(best, cpu_seconds() - cpu)
+    return best
+
+
+def speed(repeat, n_frames):
+    """Compare the three cases."""
+    print("whole chain, zlib TIFF to CSV, one thread, best of", repeat)
+    for name, (kind, shape, width, target) in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            pattern, first, n_cells = movie(Path(folder) / "images", shape, width, n_frames)
+            detector = detector_for(shape, width, first, n_cells)
+            end_to_end(detector, pattern, Path(folder) / "c.csv", 1)
+            cpu, _ = end_to_end(detector, pattern, Path(folder) / "c.csv", repeat)
+            alone = forward_only(detector, shape, n_frames, repeat)
+        rate = n_frames * np.prod(shape) / cpu
+        print(
+            f"  {name}: {rate / 1e6:.2f} M voxels per CPU s ({detector.precision}), "
+            f"{rate / BEFORE[kind]:.0f} times before (target {target}); "
+            f"{cpu / alone:.2f} times the network alone (target 1.25)"
+        )
+
+
+def peaks(repeat=20):
+    """Peaks, offsets and suppression for 5000 cells."""
+    random = np.random.default_rng(0)
+    logits = torch.full((16, 512, 512), -6.0)
+    near = list(itertools.product((-1, 0, 1), repeat=3))
+    for centre in (random.random((5600, 3)) * [14, 510, 510]).astype(int) + 1:
+        for step in near:
+            place = tuple(centre + step)
+            logits[place] = max(float(logits[place]), 3.0 - sum(map(abs, step)))
+    logits += torch.from_numpy(random.normal(0, 0.01, logits.shape).astype(np.float32))
+    offsets = torch.from_numpy(random.normal(0, 0.2, (3, *logits.shape)).astype(np.float32))
+    torch.set_num_threads(1)
+    times = []
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        _, positions, scores = find_peaks(logits, offsets, 0.05)
+        kept = suppress(positions, scores, 2.0)
+        times.append(time.perf_counter() - begin)
+    print(
+        f"peaks, offsets and suppression of {len(positions)} candidates ({len(kept)} kept) on a "
+        f"grid of 16 x 512 x 512: {1000 * min(times):.0f} ms (target 50 for 5000 cells)"
+    )
+
+
+def growth(n_frames):
+    """Time and memory over a factor of 50 in time points and in voxels."""
+    print("growth")
+    rates = []
+    with tempfile.TemporaryDirectory() as folder:
+        pattern, first, n_cells = movie(Path(folder) / "images", (1, 256, 256), 20.0, 1)
+        content = Path(pattern.replace("{time:03}", "000")).read_bytes()
+        detector = detector_for((1, 256, 256), 20.0, first, n_cells)
+        for n in (n_frames, 50 * n_frames):
+            for t in range(n):
+                (Path(folder) / "images" / f"t{t:03}.tif").write_bytes(content)
+            cpu, _ = end_to_end(detector, pattern, Path(folder) / "c.csv", 2)
+            rates.append(cpu / n)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"  {n} time points: {1000 * cpu / n:.1f} CPU ms each, peak {peak:.0f} MiB")
+    print(f"  a time point costs {rates[1] / rates[0]:.2f} times as much in 50 times as many")
+    rates = []
+    for size in (256, 1810):
+        image, n_cells = cells((1, size, size), 20.0, 0)
+        detector = detector_for((1, size, size), 20.0, image, n_cells)
+        times = []
+        for _ in range(3):
+            cpu = cpu_seconds()
+            detector.detect([image], VOXEL)
+            times.append(cpu_seconds() - cpu)
+        rates.append(min(times) / size**2)
+        print(f"  {size} x {size} pixels: {1e9 * rates[-1]:.0f} CPU ns a pixel")
+    print(f"  a pixel costs {rates[1] / rates[0]:.2f} times as much among 50 times as many")
+
+
+def memory():
+    """Peak memory for a stack of 2048 x 2048 x 200, in a process of its own."""
+    script = (
+        "import sys, resource; sys.path.insert(0, sys.argv[1]); import prediction as p;"
+        "p.large_stack(); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
+    )
+    folder = str(Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", script, folder], capture_output=True, text=True, check=True
+    )
+    print(f"2048 x 2048 x 200 stack: peak {float(done.stdout.split()[-1]):.2f} GiB (target 3)")
+
+
+def large_stack():
+    """Predict one large stack."""
+    shape = (200, 2048, 2048)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        path = Path(folder) / "stack.tif"
+        random = np.random.default_rng(0)
+        plane = cells((1, 2048, 2048), 40.0, 0)[0][0]
+        with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+            for _ in range(shape[0]):
+                tiff.write(
+                    np.roll(plane, random.integers(100)), compression="zlib", contiguous=False,
+                    photometric="minisblack", compressionargs={"level": 1},
+                )
+        design = choose_design(
+            diameter=40.0, spacing=48.0, voxel_size=VOXEL, planes=200, unit="um", width=16
+        )
+        torch.manual_seed(0)
+        info = DetectorInfo(design=design)
+        detector = Detector(info, CentreNet(design).state_dict(), device="cpu")
+        source = open_images(path, axes="zyx")
+        predict_to_file(
+            detector, source, Path(folder) / "c.csv", Options(voxel_size_um=VOXEL)
+        )
+
+
+def workers(n_frames):
+    """Two processes against one, each with one thread."""
+    from functools import partial
+
+    from napari_celltrain.prediction.workers import predict_with_workers
+
+    with tempfile.TemporaryDirectory() as folder:
+        shape = (32, 256, 256)
+        pattern, first, n_cells = movie(Path(folder) / "images", shape, 10.0, n_frames)
+        detector = detector_for(shape, 10.0, first, n_cells)
+        walls = {}
+        for n in (1, 2):
+            times = []
+            for _ in range(2):
+                began = []
+                runner = partial(predict_with_workers, workers=n)
+
+                def note(*_, began=began):
+                    began.append(time.perf_counter())
+
+                predict_to_file(
+                    detector, open_images(pattern), Path(folder) / "c.csv",
+                    Options(voxel_size_um=VOXEL), runner=runner, progress=note,
+                )
+                # from the first result on: starting a process is no matter of long movies
+                times.append((began[-1] - began[n - 1]) / (len(began) - n))
+            walls[n] = min(times)
+        print(
+            f"two workers are {walls[1] / walls[2]:.2f} times one (target 1.7); "
+            f"one: {statistics.mean([walls[1]]):.2f} s a frame"
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("quick", "memory", "workers", "growth"):
+        parser.add_argument(f"--{name}", action="store_true")
+    chosen = parser.parse_args()
+    only = chosen.memory or chosen.workers or chosen.growth
+    if not only:
+        speed(2 if chosen.quick else 5, 3 if chosen.quick else 8)
+        peaks()
+    if chosen.growth:
+        growth(4)
+    if chosen.workers:
+        workers(8)
+    if chosen.memory:
+        memory()
+
+
+if __name__ == "__main__":
+    main()
