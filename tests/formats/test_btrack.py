@@ -75,3 +75,14 @@ def test_a_truncated_file_is_refused(write):
     path.write_bytes(raw[: len(raw) // 2])
     with pytest.raises(CellTrainError, match=r"made\.h5"):
         read_experiments(path)
+
+
+def test_a_crash_of_the_hdf5_library_is_a_sentence(write, monkeypatch):
+    import napari_celltrain.formats.hdf5 as hdf5
+
+    path = write()
+    program = path.with_name("hdf5_apart.py")
+    program.write_text("import os; os.abort()")
+    monkeypatch.setattr(hdf5, "__file__", str(program))
+    with pytest.raises(CellTrainError, match="the HDF5 library crashed"):
+        read_experiments(path)

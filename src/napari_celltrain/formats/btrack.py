@@ -11,7 +11,7 @@ from napari_celltrain.experiment import Experiment, Finding
 from napari_celltrain.formats.attaching import stated_images
 from napari_celltrain.formats.cleaning import clean_annotations
 from napari_celltrain.formats.documents import sentences
-from napari_celltrain.formats.hdf5 import dataset, looks_like_hdf5, open_hdf5
+from napari_celltrain.formats.hdf5 import Content, looks_like_hdf5, open_hdf5, read_groups
 from napari_celltrain.formats.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -39,8 +39,11 @@ class BtrackFormat:
     def read(self, path: Path, **options: Any) -> list[Experiment]:
         """See `TrackingFormat.read`."""
         chosen = ReadOptions(**options)
-        with sentences(path, "a btrack file"), open_hdf5(path) as file:
-            types = _types(file) if "objects" in file else []
+        with sentences(path, "a btrack file"):
+            file = read_groups(path, "objects", "tracks")
+            types = [
+                name for name in file.names_in("objects") if f"objects/{name}/coords" in file.arrays
+            ]
             if not types:
                 raise CellTrainError(f"{path} has no objects as btrack writes them.")
             return [
@@ -53,23 +56,19 @@ def _types(file: Any) -> list[str]:
 
 
 def _experiment(
-    file: Any, name: str, path: Path, options: ReadOptions, *, alone: bool
+    file: Content, name: str, path: Path, options: ReadOptions, *, alone: bool
 ) -> Experiment:
     findings: list[Finding] = []
-    size = path.stat().st_size
-    coords = dataset(file["objects"][name], "coords", size)
+    coords = file.array(f"objects/{name}/coords")
     if coords.ndim != 2 or coords.shape[1] < 4:
         raise CellTrainError(f"objects/{name}/coords has not the columns t, x, y, z.")
     links = np.empty((0, 2), np.int64)
     features: dict[str, NDArray[Any]] = {}
     tracks = f"tracks/{name}"
-    if tracks in file and "tracks" in file[tracks] and "map" in file[tracks]:
-        references = dataset(file[tracks], "tracks", size).astype(np.int64).reshape(-1)
-        ranges = dataset(file[tracks], "map", size).astype(np.int64).reshape(-1, 2)
-        rows = (
-            dataset(file[tracks], "LBEPR", size).astype(np.int64)
-            if "LBEPR" in file[tracks] else np.empty((0, 6), np.int64)
-        )
+    if f"{tracks}/tracks" in file.arrays and f"{tracks}/map" in file.arrays:
+        references = file.array(f"{tracks}/tracks").astype(np.int64).reshape(-1)
+        ranges = file.array(f"{tracks}/map").astype(np.int64).reshape(-1, 2)
+        rows = file.arrays.get(f"{tracks}/LBEPR", np.empty((0, 6))).astype(np.int64)
         links, track_ids = _links(references, ranges, rows, len(coords), findings)
         features["track_id"] = track_ids
     annotations = clean_annotations(

@@ -12,7 +12,7 @@ from napari_celltrain.experiment import ZYX, Experiment, Finding
 from napari_celltrain.formats.attaching import found_images, stated_images
 from napari_celltrain.formats.cleaning import clean_annotations
 from napari_celltrain.formats.documents import sentences
-from napari_celltrain.formats.hdf5 import dataset, looks_like_hdf5, open_hdf5
+from napari_celltrain.formats.hdf5 import Content, looks_like_hdf5, open_hdf5, read_groups
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.physical import um_per_unit
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_SCENES = ("Scene8/Content", "Scene/Content")
 _POINTS = re.compile(r"Points\d+$")
 
 
@@ -43,19 +44,20 @@ class ImarisFormat:
     def read(self, path: Path, **options: Any) -> list[Experiment]:
         """See `TrackingFormat.read`."""
         chosen = ReadOptions(**options)
-        with sentences(path, "an Imaris file"), open_hdf5(path) as file:
-            objects = _objects(file)
+        with sentences(path, "an Imaris file"):
+            file = read_groups(path, "DataSetInfo/Image", *_SCENES)
+            objects = _objects_read(file)
             if not objects:
                 raise CellTrainError(f"{path} has no spots.")
             findings: list[Finding] = []
             images = stated_images(chosen)
-            if images is None and chosen.find_images and "DataSet" in file:
+            if images is None and chosen.find_images:
                 images = found_images(path, None, findings)
             lowest, voxel_size = _space(file)
             experiments = []
             for place in objects:
                 own = list(findings)
-                content = _spots(file[place], place, path.stat().st_size, own)
+                content = _spots(file, place, own)
                 positions = (content["xyz"] - lowest) / np.array(voxel_size)[::-1]
                 if chosen.half_voxel_shift:
                     positions -= 0.5
@@ -63,7 +65,7 @@ class ImarisFormat:
                     content["t"], positions[:, ::-1], content["links"],
                     features={"radius_um": content["radius"]}, findings=own,
                 )
-                name = _text(file[place].attrs.get("Name")) or place.rsplit("/", 1)[-1]
+                name = file.attributes[place].get("Name") or place.rsplit("/", 1)[-1]
                 experiments.append(
                     Experiment(
                         path.stem if len(objects) == 1 else f"{path.stem} {name}",
@@ -78,7 +80,7 @@ class ImarisFormat:
 def _objects(file: Any) -> list[str]:
     """Return the groups that hold spots, in either layout."""
     places = []
-    for scene in ("Scene8/Content", "Scene/Content"):
+    for scene in _SCENES:
         if scene in file:
             places += [
                 f"{scene}/{name}" for name in sorted(file[scene])
@@ -90,14 +92,27 @@ def _objects(file: Any) -> list[str]:
     return places
 
 
-def _space(file: Any) -> tuple[NDArray[np.float64], ZYX]:
+def _objects_read(file: Content) -> list[str]:
+    """Return the same of what has been read."""
+    for scene in _SCENES:
+        places = [f"{scene}/{name}" for name in file.names_in(scene) if _POINTS.match(name)]
+        places = [
+            place for place in places
+            if f"{place}/Spot" in file.arrays or f"{place}/CoordsXYZR" in file.arrays
+        ]
+        if places:
+            return places
+    return []
+
+
+def _space(file: Content) -> tuple[NDArray[np.float64], ZYX]:
     """Return the lowest corner (x, y, z) and the voxel size (z, y, x), in um."""
     try:
-        attributes = file["DataSetInfo/Image"].attrs
-        low = np.array([float(_text(attributes[f"ExtMin{axis}"])) for axis in range(3)])
-        high = np.array([float(_text(attributes[f"ExtMax{axis}"])) for axis in range(3)])
-        size = np.array([float(_text(attributes[name])) for name in "XYZ"])
-        um = um_per_unit(_text(attributes.get("Unit", "um"))) or 1.0
+        attributes = file.attributes["DataSetInfo/Image"]
+        low = np.array([float(attributes[f"ExtMin{axis}"]) for axis in range(3)])
+        high = np.array([float(attributes[f"ExtMax{axis}"]) for axis in range(3)])
+        size = np.array([float(attributes[name]) for name in "XYZ"])
+        um = um_per_unit(attributes.get("Unit", "um")) or 1.0
         x, y, z = ((high - low) / size).tolist()
     except (KeyError, ValueError, ZeroDivisionError) as error:
         raise CellTrainError("It does not state the extents of its image.") from error
@@ -108,15 +123,15 @@ def _space(file: Any) -> tuple[NDArray[np.float64], ZYX]:
     return low, (z, y, x)
 
 
-def _spots(group: Any, place: str, file_size: int, findings: list[Finding]) -> dict[str, Any]:
-    if "Spot" in group:
-        spots = dataset(group, "Spot", file_size)
+def _spots(file: Content, place: str, findings: list[Finding]) -> dict[str, Any]:
+    if f"{place}/Spot" in file.arrays:
+        spots = file.array(f"{place}/Spot")
         xyz = np.column_stack([spots[f"Position{axis}"] for axis in "XYZ"]).astype(np.float64)
-        t = _times(dataset(group, "SpotTimeOffset", file_size), len(spots))
+        t = _times(file.array(f"{place}/SpotTimeOffset"), len(spots))
         ids = np.asarray(spots["ID"], np.int64)
         pairs = np.empty((0, 2), np.int64)
-        if "TrackEdge0" in group:
-            edges = dataset(group, "TrackEdge0", file_size)
+        if f"{place}/TrackEdge0" in file.arrays:
+            edges = file.array(f"{place}/TrackEdge0")
             pairs = np.column_stack([edges["ID_ObjectA"], edges["ID_ObjectB"]]).astype(np.int64)
         known = np.isin(pairs, ids).all(axis=1)
         if not known.all():
@@ -127,11 +142,11 @@ def _spots(group: Any, place: str, file_size: int, findings: list[Finding]) -> d
         order = np.argsort(ids, kind="stable")
         links = order[np.searchsorted(ids, pairs[known], sorter=order)].reshape(-1, 2)
         return {"xyz": xyz, "t": t, "links": links, "radius": np.asarray(spots["Radius"], float)}
-    coordinates = dataset(group, "CoordsXYZR", file_size).astype(np.float64).reshape(-1, 4)
-    t = dataset(group, "Time", file_size).reshape(-1)
+    coordinates = file.array(f"{place}/CoordsXYZR").astype(np.float64).reshape(-1, 4)
+    t = file.array(f"{place}/Time").reshape(-1)
     links = np.empty((0, 2), np.int64)
-    if "Edges" in group:
-        links = dataset(group, "Edges", file_size).astype(np.int64).reshape(-1, 2)
+    if f"{place}/Edges" in file.arrays:
+        links = file.array(f"{place}/Edges").astype(np.int64).reshape(-1, 2)
     return {"xyz": coordinates[:, :3], "t": t, "links": links, "radius": coordinates[:, 3]}
 
 
@@ -147,9 +162,3 @@ def _times(offsets: NDArray[Any], n: int) -> NDArray[np.int64]:
         raise CellTrainError("Its table of frames does not cover all spots.")
     return t
 
-
-def _text(value: Any) -> str:
-    """Return an attribute that is stored as an array of single characters."""
-    if isinstance(value, np.ndarray):
-        return b"".join(bytes(one) for one in value.reshape(-1)).decode("latin-1").strip()
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
