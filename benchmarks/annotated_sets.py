@@ -61,7 +61,9 @@ class AnnotatedSet:
 SETS = {
     s.key: s
     for s in (
-        AnnotatedSet("hela", "ctc_fluo_n2dl_hela_02_left", (1, 0.645, 0.645), (0, 14), (16, 19), 25),
+        AnnotatedSet(
+            "hela", "ctc_fluo_n2dl_hela_02_left", (1, 0.645, 0.645), (0, 14), (16, 19), 25
+        ),
         AnnotatedSet("cho", "ctc_fluo_n3dh_cho_02_t00-13", (1, 0.202, 0.202), (0, 9), (11, 13), 40),
         AnnotatedSet(
             "sim+", "ctc_fluo_n2dh_simplus_01_t00-44", (1, 0.125, 0.125), (0, 34), (38, 44)

@@ -14,7 +14,7 @@ __all__ = ["CellTrainError", "Detector", "Experiment", "__version__", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that ``import napari_celltrain`` stays cheap (no torch, no napari)."""
+    """Import on first use: ``import napari_celltrain`` stays cheap (no torch, no napari)."""
     if name == "Detector":
         from napari_celltrain.detector.detector import Detector
 

@@ -20,9 +20,9 @@ from napari_celltrain.training.checkpoint import load_newest
 from napari_celltrain.training.control import Control
 from napari_celltrain.training.events import Evaluation, FindingEvent, StateChanged, Step
 from napari_celltrain.training.loop import train
-from napari_celltrain.training.standing import OVERFITTING_AFTER, Standing
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
+from napari_celltrain.training.standing import OVERFITTING_AFTER, Standing
 
 STEPS = 20
 

@@ -25,6 +25,6 @@ def test_a_folder_with_other_things_is_left_alone(
     small_dataset, fast_settings, tmp_path, resume
 ):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(CellTrainError, match="not empty|other things"):
+    with pytest.raises(CellTrainError, match=r"not empty|other things"):
         train(small_dataset, tmp_path, fast_settings, resume=resume)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

@@ -85,7 +85,7 @@ class Learner:
         heat, offset = detection_loss(output, batch.target)
         loss = heat + offset
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self._together.average(self.network.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         if bool(torch.isfinite(norm)):
