@@ -101,7 +101,7 @@ def test_a_region_is_the_polygon_but_for_its_rim(seed):
     assert got[middle].all()
 
 
-# --- marks -----------------------------------------------------------------------------------------  # noqa: E501
+# --- marks ---
 
 
 def test_marks_outside_the_image_or_without_a_place_are_left_out():
@@ -127,7 +127,7 @@ def test_status_is_passed_on():
     assert frame_annotations(experiment, 0)[1].tolist() == [1, -1, 0]
 
 
-# --- edges -----------------------------------------------------------------------------------------  # noqa: E501
+# --- edges ---
 
 
 def _dense(low=0.0, high=0.0, n=2000, seed=0):

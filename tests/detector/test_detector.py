@@ -93,7 +93,7 @@ def test_places_that_hold_no_detector_are_told_apart(tmp_path):
     _refused(tmp_path / "file")
 
 
-# --- hostile folders -------------------------------------------------------------------------------  # noqa: E501
+# --- hostile folders ---
 
 
 def _weights(folder):
@@ -259,7 +259,7 @@ def test_a_detector_can_be_loaded_while_a_better_one_takes_its_place(folder):
     assert errors == []
 
 
-# --- detection -------------------------------------------------------------------------------------  # noqa: E501
+# --- detection ---
 
 
 def _same(a, b):

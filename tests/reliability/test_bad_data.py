@@ -78,7 +78,7 @@ def _trained(dataset, run, capsys, *more: str) -> str:
     return errors
 
 
-# --- pixels ----------------------------------------------------------------------------------------  # noqa: E501
+# --- pixels ---
 
 
 def test_good_data_trains_without_a_word(case, tmp_path, capsys):
@@ -165,7 +165,7 @@ def test_missing_images_are_a_sentence(case, tmp_path, capsys):
     _refused(dataset, tmp_path / "run", capsys)
 
 
-# --- positions -------------------------------------------------------------------------------------  # noqa: E501
+# --- positions ---
 
 
 HEADER = "t,z,y,x\n"
@@ -267,7 +267,7 @@ def test_one_annotated_cell_trains(case, tmp_path, capsys):
     assert status == 0 or "celltrain: " in errors
 
 
-# --- shapes ----------------------------------------------------------------------------------------  # noqa: E501
+# --- shapes ---
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_a_detector_for_2d_is_not_trained_on_stacks_in_silence(tmp_path, make_bl
     assert "2D" in errors or "plane" in errors
 
 
-# --- options ---------------------------------------------------------------------------------------  # noqa: E501
+# --- options ---
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def _codes(told) -> list[str]:
     return [event.finding.code for event in told if isinstance(event, FindingEvent)]
 
 
-# --- full disk -------------------------------------------------------------------------------------  # noqa: E501
+# --- full disk ---
 
 
 def _full_for(monkeypatch, after: int, times: int) -> list[int]:
@@ -129,7 +129,7 @@ def test_a_run_that_cannot_even_begin_to_write_is_a_sentence(dataset, settings, 
         train(dataset, tmp_path / "file" / "run", settings)
 
 
-# --- values that are not finite ----------------------------------------------------------------------  # noqa: E501
+# --- values that are not finite ---
 
 
 def _spoil(monkeypatch, when) -> None:
@@ -181,7 +181,7 @@ def test_training_that_is_never_finite_ends_with_a_sentence(
         train(dataset, tmp_path / "run", settings.changed(["budget.steps=200"]))
 
 
-# --- overfitting -------------------------------------------------------------------------------------  # noqa: E501
+# --- overfitting ---
 
 
 def _by_heart(scores, losses, cells=400) -> str | None:
@@ -255,7 +255,7 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
     assert RunFolder(tmp_path / "run").is_finished()
 
 
-# --- memory ------------------------------------------------------------------------------------------  # noqa: E501
+# --- memory ---
 
 
 def test_a_batch_that_does_not_fit_is_halved(dataset, settings, tmp_path, monkeypatch):

@@ -237,7 +237,7 @@ def test_a_forged_checkpoint_with_a_right_checksum_is_a_sentence(
     assert "\n" not in str(error.value)
 
 
-# --- the network is never asked ----------------------------------------------------------------------  # noqa: E501
+# --- the network is never asked ---
 
 OFFLINE = """
 import socket, sys

@@ -222,7 +222,7 @@ def test_a_folder_with_other_things_is_left_alone(dataset, settings, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-# --- kill -9 ---------------------------------------------------------------------------------------  # noqa: E501
+# --- kill -9 ---
 
 CHILD = """
 import sys

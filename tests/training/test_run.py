@@ -194,7 +194,7 @@ def test_a_write_that_fails_is_an_error_of_the_system(folder):
         run_module._append(type(folder.path)("/dev/full"), b"x")
 
 
-# --- state -----------------------------------------------------------------------------------------  # noqa: E501
+# --- state ---
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff", b"[" * 100_000, b"{" * 9])
@@ -212,7 +212,7 @@ def test_state_is_changed_entry_by_entry(folder):
     assert folder.read_state() == {"a": 1, "b": 3}
 
 
-# --- the lock --------------------------------------------------------------------------------------  # noqa: E501
+# --- the lock ---
 
 HOLDER = """
 import sys, time
