@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from napari_celltrain.dataset import Dataset, Member
-from napari_celltrain.experiment import ZYX, Experiment
 from napari_celltrain.formats.registry import read_experiments
 from napari_celltrain.images import open_images
+
+if TYPE_CHECKING:
+    from napari_celltrain.experiment import ZYX, Experiment
 
 DATA = Path(
     os.environ.get("CELLTRAIN_TEST_DATA", Path(__file__).resolve().parents[2] / "shared")
