@@ -471,6 +471,7 @@ def test_much_damage_ends_in_a_result_or_a_sentence(family):
 
 
 if __name__ == "__main__":
+    faulthandler.enable()
     troubles = run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     print("\n".join(troubles[:40]))
     print(f"{len(troubles)} failures")

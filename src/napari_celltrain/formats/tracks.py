@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _APART_PX = 0.05
 _TOUCHED_PX = 0.25
-_MOST_IN_BETWEEN = 10**6
+_MOST_IN_BETWEEN = 10**5
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def in_between(annotations: Annotations) -> Annotations:
     if not len(skipping):
         return annotations
     n = len(annotations)
-    if missing.sum() > _MOST_IN_BETWEEN:
+    if missing.sum() > max(_MOST_IN_BETWEEN, 10 * n):
         raise CellTrainError(
             f"The links skip {int(missing.sum())} time points in all, which is too many to fill."
         )
