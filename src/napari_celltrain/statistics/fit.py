@@ -38,7 +38,7 @@ GOOD = 0.25
 """Another reading has to be at least so far from chance, and twice as far as the plain one."""
 BETTER_IN_TIME = 1.05
 """How much stronger the filter has to answer at another time point, in every frame looked at (on
-six annotated movies it was 0.99 at most)."""
+five annotated movies it was 0.99 at most)."""
 USUAL_UM = (1.5, 50.0)
 """Widths of cells and nuclei that need no question."""
 
