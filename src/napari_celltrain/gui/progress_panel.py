@@ -109,7 +109,7 @@ class ProgressPanel(QWidget):
 def result_in_words(evaluation: Evaluation) -> str:
     """Say how good the kept detector is on cells it never learnt from."""
     error = evaluation.localisation_error_um
-    where = "" if not math.isfinite(error) else f", centres {error:.2g} off"
+    where = "" if not math.isfinite(error) else f", centres {error:.2g} {evaluation.unit} off"
     words = (
         f"Kept: F1 {evaluation.f1:.3f} (finds {evaluation.recall:.0%} of the cells, "
         f"{evaluation.precision:.0%} of what it finds are cells{where})"

@@ -83,7 +83,8 @@ class Evaluation:
     """True when this is the best so far; its weights are kept."""
     trustworthy: bool = True
     """False when there was too little data to hold anything out."""
-    held_out_loss: float | None = None
+    unit: str = "um"
+    """Of the localisation error: ``um``, or ``px`` where the voxel size is unknown."""
 
 
 @dataclass(frozen=True, eq=False)

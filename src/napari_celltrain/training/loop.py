@@ -19,7 +19,7 @@ import torch
 from napari_celltrain.dataset import split as split_frames
 from napari_celltrain.dataset import write_dataset
 from napari_celltrain.detector.design import Design
-from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.detector import Detector, find_detector
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
 from napari_celltrain.files import write_text
@@ -121,6 +121,8 @@ def train(
         )
     if resume and others and not run.is_run():
         raise CellTrainError(f"{run.path} holds other things, but no run to resume.")
+    if start_from is not None:
+        find_detector(Path(start_from))  # a wrong name is told before a folder is made
     with run.locked():
         return _Run(
             dataset, run, settings, (*callbacks, HistoryWriter(run)), control or Control(),
@@ -529,7 +531,7 @@ class _Run:
                 precision=verdict.scores.precision, recall=verdict.scores.recall,
                 localisation_error_um=verdict.scores.localisation_error,
                 threshold=verdict.threshold, train_loss=self.learner.mean_loss, best=best,
-                trustworthy=split.trustworthy,
+                trustworthy=split.trustworthy, unit=plan.design.unit,
             )
         )
         self.tell(
@@ -559,9 +561,10 @@ class _Run:
         if natural and held_out is not None:
             if self.standing.best_step != self.step:
                 self._evaluate(plan, split, held_out)
-            self._judge_best(held_out)
             self._save(plan)
-        f1 = max(self.standing.best_f1, 0.0)
+        f1, threshold = max(self.standing.best_f1, 0.0), self.standing.best_threshold
+        if natural and held_out is not None:
+            f1, threshold = self._judge_best(held_out) or (f1, threshold)
         if natural:
             sentence = f"Finished: {reason}. F1 {f1:.3f} on held-out frames."
             if not split.trustworthy:
@@ -570,7 +573,7 @@ class _Run:
             sentence = f"{reason.capitalize()} at step {self.step}; resume to go on."
             if self.saved_step < self.step:
                 sentence += f" The last checkpoint that was written is of step {self.saved_step}."
-        seconds, threshold = self.seconds, self.standing.best_threshold
+        seconds = self.seconds
         self._keep(
             lambda: self.run.write_state(
                 finished=natural, stopped_because=reason, step=self.step, seconds=seconds,
@@ -586,10 +589,14 @@ class _Run:
         self.tell(StateChanged("finished", sentence))
         return finished
 
-    def _judge_best(self, held_out: HeldOut) -> None:
-        """Calibrate the best detector on all held-out frames, if only some were used so far."""
+    def _judge_best(self, held_out: HeldOut) -> tuple[float, float] | None:
+        """Calibrate the best detector on all held-out frames, if only some were used so far.
+
+        Returns its F1 and threshold. What stands so far keeps the figures on the fixed few, so
+        that a run that is extended later goes on comparing like with like.
+        """
         if len(held_out.some(self.settings.data.max_held_out_frames)) == len(held_out.frames):
-            return
+            return None
         best = Detector.from_folder(
             self.run.best, device=str(self.device), precision=self.learner.precision
         )
@@ -597,7 +604,7 @@ class _Run:
         assert verdict is not None
         best.info = judged(best.info, verdict)
         best.save(self.run.best)
-        self.standing.best_f1, self.standing.best_threshold = verdict.f1, verdict.threshold
+        return verdict.f1, verdict.threshold
 
 
 def _now() -> str:

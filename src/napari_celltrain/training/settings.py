@@ -154,7 +154,7 @@ class Augmentation(_Section):
     )
     strength: float = _setting(
         1.0,
-        "Strength",
+        "Augmentation strength",
         "All of the above multiplied by this; 0 turns augmentation off.",
         basic=True,
         ge=0,
