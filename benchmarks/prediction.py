@@ -35,7 +35,7 @@ from napari_celltrain.detector.design import choose_design
 from napari_celltrain.detector.detector import Detector, DetectorInfo
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.peaks import find_peaks, suppress
-from napari_celltrain.detector.tiling import tiles_of
+from napari_celltrain.detector.tiling import share_memory
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.images import open_images
 from napari_celltrain.prediction.movie import Options, predict_to_file
@@ -134,9 +134,8 @@ def end_to_end(detector, pattern, out, repeat):
 
 def forward_only(detector, shape, n_frames, repeat):
     """Best CPU and wall seconds of the network alone on the same working voxels."""
-    tiles = tiles_of(
-        shape, detector.design.steps(VOXEL, shape[0]), detector.design, detector.tile_voxels, None
-    )
+    steps = detector.design.steps(VOXEL, shape[0])
+    tiles, _ = share_memory(shape, steps, detector.design, detector.tile_voxels, 1)
     inputs = [torch.zeros((1, 1, *(b - a for a, b in tile.outer))) for tile in tiles]
     torch.set_num_threads(1)
     best_cpu = best_wall = float("inf")

@@ -113,7 +113,6 @@ def test_out_of_memory_halves_the_tile_and_goes_on(make_detector, monkeypatch):
         return forward(tensor)
 
     monkeypatch.setattr(detector, "_forward", tight)
-    detector.tile_voxels = 2_000_000
     same(whole, detector.detect([image], (2.0, 1.0, 1.0), floor=0.3))
     assert len(computed) > 1
     before = len(computed)

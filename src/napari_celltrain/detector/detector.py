@@ -28,13 +28,13 @@ from napari_celltrain.detector.compute import (
 )
 from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
 from napari_celltrain.detector.intensity import IntensityRange, intensity_range
-from napari_celltrain.detector.memory import choose_tile_voxels
+from napari_celltrain.detector.memory import tile_voxels_for
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.package import is_package, read_member
 from napari_celltrain.detector.peaks import find_peaks, suppress
 from napari_celltrain.detector.resample import resample, to_input
 from napari_celltrain.detector.threads import tile_threads
-from napari_celltrain.detector.tiling import Tile, tiles_of
+from napari_celltrain.detector.tiling import Tile, share_memory, tiles_of
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_bytes, write_text
 
@@ -170,7 +170,9 @@ class Detector:
         network.load_state_dict(self.weights)
         network = network.eval().requires_grad_(False)
         self._network = network.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.tile_voxels = choose_tile_voxels(
+        self.memory_shared_by = self.threads
+        """Tiles that memory is shared out to; tiles are chosen by it, whoever computes them."""
+        self.tile_voxels = tile_voxels_for(
             info.design, self.device, self.precision, self.threads
         )
 
@@ -330,7 +332,11 @@ class Detector:
                         del frame
                         yield found
                 elif more and (
-                    not under_way or (len(unfinished) < self.threads and held < HELD_BYTES)
+                    not under_way
+                    or (
+                        len(unfinished) < min(self.threads, *(one.at_once for one in under_way))
+                        and held < HELD_BYTES
+                    )
                 ):
                     try:
                         frames, voxel_size_um = next(coming)
@@ -367,20 +373,25 @@ class Detector:
                 f"{[frame.shape for frame in frames]}."
             )
         frame = _Frame(frames, voxel_size, self.design.steps(voxel_size, shape[0]), floor)
+        frame.at_once = self.threads
         self._submit(frame, tile)
         return frame
 
     def _submit(self, frame: _Frame, tile: tuple[int, int, int] | None) -> None:
         shape = frame.images[0].shape
-        frame.tile_voxels, frame.stopped = self.tile_voxels, False
-        tiles = (
-            tiles_of(shape, frame.steps, self.design, self.tile_voxels, tile)
-            if 0 not in shape
-            else []
-        )
+        frame.stopped = False
+        tiles: list[Tile] = []
+        if 0 not in shape and tile is not None:
+            tiles = tiles_of(shape, frame.steps, self.design, self.tile_voxels, tile)
+        elif 0 not in shape:
+            tiles, frame.at_once = share_memory(
+                shape, frame.steps, self.design, self.tile_voxels, self.memory_shared_by
+            )
+        frame.largest = max((one.voxels for one in tiles), default=0)
         # no more at once than threads: a queue would only keep the next frame waiting
-        pool, turns = tile_threads(), itertools.cycle(range(self.threads))
-        shares: list[list[Tile]] = [[] for _ in range(min(self.threads, len(tiles)))]
+        frame.at_once = min(frame.at_once, self.threads)
+        pool, turns = tile_threads(), itertools.cycle(range(frame.at_once))
+        shares: list[list[Tile]] = [[] for _ in range(min(frame.at_once, len(tiles)))]
         for one, turn in zip(tiles, turns, strict=False):
             shares[turn].append(one)
         frame.futures = [pool.submit(self._detect_tiles, frame, share) for share in shares]
@@ -390,10 +401,10 @@ class Detector:
         try:
             found = [part for future in frame.futures for part in future.result()]
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error) or frame.tile_voxels < SMALLEST_TILE:
+            if not _is_out_of_memory(error) or frame.largest < SMALLEST_TILE:
                 raise
             # halve the tile and go on: tiles change nothing but memory
-            self.tile_voxels = min(self.tile_voxels, frame.tile_voxels // 2)
+            self.tile_voxels = min(self.tile_voxels, frame.largest // 2)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._submit(frame, None)
@@ -468,7 +479,7 @@ class _Frame:
         self.images, self.voxel_size, self.steps, self.floor = images, voxel_size, steps, floor
         self.n_bytes = sum(one.nbytes for one in images)
         self.futures: list[Future[list[tuple[NDArray[np.float64], NDArray[np.float64]]]]] = []
-        self.tile_voxels = 0
+        self.at_once, self.largest = 1, 0
         self.seconds = 0.0
         self.stopped = False
         self._lock = threading.Lock()

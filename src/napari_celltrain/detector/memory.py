@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from napari_celltrain.detector.compute import Precision
     from napari_celltrain.detector.design import Design
 
-MOST_VOXELS = {"cpu": 6_000_000, "cuda": 64_000_000, "mps": 16_000_000}
-"""Larger tiles save nothing more: halos are a small share of them."""
-LEAST_VOXELS = 400_000
-"""Below this a tile is nearly all halo; memory that small is told by an error."""
+LEAST_BYTES = 2**26
+"""Memory smaller than this is told by an error."""
+CPU_BYTES, CPU_BYTES_PER_THREAD = 1.6 * 2**30, 0.3 * 2**30
+"""Tiles take no more than the larger of these: others use the machine too."""
 LIVE = 7
 """Feature maps of the finest level that are alive at once, a convolution's scratch included."""
-SHARE = 0.4
-"""Of the free memory that tiles may take together."""
+SHARE = {"cpu": 0.4, "cuda": 0.7, "mps": 0.3}
+"""Of the free memory that tiles may take together, by device."""
 
 
 def bytes_per_voxel(design: Design, precision: Precision) -> float:
@@ -36,15 +36,17 @@ def free_bytes(device: torch.device) -> float:
     return float(psutil.virtual_memory().available)
 
 
-def choose_tile_voxels(
+def tile_voxels_for(
     design: Design, device: torch.device, precision: Precision, threads: int
 ) -> int:
-    """Choose the largest tile, in working voxels, of which every thread can compute one.
+    """Choose how many working voxels may be under way at once, all threads together.
 
     Halved until it fits, so that small changes of the free memory change nothing.
     """
-    voxels = MOST_VOXELS[device.type]
-    limit = SHARE * free_bytes(device) / threads
-    while voxels > LEAST_VOXELS and voxels * bytes_per_voxel(design, precision) > limit:
-        voxels //= 2
-    return voxels
+    limit = SHARE[device.type] * free_bytes(device)
+    if device.type == "cpu":
+        budget = max(CPU_BYTES, CPU_BYTES_PER_THREAD * threads)
+        while budget > max(limit, LEAST_BYTES):
+            budget /= 2
+        limit = budget
+    return int(max(limit, LEAST_BYTES) / bytes_per_voxel(design, precision))

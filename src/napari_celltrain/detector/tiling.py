@@ -44,6 +44,12 @@ class Tile:
     outer: tuple[Span, Span, Span]
     part: tuple[Span, Span, Span]
 
+    @property
+    def voxels(self) -> int:
+        """Working voxels that are computed."""
+        z, y, x = (b - a for a, b in self.outer)
+        return z * y * x
+
 
 def tiles_of(
     shape: Sequence[int],
@@ -92,6 +98,40 @@ def tiles_of(
             Tile((z, y, x), (outer[0], outer[1], outer[2]), (part[0], part[1], part[2]))
         )
     return tiles
+
+
+def share_memory(
+    shape: Sequence[int], steps: Sequence[float], design: Design, voxels: int, threads: int
+) -> tuple[list[Tile], int]:
+    """Choose between few large tiles and many small ones.
+
+    Large tiles have less halo, small ones can be computed by more threads at once.
+
+    Parameters
+    ----------
+    shape, steps, design
+        As in `tiles_of`.
+    voxels
+        Working voxels that may be under way at once.
+    threads
+        That share them at most.
+
+    Returns
+    -------
+    The tiles, and how many may be computed at once.
+    """
+    best: tuple[list[Tile], int] = ([], 1)
+    least = float("inf")
+    at_once = threads
+    while at_once >= 1:
+        tiles = tiles_of(shape, steps, design, voxels // at_once)
+        work = sum(tile.voxels for tile in tiles) / at_once
+        if work < least:
+            best, least = (tiles, at_once), work
+        if len(tiles) == 1:
+            break  # larger tiles save nothing
+        at_once //= 2
+    return best
 
 
 def tile_shape(

@@ -35,6 +35,7 @@ class PackedDetector:
     weights: bytes
     precision: Precision
     tile_voxels: int
+    memory_shared_by: int
     digest: str
 
     @classmethod
@@ -43,7 +44,7 @@ class PackedDetector:
         weights = {key: value.cpu().contiguous() for key, value in detector.weights.items()}
         return cls(
             detector.info.model_dump_json(), save_tensors(weights), detector.precision,
-            detector.tile_voxels, weights_digest(detector),
+            detector.tile_voxels, detector.memory_shared_by, weights_digest(detector),
         )
 
     def unpack(self, device: str, threads: int) -> Detector:
@@ -57,6 +58,7 @@ class PackedDetector:
                     device=device, threads=threads, precision=self.precision,
                 )
                 _loaded[key].tile_voxels = self.tile_voxels
+                _loaded[key].memory_shared_by = self.memory_shared_by
             return _loaded[key]
 
 
