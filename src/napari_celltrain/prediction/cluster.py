@@ -89,7 +89,8 @@ def _results(
 ) -> Generator[FrameResult]:
     dask: Any = import_module("distributed")
     with client:
-        shared = client.scatter(assignment, broadcast=False, hash=False)
+        # a task and no scattered data: those are gone for good when the worker that has them dies
+        shared = client.submit(keep, assignment, pure=False)
         futures = client.map(
             lambda t, what: compute_one(what, t), time_points, what=shared, pure=False
         )
@@ -115,6 +116,11 @@ def _results(
                 yield result
         finally:
             client.cancel(futures)
+
+
+def keep(assignment: Assignment) -> Assignment:
+    """Have the assignment on a worker; runs there, again if need be."""
+    return assignment
 
 
 def compute_one(
