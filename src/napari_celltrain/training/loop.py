@@ -509,7 +509,8 @@ class _Run:
             step=self.step, levels=self._levels,
         )
         return Detector(
-            info, self.learner.average, device=str(self.device), precision=self.learner.precision
+            info, self.learner.average, device=str(self.device),
+            precision=self.settings.compute.precision,
         )
 
     def _evaluate(self, plan: Plan, split: Split, held_out: HeldOut) -> None:
@@ -598,7 +599,7 @@ class _Run:
         if len(held_out.some(self.settings.data.max_held_out_frames)) == len(held_out.frames):
             return None
         best = Detector.from_folder(
-            self.run.best, device=str(self.device), precision=self.learner.precision
+            self.run.best, device=str(self.device), precision=self.settings.compute.precision
         )
         verdict = held_out.evaluate(best, held_out.frames)
         assert verdict is not None

@@ -105,7 +105,7 @@ def make_plan(
         Choice("CPU threads", str(threads),
                "as asked" if settings.compute.threads else "all cores but one, for the window")
     )
-    precision, why = choose_precision(device, settings.compute.precision)
+    precision, why = choose_precision(device, settings.compute.precision, batch=4)
     choices.append(Choice("precision", precision, why))
 
     members = sorted({member for member, _ in split.train})
