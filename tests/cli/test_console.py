@@ -36,8 +36,8 @@ def evaluation(**changes):
     return Evaluation(**(values | changes))
 
 
-def told(capsys, *events, unit="um"):
-    console = Console(unit)
+def told(capsys, *events):
+    console = Console()
     for event in events:
         console(event)
     console.close()
@@ -74,7 +74,7 @@ def test_evaluation_that_matched_nothing(capsys):
 
 
 def test_pixels_are_called_pixels(capsys):
-    assert "0.34 px" in told(capsys, evaluation(), unit="px")
+    assert "0.34 px" in told(capsys, evaluation(unit="px"))
 
 
 def test_steps_do_not_flood_a_log(capsys):

@@ -28,16 +28,9 @@ _LINES_SO_FAR = 50
 
 
 class Console:
-    """A callback for `train` that tells a person what happens.
+    """A callback for `train` that tells a person what happens."""
 
-    Parameters
-    ----------
-    unit
-        Of distances, ``um`` or ``px``.
-    """
-
-    def __init__(self, unit: str = "um") -> None:
-        self._unit = unit
+    def __init__(self) -> None:
         self._bar: Any = None
         self._bar_is_for = ""
         self._last_line = -math.inf
@@ -57,7 +50,7 @@ class Console:
             case Step():
                 self._step(event)
             case Evaluation():
-                say(evaluation_line(event, self._unit))
+                say(evaluation_line(event))
             case StateChanged() if event.state != "evaluating":  # its result is a line anyway
                 self._sentence(event.sentence)
             case Finished():
@@ -121,12 +114,12 @@ class Console:
         return False
 
 
-def evaluation_line(event: Evaluation, unit: str) -> str:
+def evaluation_line(event: Evaluation) -> str:
     """Return an evaluation in words."""
     distance = (
         "nothing matched"
         if math.isnan(event.localisation_error_um)
-        else f"off by {event.localisation_error_um:.2f} {unit} on average"
+        else f"off by {event.localisation_error_um:.2f} {event.unit} on average"
     )
     remarks = [
         remark

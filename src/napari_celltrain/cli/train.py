@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop = GracefulStop(
         lambda: control.stop("interrupted"), "Stopping: the checkpoint is being saved."
     )
-    console = Console(_unit(dataset))
+    console = Console()
     callbacks = [console] if speaks else []
     try:
         with stop.watching():
@@ -219,11 +219,6 @@ def _already_finished(folder: RunFolder, *, as_json: bool) -> int:
             }
         )
     return 0
-
-
-def _unit(dataset: Dataset) -> str:
-    known = all(experiment.known_voxel_size_um for experiment in dataset.experiments)
-    return "um" if known else "px"
 
 
 def _resume_command(arguments: argparse.Namespace) -> str:
