@@ -11,6 +11,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 from qtpy.QtWidgets import QWidget as _QWidget
 
+from napari_celltrain.detector.package import is_package, read_member
+from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui import preferences
 from napari_celltrain.gui.run_list import summaries
 from napari_celltrain.gui.setting_row import ignore_wheel
@@ -42,10 +44,14 @@ class DetectorCard:
 
 
 def read_card(folder: Path) -> DetectorCard | None:
-    """Return what is written on a detector or run folder; None where it is neither."""
-    for place in (folder, folder / "best"):
+    """Return what is written on a detector, run folder or packed detector; None for all else."""
+    for place in (folder,) if is_package(folder) else (folder, folder / "best"):
         try:
-            info = json.loads((place / INFO_FILE).read_text("utf-8"))
+            if is_package(place):
+                text = read_member(place, INFO_FILE).decode("utf-8")
+            else:
+                text = (place / INFO_FILE).read_text("utf-8")
+            info = json.loads(text)
             design = info["design"]
             return DetectorCard(
                 folder,
@@ -56,7 +62,7 @@ def read_card(folder: Path) -> DetectorCard | None:
                 None if info.get("f1") is None else float(info["f1"]),
                 str(info.get("held_out", "")),
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (CellTrainError, OSError, ValueError, KeyError, TypeError):
             continue
     return None
 
@@ -141,10 +147,10 @@ class DetectorChooser(_QWidget):
             event.acceptProposedAction()
 
     def dropEvent(self, event: Any) -> None:
-        """Choose what was dropped; a file in a detector folder stands for the folder."""
+        """Choose what was dropped; a loose file in a detector folder stands for the folder."""
         path = Path(event.mimeData().urls()[0].toLocalFile())
         event.acceptProposedAction()
-        self.choose(path if path.is_dir() else path.parent)
+        self.choose(path if path.is_dir() or is_package(path) else path.parent)
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(
