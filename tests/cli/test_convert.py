@@ -18,7 +18,14 @@ def test_table_to_aut_and_back(tmp_path, capsys):
     source, out = str(tmp_path / "in.csv"), str(tmp_path / "out.aut")
     assert main(["convert", source, out, "--voxel-size", "2,0.5,0.5", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert told == {"out": out, "positions": 3, "links": 1}
+    assert told == {
+        "out": out,
+        "format": "OrganoidTracker",
+        "positions": 3,
+        "links": 1,
+        "noticed": [],
+        "lost": [],
+    }
     (experiment,) = read_experiments(out)
     assert experiment.voxel_size_um == (2, 0.5, 0.5)
     order = np.lexsort((experiment.annotations.positions[:, 0], experiment.annotations.t))
@@ -49,3 +56,43 @@ def test_unknown_suffix_is_refused(tmp_path, capsys, out):
     assert main(["convert", str(tmp_path / "in.csv"), str(tmp_path / out)]) == 2
     assert ".aut" in capsys.readouterr().err
     assert not (tmp_path / out).exists()
+
+
+def test_what_the_written_format_has_no_room_for_is_printed(tmp_path, capsys):
+    (tmp_path / "in.csv").write_text(TABLE, "utf-8")
+    arguments = ["convert", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), "--json"]
+    assert main([*arguments, "--to", "napari points CSV"]) == 0
+    told = capsys.readouterr()
+    assert "warning: in: in napari points CSV: 1 link is left out." in told.err
+    assert [one["code"] for one in json.loads(told.out)["lost"]] == ["no-links"]
+
+
+def test_the_columns_of_a_table_can_be_named(tmp_path, capsys):
+    (tmp_path / "in.csv").write_text("Zeit,Ort 1,Ort 2\n0,5,6\n1,5,7\n", "utf-8")
+    arguments = ["convert", str(tmp_path / "in.csv"), str(tmp_path / "out.aut")]
+    assert main(arguments) == 2
+    assert "its columns are Zeit" in capsys.readouterr().err
+    named = ["--column", "t=Zeit", "--column", "y=Ort 1", "--column", "x=Ort 2"]
+    assert main([*arguments, *named]) == 0
+    (read,) = read_experiments(tmp_path / "out.aut")
+    assert read.annotations.positions.tolist() == [[0, 5, 6], [0, 5, 7]]
+    capsys.readouterr()
+    assert main([*arguments, *named, "--column", "z=Ort 3"]) == 2
+    assert "no column 'Ort 3'" in capsys.readouterr().err
+
+
+def test_hidden_spots_and_rejected_tracks_are_a_choice(formats_folder, tmp_path):
+    source = str(formats_folder / "made" / "mamut.xml")
+    counts = []
+    for options in ([], ["--only-kept-tracks"]):
+        out = str(tmp_path / f"out{len(counts)}.csv")
+        arguments = ["convert", source, out, "--voxel-size", "2,0.5,0.5", *options]
+        assert main(arguments) == 0
+        counts.append(len(read_experiments(out)[0].annotations))
+    assert counts == [19, 14]
+
+
+@pytest.mark.parametrize("text", ["x", "=a", "x=", "="])
+def test_a_column_without_meaning_is_refused(capsys, text):
+    assert main(["convert", "a.csv", "b.aut", "--column", text]) == 2
+    assert "is not like x=Centre_X" in capsys.readouterr().err

@@ -20,7 +20,6 @@ from napari_celltrain.formats import (
     write_experiment,
 )
 from napari_celltrain.formats.convert import convert
-from napari_celltrain.formats.written import losses
 
 SOME = Experiment("a", Annotations([0, 1], [[0, 1, 2], [0, 1, 3]], [[0, 1]]))
 SUFFIXES = {".aut", ".json", ".autlist", ".xml", ".geff", ".zarr", ".mastodon", ".csv", ".tsv",
@@ -171,19 +170,21 @@ def test_a_place_that_can_not_be_written_is_said(tmp_path, name):
 def test_converting_says_what_is_lost(tmp_path):
     marked = Annotations([0, 0], [[0, 1, 2], [0, 9, 9]], status=[1, -1])
     write_experiment(tmp_path / "in.csv", Experiment("a", marked))
-    found = convert(tmp_path / "in.csv", tmp_path / "out.aut", voxel_size_um=(2.0, 0.5, 0.5))
-    assert [one.code for one in found] == ["not-cells"]
+    done = convert(tmp_path / "in.csv", tmp_path / "out.aut", voxel_size_um=(2.0, 0.5, 0.5))
+    assert [one.code for one in done.lost] == ["not-cells"]
     (read,) = read_experiments(tmp_path / "out.aut")
     assert len(read.annotations) == 1
     assert read.voxel_size_um == (2.0, 0.5, 0.5)
 
 
-def test_converting_several_experiments_numbers_them(tmp_path):
+def test_several_experiments_go_into_a_list_or_one_is_chosen(tmp_path):
     from napari_celltrain.formats.autlist_writing import write_autlist
 
     write_autlist(tmp_path / "in.autlist", [SOME, SOME])
-    convert(tmp_path / "in.autlist", tmp_path / "out" / "all.csv")
-    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["all 1.csv", "all 2.csv"]
+    with pytest.raises(CellTrainError, match="holds 2 experiments; say which one"):
+        convert(tmp_path / "in.autlist", tmp_path / "all.csv")
+    convert(tmp_path / "in.autlist", tmp_path / "one.csv", entry=2)
+    assert len(read_experiments(tmp_path / "one.csv")) == 1
     convert(tmp_path / "in.autlist", tmp_path / "list" / "all.autlist")
     assert len(read_experiments(tmp_path / "list" / "all.autlist")) == 2
 
@@ -205,16 +206,6 @@ def test_converting_uses_the_images_voxel_size(tmp_path):
     (read,) = read_experiments(tmp_path / "out.aut")
     assert read.annotations.positions.tolist() == [[1, 12, 8]]
     assert read.voxel_size_um == (2.0, 0.5, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("name", "codes"),
-    [("napari points CSV", {"no-links"}), ("Mastodon CSV", {"unknown-voxel-size", "merges"}),
-     ("GEFF", set()), ("CSV table", {"merges"})],
-)
-def test_each_format_says_what_it_can_not_hold(name, codes):
-    merge = Annotations([0, 0, 1], [[0, 1, 2], [0, 9, 9], [0, 5, 5]], [[0, 2], [1, 2]])
-    assert {one.code for one in losses(Experiment("a", merge), name)} == codes
 
 
 def test_opening_and_writing_load_neither_torch_nor_napari():

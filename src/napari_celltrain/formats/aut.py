@@ -24,6 +24,7 @@ from napari_celltrain.formats.documents import (
     sentences,
     without_collecting,
 )
+from napari_celltrain.formats.losses import Keeps
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.tracks import without_in_between
 from napari_celltrain.known import DYING
@@ -45,6 +46,7 @@ class AutFormat:
 
     name = "OrganoidTracker"
     suffixes = (".aut", ".json")
+    keeps = Keeps(gaps=False, link_columns="all", frame_interval="with size", offsets=True)
 
     def recognises(self, path: Path) -> bool:
         """See `TrackingFormat.recognises`."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment, Finding
 from napari_celltrain.formats.attaching import found_images, local_path, stated_images
+from napari_celltrain.formats.aut import AutFormat
 from napari_celltrain.formats.documents import beginning, load_json, sentences
 from napari_celltrain.formats.options import ReadOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_celltrain.experiment import FrameSource
 
 _DEEPEST_NESTING = 8
@@ -22,6 +26,7 @@ class AutlistFormat:
 
     name = "OrganoidTracker list"
     suffixes = (".autlist",)
+    keeps = replace(AutFormat.keeps, image=True, time_range=True)
 
     def recognises(self, path: Path) -> bool:
         """See `TrackingFormat.recognises`."""
@@ -42,9 +47,13 @@ class AutlistFormat:
 
     def write(self, path: Path, experiment: Experiment) -> None:
         """Write the list, and the annotations as an `.aut` of the same name beside it."""
+        self.write_all(path, [experiment])
+
+    def write_all(self, path: Path, experiments: Sequence[Experiment]) -> None:
+        """Write the list, and each one's annotations as an `.aut` in a folder beside it."""
         from napari_celltrain.formats.autlist_writing import write_autlist
 
-        write_autlist(path, [experiment])
+        write_autlist(path, experiments)
 
 
 def _entry(entry: Any, place: str, path: Path, options: ReadOptions) -> list[Experiment]:
@@ -86,8 +95,6 @@ def _entry(entry: Any, place: str, path: Path, options: ReadOptions) -> list[Exp
 
 def _annotated(path: Path, images: FrameSource | None, options: ReadOptions) -> list[Experiment]:
     """Read an entry's own tracking file; formats in micrometres need its images' voxel size."""
-    from dataclasses import replace
-
     from napari_celltrain.formats.registry import format_of
 
     found = format_of(path)

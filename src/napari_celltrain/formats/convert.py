@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.formats.registry import (
-    format_named,
-    format_written_to,
-    read_experiments,
-    write_experiment,
-)
-from napari_celltrain.formats.written import losses
+from napari_celltrain.formats.losses import losses
+from napari_celltrain.formats.registry import ListFormat, format_written_to, read_experiments
 
 if TYPE_CHECKING:
-    from napari_celltrain.experiment import ZYX, Finding, FrameSource
+    from napari_celltrain.experiment import Experiment, Finding
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion did.
+
+    Parameters
+    ----------
+    experiments
+        What was read and written, with what reading noticed among their findings.
+    format_name
+        What was written.
+    lost
+        What the written format can't hold.
+    """
+
+    experiments: list[Experiment]
+    format_name: str
+    lost: list[Finding]
 
 
 def convert(
     source: str | Path,
     destination: str | Path,
-    images: str | Path | FrameSource | None = None,
-    voxel_size_um: ZYX | None = None,
     *,
-    format_name: str | None = None,
-) -> list[Finding]:
+    from_format: str | None = None,
+    to_format: str | None = None,
+    entry: int | None = None,
+    **options: Any,
+) -> Conversion:
     """Read tracking data and write it in another format.
 
     Parameters
@@ -33,42 +49,40 @@ def convert(
     source
         A file or folder of any known kind.
     destination
-        Where to write; its suffix picks the format, unless `format_name` does. When the source
-        holds several experiments, each gets its number before the suffix, except in a list.
-    images
-        The movie, for voxel size and frame shape.
-    voxel_size_um
-        (z, y, x); wins over what the files say.
-    format_name
-        The format to write.
-
-    Returns
-    -------
-    list of Finding
-        What reading noticed, and what the written format can't hold.
+        Where to write; its suffix picks the format, unless `to_format` does.
+    from_format, to_format
+        The names of the formats, where content and suffix don't say them.
+    entry
+        Which of several experiments, from 1; default: all, for which there is only room in a list.
+    options
+        The fields of `ReadOptions`, such as ``images`` and ``voxel_size_um``.
 
     Raises
     ------
     CellTrainError
-        When the source can't be read or the destination can't be written.
+        When the source can't be read, the destination can't be written, or several experiments
+        can't go into one file.
     """
     destination = Path(destination)
-    chosen = format_written_to(destination) if format_name is None else format_named(format_name)
+    chosen = format_written_to(destination, to_format)
     # a missing movie does not matter unless it was named
-    experiments = read_experiments(source, images=images, voxel_size_um=voxel_size_um)
+    experiments = read_experiments(source, format_name=from_format, **options)
     if not experiments:
         raise CellTrainError(f"{source} holds no experiment.")
-    if chosen.name == "OrganoidTracker list":
-        from napari_celltrain.formats.autlist_writing import write_autlist
-
-        write_autlist(destination, experiments)
-        return [finding for one in experiments
-                for finding in (*one.findings, *losses(one, "OrganoidTracker"))]
-    found: list[Finding] = []
-    for number, experiment in enumerate(experiments, 1):
-        place = destination
-        if len(experiments) > 1:
-            place = destination.with_name(f"{destination.stem} {number}{destination.suffix}")
-        write_experiment(place, experiment, chosen.name)
-        found += [*experiment.findings, *losses(experiment, chosen.name)]
-    return found
+    if entry is not None:
+        if not 1 <= entry <= len(experiments):
+            raise CellTrainError(
+                f"{source} holds {len(experiments)} experiments; there is no entry {entry}."
+            )
+        experiments = [experiments[entry - 1]]
+    if isinstance(chosen, ListFormat):
+        chosen.write_all(destination, experiments)
+    elif len(experiments) == 1:
+        chosen.write(destination, experiments[0])
+    else:
+        raise CellTrainError(
+            f"{source} holds {len(experiments)} experiments; say which one with --entry, or write "
+            "an .autlist."
+        )
+    lost = [finding for one in experiments for finding in losses(one, chosen.keeps)]
+    return Conversion(experiments, chosen.name, lost)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from napari_celltrain.errors import CellTrainError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -149,6 +151,11 @@ def map_columns(header: list[str], stated: Mapping[str, str] | None = None) -> M
         Names as written.
     stated
         What a person said; wins.
+
+    Raises
+    ------
+    CellTrainError
+        When the person named a column that isn't there, or a meaning that nobody knows.
     """
     names, unit = _without_units(header)
     points = _napari_points(header)
@@ -166,8 +173,13 @@ def map_columns(header: list[str], stated: Mapping[str, str] | None = None) -> M
                 index[meaning] = hits[0]
                 break
     for meaning, written in (stated or {}).items():
-        if written in header:
-            index[meaning] = header.index(written)
+        if meaning not in GENERIC:
+            raise CellTrainError(f"{meaning!r} is nothing that a column can be; known are "
+                                 f"{', '.join(GENERIC)}.")
+        if written not in header:
+            raise CellTrainError(f"There is no column {written!r}; the columns are "
+                                 f"{', '.join(header[:12])}.")
+        index[meaning] = header.index(written)
     if "x" not in index or "y" not in index:
         return None
     return Mapped(preset, index, unit or preset.unit)

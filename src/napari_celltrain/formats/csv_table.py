@@ -21,6 +21,7 @@ from napari_celltrain.formats.csv_links import links_of_columns
 from napari_celltrain.formats.csv_presets import Mapped, map_columns
 from napari_celltrain.formats.csv_text import Table, decoded, parse_table, read_table, values_of
 from napari_celltrain.formats.documents import beginning, sentences, without_collecting
+from napari_celltrain.formats.losses import Keeps
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.physical import in_pixels
 
@@ -35,6 +36,7 @@ class CsvFormat:
 
     name = "CSV table"
     suffixes: tuple[str, ...] = (".csv", ".tsv", ".txt")
+    keeps = Keeps(not_cells=True, merges=False, voxel_size=False, frame_interval=False)
 
     def recognises(self, path: Path) -> bool:
         """See `TrackingFormat.recognises`; a table needs a time, an x and a y."""

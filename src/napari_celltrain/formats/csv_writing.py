@@ -10,8 +10,9 @@ import numpy as np
 from napari_celltrain.files import replacing
 from napari_celltrain.formats.cleaning import plain
 from napari_celltrain.formats.csv_table import CsvFormat
+from napari_celltrain.formats.losses import Keeps
 from napari_celltrain.formats.tracks import track_numbers, tracks_of
-from napari_celltrain.formats.written import USUAL_RADIUS_PX, cells_of, radius_px
+from napari_celltrain.formats.written import cells_of, drawn_radius_px
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +49,7 @@ class NapariCsvFormat(CsvFormat):
 
     name = "napari points CSV"
     suffixes = (".csv",)
+    keeps = Keeps(links=False, columns=("score",), voxel_size=False, frame_interval=False)
 
     def write(self, path: Path, experiment: Experiment) -> None:
         """Write one row for each cell."""
@@ -66,16 +68,17 @@ class MastodonCsvFormat(CsvFormat):
 
     name = "Mastodon CSV"
     suffixes = (".csv",)
+    keeps = Keeps(
+        merges=False, columns=("score", "label", "radius_um", "radius_px"), voxel_size=False,
+        frame_interval=False, needs_radius=True, in_micrometres=True,
+    )
 
     def write(self, path: Path, experiment: Experiment) -> None:
         """Write one row for each cell."""
         annotations = cells_of(experiment)
         voxel = np.array(experiment.known_voxel_size_um or (1.0, 1.0, 1.0))
         places = (annotations.positions * voxel).tolist()
-        n = len(annotations)
-        radius = radius_px(experiment, annotations)
-        radius = np.full(n, np.nan) if radius is None else radius
-        radius = np.where(np.isfinite(radius), radius, USUAL_RADIUS_PX) * voxel[2]
+        radius = drawn_radius_px(experiment, annotations) * voxel[2]
         lineage = _lineage(annotations)
         labels = annotations.features.get("label")
         columns = {

@@ -14,6 +14,7 @@ from napari_celltrain.formats.attaching import found_images, stated_images
 from napari_celltrain.formats.cleaning import clean_annotations
 from napari_celltrain.formats.documents import sentences
 from napari_celltrain.formats.label_images import annotations_from_labels, read_label_image
+from napari_celltrain.formats.losses import Keeps
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.tracks import links_of_labels
 
@@ -42,6 +43,9 @@ class CtcFormat:
 
     name = "Cell Tracking Challenge"
     suffixes = ()
+    keeps = Keeps(
+        merges=False, columns=(), voxel_size=False, frame_interval=False, exact=False
+    )
 
     def recognises(self, path: Path) -> bool:
         """See `TrackingFormat.recognises`."""

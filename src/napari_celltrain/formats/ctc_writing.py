@@ -10,7 +10,7 @@ import numpy as np
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import replacing
 from napari_celltrain.formats.tracks import tracks_of
-from napari_celltrain.formats.written import USUAL_RADIUS_PX, cells_of, inside, radius_px
+from napari_celltrain.formats.written import cells_of, drawn_radius_px, inside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,9 +41,7 @@ def write_ctc(path: Path, experiment: Experiment) -> None:
     annotations = cells_of(experiment).select(kept)
     frames, shape = _extent(experiment, annotations)
     labels, rows = _labels(annotations)
-    radius = radius_px(experiment, annotations)
-    radius = np.full(len(annotations), np.nan) if radius is None else radius
-    radius = np.clip(np.where(np.isfinite(radius), radius, USUAL_RADIUS_PX), 1, None)
+    radius = np.clip(drawn_radius_px(experiment, annotations), 1, None)
     voxel = experiment.known_voxel_size_um
     flatness = 1.0 if voxel is None else voxel[1] / voxel[0]
     digits = max(3, len(str(max(frames, default=0))))

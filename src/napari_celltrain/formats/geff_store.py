@@ -14,6 +14,7 @@ from napari_celltrain.formats.attaching import found_images, stated_images
 from napari_celltrain.formats.cleaning import clean_annotations
 from napari_celltrain.formats.documents import beginning, number_or_none, sentences
 from napari_celltrain.formats.geff_axes import AxisOfStore, axes_of, frames_of_times
+from napari_celltrain.formats.losses import Keeps
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.physical import in_pixels
 from napari_celltrain.formats.tracks import without_in_between
@@ -35,6 +36,7 @@ class GeffFormat:
 
     name = "GEFF"
     suffixes = (".geff", ".zarr")
+    keeps = Keeps(gaps=False, columns="numbers", link_columns="numbers")
 
     def recognises(self, path: Path) -> bool:
         """See `TrackingFormat.recognises`; an image Zarr with a group ``tracks`` counts too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,9 @@ def write_geff(path: Path, experiment: Experiment, *, for_mastodon: bool = False
         columns["radius"] = radius * scale[2]
     if "interpolated" in annotations.features:
         columns["interpolated"] = annotations.features["interpolated"].astype(bool)
+    else:  # one in micrometres is as good as any other column while nobody knows the voxel size
+        columns |= numbers_only({name: values for name, values in annotations.features.items()
+                                 if name == "radius_um"}, set())
     columns |= numbers_only(annotations.features, _OWN_COLUMNS)
     edges = annotations.links.astype(np.uint32).reshape(-1, 2)
     with replacing(path) as temporary:
@@ -74,6 +78,7 @@ class GeffForMastodonFormat(GeffFormat):
     """Writes the flavour of GEFF that Mastodon reads; reads as GEFF does."""
 
     name = "GEFF for Mastodon"
+    keeps = replace(GeffFormat.keeps, voxel_size=False, in_micrometres=True)
 
     def write(self, path: Path, experiment: Experiment) -> None:
         """Write positions in micrometres, x before y before z."""

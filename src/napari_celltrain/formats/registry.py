@@ -11,7 +11,10 @@ from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.placement import placement_findings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_celltrain.experiment import Experiment
+    from napari_celltrain.formats.losses import Keeps
 
 
 @runtime_checkable
@@ -33,10 +36,26 @@ class TrackingFormat(Protocol):
 
 @runtime_checkable
 class WritableFormat(TrackingFormat, Protocol):
-    """A kind of tracking file that can be written too."""
+    """A kind of tracking file that can be written too.
+
+    Attributes
+    ----------
+    keeps
+        What of an experiment it has room for.
+    """
+
+    keeps: Keeps
 
     def write(self, path: Path, experiment: Experiment) -> None:
         """Write one experiment, atomically."""
+
+
+@runtime_checkable
+class ListFormat(WritableFormat, Protocol):
+    """A kind of tracking file that holds several experiments."""
+
+    def write_all(self, path: Path, experiments: Sequence[Experiment]) -> None:
+        """Write all of them, each file atomically."""
 
 
 # (module, class), in the order in which they are asked; the pickier ones first
@@ -147,22 +166,29 @@ def write_experiment(
         When no format can be written under that suffix, or the place can't be written.
     """
     path = Path(path)
-    chosen = format_written_to(path) if format_name is None else format_named(format_name)
-    if not is_writable(chosen):
-        raise CellTrainError(f"{chosen.name} can be read, but not written.")
-    chosen.write(path, experiment)
+    format_written_to(path, format_name).write(path, experiment)
 
 
-def format_written_to(path: Path) -> WritableFormat:
-    """Return the format that a file name picks; folders called 01_RES are the challenge's.
+def format_written_to(path: Path, format_name: str | None = None) -> WritableFormat:
+    """Return the format of a name, else the one that a file name picks.
+
+    Folders called 01_RES are the challenge's.
 
     Raises
     ------
     CellTrainError
-        When no format is written under that suffix.
+        When no format is written under that suffix, or the named one can't be written.
     """
-    suffix = path.suffix.lower()
     writable = [candidate for candidate in formats() if is_writable(candidate)]
+    if format_name is not None:
+        named = format_named(format_name)
+        if not is_writable(named):
+            known = ", ".join(candidate.name for candidate in writable)
+            raise CellTrainError(
+                f"{named.name} can be read, but not written; what can be written: {known}."
+            )
+        return named
+    suffix = path.suffix.lower()
     for candidate in writable:
         if suffix in candidate.suffixes or (path.name.endswith("_RES") and not candidate.suffixes):
             return candidate

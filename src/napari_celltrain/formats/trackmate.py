@@ -15,6 +15,7 @@ from napari_celltrain.formats.attaching import found_images, local_path, stated_
 from napari_celltrain.formats.bdv import read_world
 from napari_celltrain.formats.cleaning import clean_annotations
 from napari_celltrain.formats.documents import number_or_none, sentences
+from napari_celltrain.formats.losses import Keeps
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.physical import in_pixels, seconds_per_unit, um_per_unit
 from napari_celltrain.formats.xml_reading import root_name, stream_elements
@@ -58,6 +59,10 @@ class TrackMateFormat:
 
     name = "TrackMate XML"
     suffixes = (".xml",)
+    keeps = Keeps(
+        columns=("score", "label", "radius_um", "radius_px"), link_columns=("link_cost",),
+        needs_radius=True,
+    )
 
     def recognises(self, path: Path) -> bool:
         """See `TrackingFormat.recognises`."""

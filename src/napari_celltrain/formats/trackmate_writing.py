@@ -9,11 +9,10 @@ import numpy as np
 
 from napari_celltrain.files import replacing
 from napari_celltrain.formats.written import (
-    USUAL_RADIUS_PX,
     cells_of,
+    drawn_radius_px,
     frame_interval_s,
     location_of,
-    radius_px,
 )
 
 if TYPE_CHECKING:
@@ -84,9 +83,7 @@ def _write_spots(
 ) -> None:
     n = len(annotations)
     places = annotations.positions * np.array(voxel)
-    radius = radius_px(experiment, annotations)
-    radius = np.full(n, np.nan) if radius is None else radius
-    radius = np.where(np.isfinite(radius), radius, USUAL_RADIUS_PX) * voxel[2]
+    radius = drawn_radius_px(experiment, annotations) * voxel[2]
     score = annotations.features.get("score")
     quality = np.full(n, -1.0)  # TrackMate's own value for spots made by hand
     if score is not None and score.dtype.kind in "iufb":

@@ -1,4 +1,4 @@
-"""What every writer needs to know of an experiment, and what writing it would lose."""
+"""What every writer needs to know of an experiment."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from napari_celltrain.experiment import Finding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +32,14 @@ def radius_px(experiment: Experiment, annotations: Annotations) -> NDArray[np.fl
     return np.asarray(stated, np.float64) / voxel[2]
 
 
+def drawn_radius_px(experiment: Experiment, annotations: Annotations) -> NDArray[np.float64]:
+    """Return each position's radius in pixels along x, the usual one where it is unknown."""
+    radius = radius_px(experiment, annotations)
+    if radius is None:
+        return np.full(len(annotations), USUAL_RADIUS_PX)
+    return np.where(np.isfinite(radius), radius, USUAL_RADIUS_PX)
+
+
 def known_of(source: FrameSource, name: str) -> Any:
     """Return what a movie says of where it comes from; None when it does not say it."""
     return getattr(source, name, getattr(source, f"_{name}", None))
@@ -53,43 +59,6 @@ def frame_interval_s(experiment: Experiment) -> float | None:
     if experiment.frame_interval_s is not None or experiment.images is None:
         return experiment.frame_interval_s
     return experiment.images.frame_interval_s
-
-
-def losses(experiment: Experiment, format_name: str) -> list[Finding]:
-    """Say what a format can't hold of an experiment.
-
-    Parameters
-    ----------
-    experiment
-        What would be written.
-    format_name
-        The name of the format.
-    """
-    found: list[tuple[str, str]] = []
-    annotations = experiment.annotations
-    others = len(annotations) - int(annotations.is_cell.sum())
-    if others and format_name != "CSV table":
-        found.append(("not-cells", f"{others} positions that are no cells are left out"))
-    links = cells_of(experiment).links
-    if len(links) and format_name == "napari points CSV":
-        found.append(("no-links", f"The {len(links)} links are left out"))
-    merges = int((np.bincount(links[:, 1]) > 1).sum()) if len(links) else 0
-    if merges and format_name in ("CSV table", "Mastodon CSV", "Cell Tracking Challenge"):
-        found.append(("merges", f"{merges} merges keep only one of their links"))
-    if format_name == "Cell Tracking Challenge":
-        found.append(("rounded", "Positions are rounded to whole pixels, and columns left out"))
-        if experiment.images is not None:
-            outside = int((~inside(experiment)).sum())
-            if outside:
-                found.append(("outside-image", f"{outside} positions outside the image are left "
-                              "out"))
-    if experiment.known_voxel_size_um is None and format_name in (
-        "Mastodon CSV", "GEFF for Mastodon"
-    ):
-        found.append(("unknown-voxel-size", "Nobody states the voxel size, so positions are "
-                      "written in pixels where micrometres are expected"))
-    return [Finding("warning", code, f"{format_name}: {text}.", experiment.name)
-            for code, text in found]
 
 
 def inside(experiment: Experiment) -> NDArray[np.bool_]:
