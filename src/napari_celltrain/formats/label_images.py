@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_celltrain.experiment import Annotations
+    from napari_celltrain.experiment import Annotations, FrameSource
 
 _MOST_COMPRESSED = 1032
 """How many bytes of image a byte of file can hold at most in deflate, the usual compression."""
@@ -31,23 +31,52 @@ _ALWAYS_READ = 2**28
 _LABEL_NAME = re.compile(
     r"^(.*(?:man_track|man_seg|mask|label|seg).*?)(\d+)\.tiff?$", re.IGNORECASE
 )
+_SLICE_NAME = re.compile(r"^man_seg_?\d+_\d+\.tiff?$", re.IGNORECASE)
+"""In the challenge's segmentations of 3D movies: one plane of one time point."""
 
 
 def centroids(labels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the labels of an image, ascending, and the mean (z, y, x) pixel of each.
 
+    Goes through the image plane by plane, so that it needs little memory besides the image.
+
     Parameters
     ----------
     labels
-        Whole numbers, shape (z, y, x); 0 is background.
+        Whole numbers, shape (z, y, x); 0 and below is background.
     """
-    places = np.nonzero(labels)
-    if not len(places[0]):
-        return np.empty(0, np.int64), np.empty((0, 3))
-    numbers, inverse = np.unique(labels[places], return_inverse=True)
-    counts = np.bincount(inverse)
-    sums = [np.bincount(inverse, weights=axis) for axis in places]
-    return numbers.astype(np.int64), np.column_stack(sums) / counts[:, None]
+    numbers, sums = [np.empty(0, np.int64)], [np.empty((0, 4))]
+    width = labels.shape[2]
+    for z, plane in enumerate(labels):
+        flat = np.ravel(plane)
+        places = np.flatnonzero(flat > 0)
+        if not len(places):
+            continue
+        in_plane, of_place = _numbered(flat[places].astype(np.int64))
+        counts = np.bincount(of_place)
+        y, x = np.divmod(places, width)
+        numbers.append(in_plane)
+        sums.append(np.column_stack([
+            counts, counts * z, np.bincount(of_place, y), np.bincount(of_place, x)
+        ]))
+    every, of_row = np.unique(np.concatenate(numbers), return_inverse=True)
+    totals = np.zeros((len(every), 4))
+    np.add.at(totals, of_row, np.concatenate(sums))
+    return every, totals[:, 1:] / totals[:, :1]
+
+
+def _numbered(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct values, ascending, and which of them each is; as `np.unique` does.
+
+    Without sorting, where the values are not much larger than there are of them.
+    """
+    highest = int(values.max())
+    if highest > 2**16 + 4 * len(values):
+        distinct, number = np.unique(values, return_inverse=True)
+        return distinct, number
+    there = np.zeros(highest + 1, bool)
+    there[values] = True
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[values]
 
 
 def annotations_from_labels(
@@ -61,9 +90,9 @@ def annotations_from_labels(
     Parameters
     ----------
     frames
-        Time points with their (z, y, x) label images.
+        Time points with their (z, y, x) label images; only one is held at a time.
     link_labels
-        Whether the same label at the next time is the same cell.
+        Whether the same label at a later time is the same cell.
     findings
         Where to write what was noticed.
 
@@ -73,8 +102,15 @@ def annotations_from_labels(
         With the feature ``label``.
     """
     t, positions, labels = [np.empty(0, np.int64)], [np.empty((0, 3))], [np.empty(0, np.int64)]
+    findings = [] if findings is None else findings
     for time_point, image in frames:
         numbers, centres = centroids(image)
+        if len(numbers) == 1 and len(t) == 1 and _in_pieces(image):
+            findings.append(
+                Finding("warning", "one-label", "The first label image has one label in several "
+                        "pieces. If it is a mask of all cells, give each its own label first.",
+                        time_point=int(time_point))
+            )
         t.append(np.full(len(numbers), time_point))
         positions.append(centres)
         labels.append(numbers)
@@ -82,8 +118,41 @@ def annotations_from_labels(
     links = links_of_labels(all_t, all_labels) if link_labels else np.empty((0, 2), np.int64)
     return clean_annotations(
         all_t, np.concatenate(positions), links,
-        features={"label": all_labels}, findings=[] if findings is None else findings,
+        features={"label": all_labels}, findings=findings,
     )
+
+
+def _in_pieces(image: NDArray[Any]) -> bool:
+    from scipy.ndimage import label  # takes long to import
+
+    return bool(label(image > 0, np.ones((3, 3, 3)))[1] > 1)
+
+
+def annotations_from_movie(
+    source: FrameSource, *, link_labels: bool = False, findings: list[Finding] | None = None
+) -> Annotations:
+    """Return a position for each label of each frame of a movie, read frame by frame.
+
+    What stands behind a layer of labels is a movie too: `napari_celltrain.images.ArraySource`.
+
+    Parameters
+    ----------
+    source
+        A movie of label images; positions are in its pixels, at its time points.
+    link_labels, findings
+        As for `annotations_from_labels`.
+
+    Raises
+    ------
+    CellTrainError
+        When its pixels are no whole numbers, or a frame can't be read.
+    """
+    if source.dtype.kind not in "iu":
+        raise CellTrainError(
+            f"{source.name} is no label image: its pixels are {source.dtype}, not whole numbers."
+        )
+    frames = ((t, source.read_frame(t)) for t in source.time_points)
+    return annotations_from_labels(frames, link_labels=link_labels, findings=findings)
 
 
 def read_label_image(path: Path) -> NDArray[Any]:
@@ -108,7 +177,7 @@ def read_label_image(path: Path) -> NDArray[Any]:
         stored = max((max(page.databytecounts, default=0) for page in series if page), default=0)
         if size > max(_MOST_COMPRESSED * file_size, _ALWAYS_READ) or stored > file_size:
             raise CellTrainError(f"{path} claims more pixels than it can hold; it is damaged.")
-        if series.dtype.kind not in "iub":
+        if series.dtype.kind not in "iu":
             raise CellTrainError(f"{path} is no label image: its pixels are {series.dtype}.")
         labels = np.asarray(series.asarray())
     while labels.ndim > 3 and 1 in labels.shape:
@@ -142,27 +211,11 @@ class LabelImagesFormat:
             return False
 
     def read(self, path: Path, **options: Any) -> list[Experiment]:
-        """See `TrackingFormat.read`; a single file is read as one movie of label images."""
+        """See `TrackingFormat.read`; a single file or Zarr is read as a movie of label images."""
         chosen = ReadOptions(**options)
         findings: list[Finding] = []
         with sentences(path, "label images"):
-            if path.is_dir():
-                files = numbered_label_files(path)
-                if not files:
-                    raise CellTrainError(f"{path} has no numbered label images (mask000.tif, ...).")
-                frames: Iterable[tuple[int, NDArray[Any]]] = (
-                    (number, read_label_image(file)) for number, file in sorted(files.items())
-                )
-            else:
-                from napari_celltrain.images import open_images
-
-                source = open_images(path)
-                if source.dtype.kind not in "iub":
-                    raise CellTrainError(f"{path} holds no whole numbers, so it is no label image.")
-                frames = ((t, source.read_frame(t)) for t in source.time_points)
-            annotations = annotations_from_labels(
-                frames, link_labels=chosen.link_labels, findings=findings
-            )
+            annotations = _read(path, chosen, findings)
         if not chosen.link_labels and len(annotations):
             findings.append(
                 Finding("info", "labels-unlinked",
@@ -174,3 +227,22 @@ class LabelImagesFormat:
                 voxel_size_um=chosen.voxel_size_um, source=path, findings=tuple(findings),
             )
         ]
+
+
+def _read(path: Path, options: ReadOptions, findings: list[Finding]) -> Annotations:
+    from napari_celltrain.images.opening import is_zarr, open_images
+
+    if not path.is_dir() or is_zarr(path):
+        return annotations_from_movie(
+            open_images(path), link_labels=options.link_labels, findings=findings
+        )
+    files = numbered_label_files(path)
+    if not files:
+        raise CellTrainError(f"{path} has no numbered label images (mask000.tif, ...).")
+    if all(_SLICE_NAME.match(file.name) for file in files.values()):
+        raise CellTrainError(
+            f"{path} has single planes of cells only ({next(iter(files.values())).name}); where "
+            "their centres are can't be told from them."
+        )
+    frames = ((number, read_label_image(file)) for number, file in sorted(files.items()))
+    return annotations_from_labels(frames, link_labels=options.link_labels, findings=findings)
