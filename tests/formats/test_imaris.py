@@ -116,3 +116,18 @@ def test_a_file_that_states_no_extents_is_refused(path):
         new_layout(file)
     with pytest.raises(CellTrainError, match="extents"):
         read_experiments(path)
+
+
+def test_other_units_of_length_count(tmp_path):
+    positions, sizes, radii = [], [], []
+    for unit in ("um", "mm"):
+        with h5py.File(tmp_path / f"{unit}.ims", "w") as file:
+            image_info(file, unit)
+            new_layout(file)
+        (read,) = read_experiments(tmp_path / f"{unit}.ims", find_images=False)
+        positions.append(read.annotations.positions)
+        sizes.append(np.array(read.voxel_size_um))
+        radii.append(read.annotations.features["radius_um"])
+    np.testing.assert_array_equal(*positions)
+    np.testing.assert_allclose(sizes[1], 1000 * sizes[0])
+    np.testing.assert_allclose(radii[1], 1000 * radii[0])

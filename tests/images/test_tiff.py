@@ -264,3 +264,18 @@ def test_a_movie_behind_a_single_list_of_planes_is_whole(tmp_path, movie, option
     source = open_images(path)
     assert len(source.time_points) == 4
     np.testing.assert_array_equal(source.read_frame(3, 1), movie[3, :, 1])
+
+
+@pytest.mark.parametrize("start", ["<?xml version='1.0'?>", ""])
+def test_entities_in_the_description_are_never_expanded(tmp_path, start):
+    entities = "".join(
+        f"<!ENTITY {chr(98 + i)} '{f'&{chr(97 + i)};' * 16}'>" for i in range(6)
+    )
+    bomb = (
+        f"{start}<!DOCTYPE OME [<!ENTITY a 'aaaaaaaaaaaaaaaa'>{entities}]>"
+        "<OME xmlns='http://www.openmicroscopy.org/Schemas/OME/2016-06'>&g;</OME>"
+    )
+    tifffile.imwrite(tmp_path / "bomb.ome.tif", np.zeros((4, 4), np.uint8), description=bomb,
+                     metadata=None)  # fmt: skip
+    with pytest.raises(CellTrainError, match=r"bomb\.ome\.tif.*declares entities"):
+        open_images(tmp_path / "bomb.ome.tif")

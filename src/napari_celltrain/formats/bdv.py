@@ -9,8 +9,8 @@ import numpy as np
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats.documents import sentences
-from napari_celltrain.formats.physical import um_per_unit
 from napari_celltrain.formats.xml_reading import floats_in, read_tree
+from napari_celltrain.images.units import um_per_unit
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import numpy as np
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
 from napari_celltrain.formats.documents import number_or_none
-from napari_celltrain.formats.physical import seconds_per_unit, um_per_unit
+from napari_celltrain.images.units import seconds_per_unit, um_per_unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

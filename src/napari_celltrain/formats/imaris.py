@@ -14,7 +14,7 @@ from napari_celltrain.formats.cleaning import clean_annotations
 from napari_celltrain.formats.documents import sentences
 from napari_celltrain.formats.hdf5 import Content, looks_like_hdf5, open_hdf5, read_groups
 from napari_celltrain.formats.options import ReadOptions
-from napari_celltrain.formats.physical import um_per_unit
+from napari_celltrain.images.units import um_per_unit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,17 +53,18 @@ class ImarisFormat:
             images = stated_images(chosen)
             if images is None and chosen.find_images:
                 images = found_images(path, None, findings)
-            lowest, voxel_size = _space(file)
+            lowest, size, um = _space(file)
+            voxel_size: ZYX = (size[0] * um, size[1] * um, size[2] * um)
             experiments = []
             for place in objects:
                 own = list(findings)
                 content = _spots(file, place, own)
-                positions = (content["xyz"] - lowest) / np.array(voxel_size)[::-1]
+                positions = (content["xyz"] - lowest) / np.array(size)[::-1]
                 if chosen.half_voxel_shift:
                     positions -= 0.5
                 annotations = clean_annotations(
                     content["t"], positions[:, ::-1], content["links"],
-                    features={"radius_um": content["radius"]}, findings=own,
+                    features={"radius_um": content["radius"] * um}, findings=own,
                 )
                 name = file.attributes[place].get("Name") or place.rsplit("/", 1)[-1]
                 experiments.append(
@@ -105,8 +106,11 @@ def _objects_read(file: Content) -> list[str]:
     return []
 
 
-def _space(file: Content) -> tuple[NDArray[np.float64], ZYX]:
-    """Return the lowest corner (x, y, z) and the voxel size (z, y, x), in um."""
+def _space(file: Content) -> tuple[NDArray[np.float64], ZYX, float]:
+    """Return the lowest corner (x, y, z) and the voxel size (z, y, x) in the file's unit.
+
+    And how many um that unit is.
+    """
     try:
         attributes = file.attributes["DataSetInfo/Image"]
         low = np.array([float(attributes[f"ExtMin{axis}"]) for axis in range(3)])
@@ -118,9 +122,7 @@ def _space(file: Content) -> tuple[NDArray[np.float64], ZYX]:
         raise CellTrainError("It does not state the extents of its image.") from error
     if not (0 < x < 1e9 and 0 < y < 1e9 and 0 < z < 1e9):
         raise CellTrainError("The extents of its image make no sense.")
-    if um != 1.0:
-        raise CellTrainError("Its unit of length is not um; that is not supported.")
-    return low, (z, y, x)
+    return low, (z, y, x), um
 
 
 def _spots(file: Content, place: str, findings: list[Finding]) -> dict[str, Any]:

@@ -163,14 +163,9 @@ def read_label_image(path: Path) -> NDArray[Any]:
     CellTrainError
         When it can't be read, or is no label image.
     """
-    import tifffile
+    from napari_celltrain.images.tiff import opened
 
-    from napari_celltrain.images.tiff_chain import runs_in_a_circle
-
-    with sentences(path, "a label image"):
-        if runs_in_a_circle(path):
-            raise CellTrainError(f"{path}: its planes lead back to each other; it is damaged.")
-    with sentences(path, "a label image"), tifffile.TiffFile(path) as tiff:
+    with sentences(path, "a label image"), opened(path) as tiff:
         series = tiff.series[0]
         size = int(np.prod(series.shape, dtype=object)) * series.dtype.itemsize
         file_size = path.stat().st_size

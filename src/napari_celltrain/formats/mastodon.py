@@ -15,7 +15,8 @@ from napari_celltrain.formats.bdv import read_world
 from napari_celltrain.formats.cleaning import clean_annotations
 from napari_celltrain.formats.documents import beginning, sentences
 from napari_celltrain.formats.options import ReadOptions
-from napari_celltrain.formats.physical import in_pixels, um_per_unit
+from napari_celltrain.formats.physical import in_pixels
+from napari_celltrain.images.units import um_per_unit
 
 if TYPE_CHECKING:
     from pathlib import Path

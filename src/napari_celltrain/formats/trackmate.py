@@ -17,8 +17,9 @@ from napari_celltrain.formats.cleaning import clean_annotations
 from napari_celltrain.formats.documents import number_or_none, sentences
 from napari_celltrain.formats.losses import Keeps
 from napari_celltrain.formats.options import ReadOptions
-from napari_celltrain.formats.physical import in_pixels, seconds_per_unit, um_per_unit
+from napari_celltrain.formats.physical import in_pixels
 from napari_celltrain.formats.xml_reading import root_name, stream_elements
+from napari_celltrain.images.units import seconds_per_unit, um_per_unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -85,6 +86,12 @@ def read_tree(handle: BinaryIO) -> Element:
     builder = TreeBuilder()
     stream_elements(handle, builder.start, builder.end, builder.data)
     return builder.close()
+
+
+def tree_of_text(text: str) -> Element:
+    """Return the root of a document inside another file's metadata; see `read_tree`."""
+    declared = re.match(r"\s*<\?.*?\?>", text)  # its encoding was that of the bytes
+    return read_tree(io.BytesIO(text[declared.end() if declared else 0 :].encode("utf-8")))
 
 
 def floats_in(text: str | None) -> list[float]:

@@ -11,7 +11,8 @@ import numpy as np
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.hdf5 import Hdf5Movie, opened
 from napari_celltrain.images.movie import Header
-from napari_celltrain.images.tiff_metadata import positive, um_per_unit, voxel_size
+from napari_celltrain.images.tiff_metadata import positive, voxel_size
+from napari_celltrain.images.units import um_per_unit
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,12 +11,8 @@ import zarr
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import layout
 from napari_celltrain.images.movie import Crop, Header, Movie, chosen
-from napari_celltrain.images.tiff_metadata import (
-    positive,
-    seconds_per_unit,
-    um_per_unit,
-    voxel_size,
-)
+from napari_celltrain.images.tiff_metadata import positive, voxel_size
+from napari_celltrain.images.units import seconds_per_unit, um_per_unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

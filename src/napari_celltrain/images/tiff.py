@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,8 @@ def opened(path: Path) -> tifffile.TiffFile:
         if runs_in_a_circle(path):
             raise tifffile.TiffFileError("its list of planes runs in a circle")
         tiff = tifffile.TiffFile(path)
+        if re.search(r"<!(DOCTYPE|ENTITY)", str(tiff.pages.first.description)):
+            raise tifffile.TiffFileError("its XML declares entities, which are not accepted")
         if not tiff.series or not len(tiff.series[0].shape):
             raise tifffile.TiffFileError("it holds no image")
         return tiff

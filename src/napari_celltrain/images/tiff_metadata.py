@@ -4,37 +4,14 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.images.units import seconds_per_unit, um_per_unit
 
 if TYPE_CHECKING:
     import tifffile
 
     from napari_celltrain.experiment import ZYX
-
-UM_PER_UNIT = {
-    "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometers": 1.0,
-    "micrometre": 1.0, "micrometres": 1.0, "nm": 1e-3, "nanometer": 1e-3, "nanometers": 1e-3,
-    "nanometre": 1e-3, "nanometres": 1e-3, "mm": 1e3, "millimeter": 1e3, "millimetre": 1e3,
-    "cm": 1e4, "centimeter": 1e4, "m": 1e6, "meter": 1e6, "metre": 1e6, "inch": 25_400.0,
-    "inches": 25_400.0, "angstrom": 1e-4, "å": 1e-4, "pm": 1e-6,
-}  # fmt: skip
-SECONDS_PER_UNIT = {
-    "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3,
-    "millisecond": 1e-3, "milliseconds": 1e-3, "us": 1e-6, "min": 60.0, "minute": 60.0,
-    "minutes": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0, "hours": 3600.0, "d": 86_400.0,
-}  # fmt: skip
-
-
-def um_per_unit(unit: str) -> float | None:
-    """Return how many micrometres a unit of length is; None for pixels and unknown words."""
-    plain = unit.strip().lower().replace("\\u00b5", "u").replace("µ", "u").replace("μ", "u")
-    return UM_PER_UNIT.get(plain)
-
-
-def seconds_per_unit(unit: str) -> float | None:
-    """Return how many seconds a unit of time is; None for frames and unknown words."""
-    return SECONDS_PER_UNIT.get(unit.strip().lower().replace("µ", "u").replace("μ", "u"))
-
 
 def scale_of(
     tiff: tifffile.TiffFile, series_index: int, n_planes: int
@@ -102,10 +79,12 @@ def _lsm(metadata: dict[str, Any]) -> tuple[Any, float | None]:
 
 
 def _ome(text: str, series_index: int) -> tuple[Any, float | None]:
+    from napari_celltrain.formats.xml_reading import tree_of_text
+
     unknown = (None, None, None)
     try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError):
+        root = tree_of_text(text)
+    except CellTrainError:  # the pixels can be read without it
         return unknown, None
     images = root.findall("{*}Image")
     if not images:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
 
@@ -99,9 +98,11 @@ def _grey(pixels: NDArray[Any]) -> NDArray[Any]:
 
 def _scale(metadata: str) -> tuple[list[float | None], float | None]:
     """Return the (z, y, x) voxel size in um and the frame interval in s, from the XML."""
+    from napari_celltrain.formats.xml_reading import tree_of_text
+
     try:
-        root = ElementTree.fromstring(metadata)
-    except ElementTree.ParseError:
+        root = tree_of_text(metadata)
+    except CellTrainError:
         return [None, None, None], None
     sizes: list[float | None] = []
     for axis in "ZYX":
