@@ -22,9 +22,7 @@ def step(number, loss=0.5):
 
 
 def evaluation(seconds, f1, best):
-    return Evaluation(
-        int(seconds), seconds, f1, 0.9, 0.8, 0.7, 0.5, 0.1, best
-    )
+    return Evaluation(int(seconds), seconds, f1, 0.9, 0.8, 0.7, 0.5, 0.1, best)
 
 
 def shown(widget, qtbot, width=320, height=180):

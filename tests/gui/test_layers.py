@@ -188,3 +188,28 @@ def test_looking_through_depth_leaves_other_peoples_images_as_they_look(viewer):
     show_through_depth(viewer, 4.0)
     assert tuple(viewer.dims.margin_left) == (0, 4, 0, 0)
     assert str(image.projection_mode) == "none"
+
+
+def test_an_annotation_goes_with_an_image_it_fits_in_before_one_of_a_like_name(viewer):
+    viewer.add_image(np.zeros((4, 20, 20)), name="cells a")
+    viewer.add_image(np.zeros((4, 90, 90)), name="movie")
+    viewer.add_points([[2, 70.0, 2.0]], name="cells b")
+    found = next(one for one in open_experiments(viewer.layers) if one.points is not None)
+    assert found.images[0].name == "movie"
+
+
+def test_an_annotation_can_be_given_to_another_image(viewer, add_experiment, experiment):
+    other = viewer.add_image(np.zeros((50, 3, 40, 40)), name="other", scale=(1, 2, 1.0, 1.0))
+    add_experiment(experiment)
+    found = next(one for one in open_experiments(viewer.layers) if one.points is not None)
+    assert found.images[0].name == "embryo"
+    found.pair_with(other)
+    again = next(one for one in open_experiments(viewer.layers) if one.points is not None)
+    assert again.images == [other]
+    read = again.read()
+    assert read.images.frame_shape == (3, 40, 40)
+    assert read.annotations.positions[0].tolist() == [1, 5, 5]  # pixels are twice as wide
+    assert read.annotations.links.tolist() == [[0, 1], [0, 2], [1, 3]]
+    viewer.layers.remove(other)
+    back = next(one for one in open_experiments(viewer.layers) if one.points is not None)
+    assert back.images[0].name == "embryo"

@@ -255,9 +255,7 @@ def test_use_as_annotations_makes_an_editable_copy_of_what_is_shown(with_movie, 
 def test_train_further_goes_to_the_training_dock(with_movie, viewer, trained, qtbot):
     widget = with_movie
     widget.further_button.click()
-    train = next(
-        one for one in viewer.window.dock_widgets.values() if isinstance(one, TrainWidget)
-    )
+    train = next(one for one in viewer.window.dock_widgets.values() if isinstance(one, TrainWidget))
     assert train._start_from == trained
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from napari.layers import Points
 from qtpy.QtCore import Qt
@@ -263,6 +264,31 @@ def test_what_was_set_stays_when_layers_come_and_go(ready, qtbot):
     assert widget.table.entries[0].role == "train"
 
 
+def test_a_second_annotation_of_a_movie_is_used_only_when_it_is_ticked(ready, qtbot):
+    viewer, _, widget = ready
+    viewer.add_points([[0, 0, 50, 51]], ndim=4, name="by hand")
+    qtbot.waitUntil(lambda: len(widget.table.entries) == 2)
+    assert [entry.use for entry in widget.table.entries] == [True, False]
+    before = widget.table.members()[0].experiment.annotations
+    widget.table.table.item(1, 0).setCheckState(Qt.CheckState.Checked)
+    (member,) = widget.table.members()
+    now = member.experiment.annotations
+    assert (now.t == 0).sum() == 1  # t = 0 is as marked by hand, the rest as before
+    assert (now.t == 1).sum() == (before.t == 1).sum()
+
+
+def test_the_image_of_an_annotation_can_be_chosen(ready, small_movie, qtbot):
+    viewer, _, widget = ready
+    other = viewer.add_image(np.zeros((6, 1, 96, 96)), name="another movie")
+    qtbot.waitUntil(lambda: widget.table.image.count() == 2)
+    assert widget.table.image.currentText() == small_movie.name
+    widget.table.image.setCurrentIndex(widget.table.image.findText("another movie"))
+    entry = widget.table.entries[widget.table.table.currentRow()]
+    assert entry.open_experiment.images == [other]
+    assert entry.use
+    assert widget.table.image.currentText() == "another movie"
+
+
 def test_files_are_added_and_removed(open_widget, small_movie, tmp_path):
     from napari_celltrain.simulation import write_sample
 
@@ -331,9 +357,7 @@ def test_deleting_a_run_asks_first(ready, monkeypatch, qtbot):
     assert widget.runs.runs == []
 
 
-def test_a_run_on_files_is_exported_for_another_computer(
-    open_widget, tmp_path, monkeypatch, qtbot
-):
+def test_a_run_on_files_is_exported_for_another_computer(open_widget, tmp_path, monkeypatch, qtbot):
     from napari_celltrain.dataset import load_dataset
     from napari_celltrain.simulation import write_sample
 

@@ -10,9 +10,7 @@ from napari_celltrain.gui.writers import save_as
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".aut", ".xml"])
-def test_a_points_layer_is_saved_with_its_time_points(
-    add_experiment, experiment, tmp_path, suffix
-):
+def test_a_points_layer_is_saved_with_its_time_points(add_experiment, experiment, tmp_path, suffix):
     points = add_experiment(experiment)[-1]
     place = tmp_path / f"cells{suffix}"
     assert points.save(str(place), plugin="napari-celltrain") == [str(place)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from napari.layers import Shapes
+from napari.layers import Image, Shapes
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -23,7 +23,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.layers import note
 from napari_celltrain.gui.open_experiments import open_experiments
+from napari_celltrain.gui.same_movie import one_for_each_movie
 from napari_celltrain.gui.setting_row import ignore_wheel
 from napari_celltrain.gui.training_entry import TrainingEntry
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_celltrain.dataset import Member
+    from napari_celltrain.gui.open_experiments import OpenExperiment
 
 ROLES = {None: "automatic", "train": "learn from", "held-out": "test on"}
 COMPLETENESS = {
@@ -92,12 +95,11 @@ class ExperimentsTable(QWidget):
     def refresh(self) -> None:
         """Show the experiments that are open now; what was set for them stays."""
         known = {entry.identity: entry for entry in self.entries}
-        entries = []
+        entries: list[TrainingEntry] = []
         for found in open_experiments(self._viewer.layers):
             entry = known.get(found.identity)
             if entry is None:
-                usable = bool(found.images) and len(found.layers) > len(found.images)
-                entry = TrainingEntry(found, use=usable)
+                entry = TrainingEntry(found, use=_is_new_knowledge(found, entries))
             entry.open_experiment = found
             if entry.region is not None and entry.region not in self._viewer.layers:
                 entry.region = None
@@ -137,7 +139,7 @@ class ExperimentsTable(QWidget):
         self.changed.emit()
 
     def members(self) -> list[Member]:
-        """Return the ticked experiments as they are now.
+        """Return the ticked experiments as they are now, one for each movie.
 
         Raises
         ------
@@ -150,7 +152,7 @@ class ExperimentsTable(QWidget):
                 "There is nothing to learn from yet: open a tracking file (drag it into napari), "
                 "or press Add files."
             )
-        return members
+        return one_for_each_movie(members)
 
     @property
     def selected(self) -> TrainingEntry | None:
@@ -188,6 +190,8 @@ class ExperimentsTable(QWidget):
     # --- how the selected one is used ----------------------------------------------------------
 
     def _make_details(self) -> None:
+        self.image = QComboBox()
+        self.image.setToolTip("The image layer in which these cells were marked.")
         self.role = QComboBox()
         for role, text in ROLES.items():
             self.role.addItem(text, role)
@@ -195,6 +199,7 @@ class ExperimentsTable(QWidget):
         self.channel = QComboBox()
         self.first, self.last = QSpinBox(), QSpinBox()
         for box, text in ((self.first, "first"), (self.last, "last")):
+            box.setAccessibleName(f"{text.capitalize()} time point")
             box.setRange(_NO_TIME, 1_000_000)
             box.setSpecialValueText(text)
             box.setMinimumWidth(70)
@@ -223,6 +228,7 @@ class ExperimentsTable(QWidget):
         form = QFormLayout(self.details)
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Image", self.image)
         form.addRow("Role", self.role)
         form.addRow("Channel", self.channel)
         form.addRow("Time points", times)
@@ -230,9 +236,12 @@ class ExperimentsTable(QWidget):
         form.addRow("Region", self.region)
         form.addRow(self.only_corrected)
         self._region_label = form.labelForField(self.region)
+        self._image_label = form.labelForField(self.image)
         for control in (self.role, self.channel, self.completeness, self.region):
             control.setMinimumContentsLength(8)
             control.currentIndexChanged.connect(self._details_changed)
+        self.image.setMinimumContentsLength(8)
+        self.image.currentIndexChanged.connect(self._image_chosen)
         for box in (self.first, self.last):
             box.valueChanged.connect(self._details_changed)
         ignore_wheel(self.details)
@@ -246,6 +255,7 @@ class ExperimentsTable(QWidget):
         self._filling = True
         self.role.setCurrentIndex(list(ROLES).index(entry.role))
         self.completeness.setCurrentIndex(list(COMPLETENESS).index(entry.completeness))
+        self._fill_images(entry)
         self._fill_channels(entry)
         self.first.setValue(_NO_TIME if entry.first is None else entry.first)
         self.last.setValue(_NO_TIME if entry.last is None else entry.last)
@@ -263,6 +273,36 @@ class ExperimentsTable(QWidget):
                                         "only what I corrected: nothing yet")  # fmt: skip
         self._filling = False
         self._show_region(entry)
+
+    def _fill_images(self, entry: TrainingEntry) -> None:
+        """List the image layers that the annotation could belong to."""
+        self.image.clear()
+        found = entry.open_experiment
+        choosable = found is not None and found.annotation is not None
+        self.image.setVisible(choosable)
+        self._image_label.setVisible(choosable)
+        if found is None:
+            return
+        keys = set()
+        for layer in self._viewer.layers:
+            key = note(layer).get("key", id(layer))
+            is_movie = isinstance(layer, Image) and note(layer).get("role") != "preview"
+            if is_movie and key not in keys:  # the channels of a movie are one image
+                keys.add(key)
+                self.image.addItem(layer.name, layer)
+        offered = [self.image.itemData(row) for row in range(self.image.count())]
+        chosen = [row for row, layer in enumerate(offered) if layer in found.images]
+        self.image.setCurrentIndex(chosen[0] if chosen else -1)
+
+    def _image_chosen(self, row: int) -> None:
+        """Let the annotation belong to another image."""
+        entry = self.selected
+        if self._filling or entry is None or entry.open_experiment is None or row < 0:
+            return
+        entry.open_experiment.pair_with(self.image.itemData(row))
+        entry.channels = None
+        self.refresh()
+        self.changed.emit()
 
     def _fill_channels(self, entry: TrainingEntry) -> None:
         self.channel.clear()
@@ -307,3 +347,20 @@ class ExperimentsTable(QWidget):
             ROLES[entry.role] if entry.use else "not used"
         )
         self.changed.emit()
+
+
+def _is_new_knowledge(found: OpenExperiment, entries: Sequence[TrainingEntry]) -> bool:
+    """Tell whether an experiment is to be learnt from unless somebody says otherwise.
+
+    A second annotation of an image that is learnt from already says the same again, unless it is
+    a corrected copy of detections.
+    """
+    if not found.images or found.annotation is None:
+        return False
+    if found.corrected_time_points() is not None:
+        return True
+    taken = [
+        image for one in entries if one.use and one.open_experiment is not None
+        for image in one.open_experiment.images
+    ]  # fmt: skip
+    return found.images[0] not in taken

@@ -10,7 +10,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.layers import note
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Layer
+    from napari.layers import Image, Labels, Layer
     from numpy.typing import NDArray
 
     from napari_celltrain.experiment import ZYX, FrameSource
@@ -19,8 +19,8 @@ _AXES = {4: "tzyx", 3: "tyx", 2: "yx"}
 _TO_UM = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6}
 
 
-def axes_of(layer: Image) -> str:
-    """Return which axes an image layer has: a part of ``tzyx``.
+def axes_of(layer: Image | Labels) -> str:
+    """Return which axes an image or labels layer has: a part of ``tzyx``.
 
     Three axes are (t, y, x) unless the layer's first axis is labelled z.
 
@@ -29,7 +29,7 @@ def axes_of(layer: Image) -> str:
     CellTrainError
         For colour images and for more than four axes.
     """
-    if layer.rgb:
+    if getattr(layer, "rgb", False):
         raise CellTrainError(
             f"The layer '{layer.name}' is a colour image; split it into channels first "
             "(right-click the layer, Split RGB)."
@@ -70,7 +70,7 @@ def source_of(layer: Image) -> tuple[FrameSource, int]:
     return source, 0
 
 
-def first_time_point(layer: Image) -> int:
+def first_time_point(layer: Image | Labels) -> int:
     """Return the time point number of index 0: where the layer begins in the world."""
     if not axes_of(layer).startswith("t"):
         return 0
@@ -87,7 +87,8 @@ def voxel_size_of(layer: Layer) -> ZYX | None:
     if written is not None:
         return written.known_voxel_size_um  # type: ignore[no-any-return]
     scale = [float(value) for value in layer.scale]
-    axes = axes_of(layer) if hasattr(layer, "rgb") else "tzyx"[-layer.ndim :]
+    pixels = hasattr(layer, "multiscale")  # an image or labels; others only have coordinates
+    axes = axes_of(layer) if pixels else "tzyx"[-layer.ndim :]
     sizes = dict(zip(axes, scale, strict=True))
     factors = dict(zip(axes, (_TO_UM.get(str(unit), 0.0) for unit in layer.units), strict=True))
     in_plane = factors["y"]
@@ -112,9 +113,7 @@ def world_to_movie(image: Image, world: NDArray[np.float64]) -> NDArray[np.float
     return _to_movie(image, np.asarray(world, np.float64), np.eye(axes), np.zeros(axes))
 
 
-def layer_to_movie(
-    image: Image, layer: Layer, data: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def layer_to_movie(image: Image, layer: Layer, data: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn data coordinates of a layer into (t, z, y, x) of the image that it lies on."""
     return _to_movie(image, np.asarray(data, np.float64), *affine(layer))
 

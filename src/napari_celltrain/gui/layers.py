@@ -167,9 +167,7 @@ def show_through_depth(viewer: ViewerModel, thickness: float) -> None:
         setattr(viewer.dims, side, margins)
 
 
-def _image_layers(
-    experiment: Experiment, shown: dict[str, Any], visible: bool
-) -> list[LayerData]:
+def _image_layers(experiment: Experiment, shown: dict[str, Any], visible: bool) -> list[LayerData]:
     source = experiment.images
     if source is None or not len(source.time_points):
         return []

@@ -266,9 +266,7 @@ class PredictWidget(PredictPage):
         self.threshold.set_candidates(self.candidates)
         if self._layer_is_there():
             assert self.layer is not None  # just asked
-            show_candidates(
-                self.layer, self._image, self.candidates, self.threshold.threshold
-            )
+            show_candidates(self.layer, self._image, self.candidates, self.threshold.threshold)
 
     def _returned(self, sentence: str) -> None:
         self._show_candidates()
@@ -354,7 +352,7 @@ class PredictWidget(PredictPage):
     def _chosen_truth(self) -> OpenExperiment | None:
         identity = self.truth.currentData()
         for found in open_experiments(self.viewer.layers):
-            if found.points is not None and found.identity == identity:
+            if found.annotation is not None and found.identity == identity:
                 return found
         return None
 
@@ -367,8 +365,8 @@ class PredictWidget(PredictPage):
         self.truth.clear()
         self.truth.addItem("nothing", None)
         for found in open_experiments(self.viewer.layers):
-            if found.points is not None:
-                self.truth.addItem(found.points.name, found.identity)
+            if found.annotation is not None:
+                self.truth.addItem(found.annotation.name, found.identity)
         self.truth.setCurrentIndex(max(self.truth.findData(chosen), 0))
         self.truth.blockSignals(False)
         self._compare()

@@ -52,9 +52,7 @@ def read_layers(path: str | list[str]) -> list[LayerData]:
     return [
         layer
         for number, experiment in enumerate(experiments)
-        for layer in experiment_layers(
-            experiment, visible=number == 0, with_units=with_units
-        )
+        for layer in experiment_layers(experiment, visible=number == 0, with_units=with_units)
     ]
 
 

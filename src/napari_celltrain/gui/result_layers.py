@@ -97,9 +97,7 @@ def add_detections(viewer: ViewerModel, name: str, image: Image, size: float) ->
     return layer
 
 
-def show_candidates(
-    layer: Points, image: Image, candidates: Candidates, threshold: float
-) -> None:
+def show_candidates(layer: Points, image: Image, candidates: Candidates, threshold: float) -> None:
     """Put candidates into their layer; those below the threshold are there, but not shown."""
     size = float(np.atleast_1d(layer.current_size)[0])
     with layer.events.blocker_all():

@@ -31,5 +31,5 @@ def export_run(folder: Path, target: Path) -> str:
     write_dataset(target / "dataset.toml", load_dataset(run.dataset_file))
     write_text(target / "settings.toml", run.settings_file.read_text("utf-8"))
     command = "celltrain train dataset.toml --settings settings.toml --out run --resume"
-    write_text(target / "train.sh", f"#!/bin/sh\ncd \"$(dirname \"$0\")\" || exit 1\n{command}\n")
+    write_text(target / "train.sh", f'#!/bin/sh\ncd "$(dirname "$0")" || exit 1\n{command}\n')
     return f"Written to {target}. There, run: {command}"

@@ -373,5 +373,3 @@ class TrainWidget(TrainPage):
 
 def _short(name: str) -> str:
     return name if len(name) <= 24 else f"{name[:22]}…"
-
-

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Points
+from napari.layers import Labels, Points
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_celltrain.gui.image_source import axes_of
+from napari_celltrain.gui.label_layers import LabelsReader, mark_changed
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -29,7 +32,7 @@ class Watcher(QObject):
     layers_changed = Signal()
     """Layers were added, removed, reordered or renamed."""
     points_changed = Signal()
-    """Points were added, moved or removed in some layer."""
+    """Points were added, moved or removed in some layer, or labels were counted."""
     time_changed = Signal()
     """The viewer shows another time point."""
 
@@ -44,6 +47,8 @@ class Watcher(QObject):
             timer.setInterval(DELAY_MS)
             timer.timeout.connect(getattr(self, name))
             self._timers[name] = timer
+        self.labels = LabelsReader(self)
+        self.labels.counted.connect(self._timers["points_changed"].start)
         layers = viewer.layers.events
         for emitter in (layers.inserted, layers.removed, layers.reordered):
             emitter.connect(self._layers)
@@ -57,6 +62,7 @@ class Watcher(QObject):
             emitter.disconnect(self._layers)
         self._viewer.dims.events.current_step.disconnect(self._time)
         self._unwatch_layers()
+        self.labels.stop()
 
     def _watch_layers(self) -> None:
         self._unwatch_layers()
@@ -64,13 +70,22 @@ class Watcher(QObject):
             layer.events.name.connect(self._layers)
             if isinstance(layer, Points):
                 layer.events.data.connect(self._points)
+            elif isinstance(layer, Labels):
+                layer.events.data.connect(self._labels_replaced)
+                layer.events.labels_update.connect(self._painted)
+                layer.events.paint.connect(self._painted)
             self._watched.append(layer)
+        self._count_labels()
 
     def _unwatch_layers(self) -> None:
         for layer in self._watched:
             layer.events.name.disconnect(self._layers)
             if isinstance(layer, Points):
                 layer.events.data.disconnect(self._points)
+            elif isinstance(layer, Labels):
+                layer.events.data.disconnect(self._labels_replaced)
+                layer.events.labels_update.disconnect(self._painted)
+                layer.events.paint.disconnect(self._painted)
         self._watched = []
 
     def _layers(self, event: Any = None) -> None:
@@ -82,6 +97,22 @@ class Watcher(QObject):
         # while something is added or moved napari tells before and after; only after counts
         if isalive(self) and str(getattr(event, "action", "")) not in ("adding", "removing"):
             self._timers["points_changed"].start()
+
+    def _labels_replaced(self, event: Any) -> None:
+        if isalive(self):
+            mark_changed(event.source)
+            self._count_labels()
+
+    def _painted(self, event: Any) -> None:
+        if isalive(self):
+            layer = event.source
+            whole = layer.n_edit_dimensions >= layer.ndim or axes_of(layer)[0] != "t"
+            here = round(float(layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[0]))
+            mark_changed(layer, None if whole else here)
+            self._count_labels()
+
+    def _count_labels(self) -> None:
+        self.labels.look_at([layer for layer in self._watched if isinstance(layer, Labels)])
 
     def _time(self, event: Any = None) -> None:
         if isalive(self) and not self._timers["time_changed"].isActive():

@@ -1,0 +1,111 @@
+"""What points, labels and tracks layers say: positions in the pixels of the image, and links."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.experiment import Annotations
+from napari_celltrain.gui.image_source import axes_of, first_time_point, layer_to_movie
+from napari_celltrain.gui.label_layers import centres_in
+from napari_celltrain.gui.layers import CELL_ID, note
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels, Layer, Points, Tracks
+    from numpy.typing import NDArray
+
+_OWN_COLUMNS = {CELL_ID, "status"}
+
+
+def annotations_of(points: Points, image: Image | None) -> Annotations:
+    """Return the cells in a points layer, with the links of those that are still there.
+
+    Parameters
+    ----------
+    points
+        Of any number of axes; the last ones are the image's.
+    image
+        The image they lie in; its pixels are the unit. Without one, the layer's own data are
+        taken as pixels.
+    """
+    shown = np.asarray(points.shown, bool)  # hidden ones are candidates below a threshold
+    data = np.asarray(points.data, np.float64)[shown]
+    movie = _in_movie(points, image, data)
+    t = np.round(movie[:, 0]).astype(np.int64)
+    features = {str(name): column.to_numpy()[shown] for name, column in points.features.items()}
+    status = features.get("status")
+    if status is not None:
+        status = np.nan_to_num(status.astype(float), nan=1.0).astype(np.int8)
+    original = note(points).get("experiment")
+    links = np.empty((0, 2), np.int64)
+    link_features: dict[str, NDArray[Any]] = {}
+    if original is not None and CELL_ID in features and len(t):
+        links, link_features = _surviving_links(original.annotations, features[CELL_ID], t)
+    columns = {name: column for name, column in features.items() if name not in _OWN_COLUMNS}
+    return Annotations(t, movie[:, 1:], links, status, columns, link_features)
+
+
+def annotations_of_tracks(tracks: Tracks, image: Image | None) -> Annotations:
+    """Return the positions and links in a tracks layer: along each track, and by its graph."""
+    rows = np.asarray(tracks.data, np.float64)
+    order = np.lexsort((rows[:, 1], rows[:, 0]))
+    rows = rows[order]
+    movie = _in_movie(tracks, image, rows[:, 1:])
+    t = np.round(movie[:, 0]).astype(np.int64)
+    ids = rows[:, 0].astype(np.int64)
+    along = np.flatnonzero((ids[1:] == ids[:-1]) & (t[1:] > t[:-1]))
+    links = [np.column_stack([along, along + 1])]
+    first = {number: int(np.argmax(ids == number)) for number in tracks.graph}
+    last = {number: int(index) for index, number in enumerate(ids.tolist())}
+    for child, parents in tracks.graph.items():
+        for parent in np.atleast_1d(parents).tolist():
+            if parent in last and child in last and t[last[parent]] < t[first[child]]:
+                links.append(np.array([[last[parent], first[child]]]))
+    return Annotations(t, movie[:, 1:], np.concatenate(links), features={"track_id": ids})
+
+
+def annotations_of_labels(labels: Labels, image: Image | None) -> Annotations:
+    """Return the centre of each label; equal labels are not taken as the same cell.
+
+    Raises
+    ------
+    CellTrainError
+        While the labels are being counted, or when they can't be read.
+    """
+    indices, numbers = centres_in(labels)
+    if image is None:
+        movie = indices + np.array([first_time_point(labels), 0, 0, 0])
+    else:
+        own = indices[:, ["tzyx".index(axis) for axis in axes_of(labels)]]
+        movie = _in_movie(labels, image, own)
+    t = np.round(movie[:, 0]).astype(np.int64)
+    return Annotations(t, movie[:, 1:], features={"label": numbers})
+
+
+def _in_movie(layer: Layer, image: Image | None, data: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (t, z, y, x) of a layer's data; without an image, its data are taken as pixels."""
+    if image is not None:
+        return layer_to_movie(image, layer, data)
+    movie = np.zeros((len(data), 4))
+    movie[:, 4 - data.shape[1] :] = data
+    if data.shape[1] == 3:  # (t, y, x), as for images
+        movie[:, :2] = movie[:, 1::-1]
+    return movie
+
+
+def _surviving_links(
+    original: Annotations, cell_ids: NDArray[Any], t: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Return the original links between points that are still there, in the new numbering.
+
+    A point that napari made as a copy of a selected one has its id too; the first one counts.
+    """
+    row_of = np.full(len(original), -1, np.int64)
+    known = np.flatnonzero(~np.isnan(cell_ids.astype(float)))
+    ids = cell_ids[known].astype(np.int64)
+    valid = (ids >= 0) & (ids < len(original))
+    row_of[ids[valid][::-1]] = known[valid][::-1]
+    links = row_of[original.links]
+    kept = (links >= 0).all(axis=1) & (t[links[:, 0]] < t[links[:, 1]])
+    return links[kept], {name: column[kept] for name, column in original.link_features.items()}
