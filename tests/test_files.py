@@ -181,6 +181,34 @@ def test_a_folder_survives_a_kill_between_the_two_moves(tmp_path, move, expected
     assert {file.read_text() for file in path.iterdir()} == {expected}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
+@pytest.mark.parametrize(("move", "expected"), [(1, "old"), (2, "new")])
+def test_the_next_writing_clears_what_a_killed_one_left(tmp_path, move, expected):
+    path = tmp_path / "folder"
+    _make_folder(path, "old")
+    subprocess.run([sys.executable, "-c", KILLED, str(path), str(move)], check=False)
+    assert _leftovers(tmp_path)
+    write_text(tmp_path / "other", "text")
+    assert not _leftovers(tmp_path)
+    assert {file.read_text() for file in path.iterdir()} == {expected}
+
+
+def test_what_others_are_writing_is_left_alone(tmp_path):
+    with replacing(tmp_path / "mine") as mine:  # this process is alive
+        mine.write_text("half")
+        write_text(tmp_path / "other", "text")
+        assert mine.exists()
+        mine.write_text("whole")
+    elsewhere = tmp_path / f"{TEMPORARY_PREFIX}{files._computer()}x-999999999-abc"
+    unknown = tmp_path / f"{TEMPORARY_PREFIX}abc"
+    for folder in (elsewhere, unknown):
+        folder.mkdir()
+    write_text(tmp_path / "other", "text")
+    assert elsewhere.exists()
+    assert unknown.exists()
+    assert (tmp_path / "mine").read_text() == "whole"
+
+
 def test_an_error_while_writing_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")

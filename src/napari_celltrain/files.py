@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -31,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Works for a file and for a folder. Two folders can't be exchanged in one step, so there is a
     moment at which neither is at `path`, but both, complete, are beside it: `remove_leftovers`
-    puts the new one in its place should the process be killed right then.
+    puts the new one in its place should the process be killed right then, and so does the next
+    writing beside it.
 
     Raises
     ------
@@ -41,7 +44,9 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        holder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+        _remove_leftovers_of_the_dead(path.parent)
+        prefix = f"{TEMPORARY_PREFIX}{_computer()}-{os.getpid()}-"
+        holder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     except OSError as error:
         raise CellTrainError(_sentence(path, error)) from error
     try:
@@ -84,13 +89,35 @@ def remove_leftovers(folder: Path) -> None:
     A folder whose replacement was complete but not yet in its place is put there.
     """
     for leftover in folder.glob(TEMPORARY_PREFIX + "*"):
-        if leftover.is_dir():
-            with contextlib.suppress(OSError):
-                _put_in_place(leftover, folder)
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                leftover.unlink()
+        _remove(leftover)
+
+
+def _remove_leftovers_of_the_dead(folder: Path) -> None:
+    """Remove what processes of this computer left unfinished that are no more.
+
+    Others may write to the same folder at this moment, from this computer or another one.
+    """
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}{_computer()}-*"):
+        owner = re.match(r"-(\d{1,9})-", leftover.name.removeprefix(TEMPORARY_PREFIX + _computer()))
+        if owner is not None and leftover.is_dir():
+            import psutil  # only needed where something was killed
+
+            if not psutil.pid_exists(int(owner[1])):
+                _remove(leftover)
+
+
+def _computer() -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", platform.node())[:40]
+
+
+def _remove(leftover: Path) -> None:
+    if leftover.is_dir():
+        with contextlib.suppress(OSError):
+            _put_in_place(leftover, leftover.parent)
+        shutil.rmtree(leftover, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            leftover.unlink()
 
 
 def _put_in_place(leftover: Path, folder: Path) -> None:

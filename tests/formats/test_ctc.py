@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tifffile
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment
-from napari_celltrain.formats import format_named, format_of, read_experiments
+from napari_celltrain.formats import format_named, format_of, read_experiments, write_experiment
 from napari_celltrain.formats.ctc_writing import draw_markers
 
 
@@ -154,7 +159,7 @@ def test_an_image_whose_planes_run_in_a_circle_is_refused(division):
     raw = bytearray(path.read_bytes())
     raw[end : end + 4] = first.to_bytes(4, "little")
     path.write_bytes(raw)
-    with pytest.raises(CellTrainError, match="lead back to each other"):
+    with pytest.raises(CellTrainError, match="runs in a circle"):
         read_experiments(division)
 
 
@@ -219,3 +224,35 @@ def test_negative_time_points_can_not_be_written(tmp_path):
             tmp_path / "01_RES", Experiment("a", Annotations([-1], [[0, 5, 5]]))
         )
     assert not (tmp_path / "01_RES").exists()
+
+
+KILLED = """
+import os, signal, sys
+import tifffile
+from napari_celltrain.formats import read_experiments, format_named
+(experiment,) = read_experiments(sys.argv[1])
+written = 0
+def imwrite(*args, original=tifffile.imwrite, **options):
+    global written
+    written += 1
+    if written == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(*args, **options)
+tifffile.imwrite = imwrite
+format_named("Cell Tracking Challenge").write(__import__("pathlib").Path(sys.argv[2]), experiment)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
+def test_a_killed_writer_leaves_the_old_folder_and_the_next_one_clears_up(division):
+    out = division / "02_RES"
+    (experiment,) = read_experiments(division)
+    write_experiment(out, experiment)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(division), str(out)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert list(division.glob(".celltrain-*"))
+    write_experiment(out, experiment)
+    assert not list(division.glob(".celltrain-*"))
+    assert {file.name for file in out.iterdir()} == set(before)

@@ -137,18 +137,17 @@ def test_what_is_only_read_is_not_written(tmp_path):
         write_experiment(tmp_path / "a.mastodon", SOME, "Mastodon")
 
 
+OWN_FILE = {"GEFF": ".zgroup", "GEFF for Mastodon": ".zgroup",
+            "Cell Tracking Challenge": "mask000.tif"}
 WRITABLE = [one.name for one in formats() if is_writable(one)]
 
 
 @pytest.mark.parametrize("name", WRITABLE)
 def test_an_existing_file_survives_a_failing_write(tmp_path, name, monkeypatch):
-    folder = name in ("GEFF", "GEFF for Mastodon", "Cell Tracking Challenge")
     path = tmp_path / "old.xml"
-    if folder:
-        path.mkdir()
-        (path / "old").write_text("old")
-    else:
-        path.write_text("old")
+    old = path / OWN_FILE[name] if name in OWN_FILE else path
+    old.parent.mkdir(exist_ok=True)
+    old.write_text("old")
 
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device")
@@ -156,8 +155,22 @@ def test_an_existing_file_survives_a_failing_write(tmp_path, name, monkeypatch):
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(CellTrainError, match="No space left"):
         format_named(name).write(path, SOME)
-    assert (path / "old" if folder else path).read_text() == "old"
+    assert old.read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["old.xml"]
+
+
+@pytest.mark.parametrize("name", OWN_FILE)
+@pytest.mark.parametrize("stranger", ["thesis.docx", "0/.zarray", "t000.tif"])
+def test_a_folder_of_other_things_is_never_replaced(tmp_path, name, stranger):
+    path = tmp_path / "movie.zarr"
+    format_named(name).write(path, SOME)
+    (path / stranger).parent.mkdir(exist_ok=True)
+    (path / stranger).write_text("precious")
+    before = sorted(one.relative_to(path) for one in path.rglob("*"))
+    with pytest.raises(CellTrainError, match="holds something else"):
+        format_named(name).write(path, SOME)
+    assert sorted(one.relative_to(path) for one in path.rglob("*")) == before
+    assert (path / stranger).read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", WRITABLE)
@@ -187,6 +200,15 @@ def test_several_experiments_go_into_a_list_or_one_is_chosen(tmp_path):
     assert len(read_experiments(tmp_path / "one.csv")) == 1
     convert(tmp_path / "in.autlist", tmp_path / "list" / "all.autlist")
     assert len(read_experiments(tmp_path / "list" / "all.autlist")) == 2
+
+
+@pytest.mark.parametrize(("source", "out"), [("a.aut", "a.aut"), ("a.aut", "a.autlist")])
+def test_converting_never_overwrites_its_source(tmp_path, source, out):
+    write_experiment(tmp_path / source, SOME)
+    before = (tmp_path / source).read_bytes()
+    with pytest.raises(CellTrainError, match=r"a\.aut would be overwritten"):
+        convert(tmp_path / source, tmp_path / out)
+    assert (tmp_path / source).read_bytes() == before
 
 
 def test_converting_refuses_the_destination_before_it_reads(tmp_path):

@@ -60,11 +60,18 @@ def convert(
     Raises
     ------
     CellTrainError
-        When the source can't be read, the destination can't be written, or several experiments
-        can't go into one file.
+        When the source can't be read, the destination can't be written or is the source itself,
+        or several experiments can't go into one file.
     """
-    destination = Path(destination)
+    source, destination = Path(source), Path(destination)
     chosen = format_written_to(destination, to_format)
+    places = [destination]
+    if isinstance(chosen, ListFormat):  # a list's annotations lie beside it
+        places.append(destination.with_suffix(".aut"))
+    if any(place.exists() and source.exists() and place.samefile(source) for place in places):
+        raise CellTrainError(
+            f"{source} would be overwritten by what is written; choose another name."
+        )
     # a missing movie does not matter unless it was named
     experiments = read_experiments(source, format_name=from_format, **options)
     if not experiments:

@@ -10,7 +10,12 @@ import numpy as np
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import replacing
 from napari_celltrain.formats.tracks import tracks_of
-from napari_celltrain.formats.written import cells_of, drawn_radius_px, inside
+from napari_celltrain.formats.written import (
+    cells_of,
+    drawn_radius_px,
+    inside,
+    refuse_other_folders,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +38,11 @@ def write_ctc(path: Path, experiment: Experiment) -> None:
     Raises
     ------
     CellTrainError
-        When the time points are negative, or the place can't be written.
+        When the time points are negative, the place can't be written, or other things are there.
     """
     import tifffile
 
+    refuse_other_folders(path, r"mask\d+\.tiff?|res_track\.txt")
     kept = inside(experiment)
     annotations = cells_of(experiment).select(kept)
     frames, shape = _extent(experiment, annotations)

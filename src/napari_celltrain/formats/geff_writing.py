@@ -11,7 +11,13 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import replacing
 from napari_celltrain.formats.geff_store import GeffFormat
 from napari_celltrain.formats.tracks import in_between, track_numbers, tracks_of
-from napari_celltrain.formats.written import cells_of, frame_interval_s, numbers_only, radius_px
+from napari_celltrain.formats.written import (
+    cells_of,
+    frame_interval_s,
+    numbers_only,
+    radius_px,
+    refuse_other_folders,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +40,11 @@ def write_geff(path: Path, experiment: Experiment, *, for_mastodon: bool = False
     Raises
     ------
     CellTrainError
-        When the place can't be written.
+        When the place can't be written, or other things are there.
     """
     from geff.core_io import write_arrays
 
+    refuse_other_folders(path, r"nodes|edges|\.zgroup|\.zattrs|\.zmetadata|zarr\.json")
     annotations = in_between(cells_of(experiment))
     n = len(annotations)
     voxel = experiment.known_voxel_size_um

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +55,32 @@ def location_of(source: FrameSource | None) -> Path | None:
     names = ("location", "folder", "path")
     found = next((place for name in names if (place := known_of(source, name)) is not None), None)
     return None if found is None else Path(str(found))
+
+
+def refuse_other_folders(path: Path, own: str) -> None:
+    """Make sure that replacing a folder as a whole takes nothing else with it.
+
+    Parameters
+    ----------
+    path
+        What would be replaced; nothing has to be there.
+    own
+        Regular expression of the names that the format itself puts into its folder.
+
+    Raises
+    ------
+    CellTrainError
+        When there is a folder with anything else in it.
+    """
+    if not path.is_dir():
+        return
+    strangers = sorted(one.name for one in path.iterdir() if not re.fullmatch(own, one.name))
+    if strangers:
+        more = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+        raise CellTrainError(
+            f"{path} is a folder that holds something else ({strangers[0]}{more}); it is not "
+            "replaced. Choose another name."
+        )
 
 
 def frame_interval_s(experiment: Experiment) -> float | None:
