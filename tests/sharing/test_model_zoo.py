@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import subprocess
 import sys
@@ -26,10 +27,13 @@ from napari_celltrain.sharing.example import (
     run_network,
     smallest,
 )
-from napari_celltrain.sharing.heat_map import make_network, traced
+from napari_celltrain.sharing.heat_map import make_network, save_torchscript, traced
 from napari_celltrain.sharing.model_zoo import write_bioimageio, zoo_name
 
-ABOUT = About("Nuclei: of a fish!", "CC-BY-4.0", ("A. Biologist",), "H2B-GFP, light sheet.")
+ABOUT = About(
+    "Nuclei: of a fish!", "CC-BY-4.0", ("A. Biologist",), "H2B-GFP, light sheet.",
+    ("https://doi.org/10.1000/182", "10.5281/zenodo.1234"),
+)  # fmt: skip
 KINDS = {
     "flat": {"planes": 1},
     "deep": {"planes": 20, "voxel_size": (2.0, 0.37, 0.37), "diameter": 6.0, "spacing": 7.0},
@@ -102,13 +106,15 @@ def test_what_is_beyond_the_halo_does_not_matter(detector):
     )  # fmt: skip
 
 
-def test_torchscript_takes_images_of_other_sizes(detector):
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_torchscript_takes_images_of_other_sizes(detector, tmp_path):
     design = detector.design
     network = make_network(design, detector.weights)
     generator = torch.Generator().manual_seed(0)
     small = torch.rand((1, design.n_inputs, *shape_of(design)), generator=generator)
     large = torch.rand((2, design.n_inputs, *shape_of(design, 1)), generator=generator)
-    script = traced(network, small)
+    save_torchscript(traced(network, small), tmp_path / "script.pt")
+    script = torch.jit.load(tmp_path / "script.pt")
     for mine, its in zip(network(large), script(large), strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-5)
 
@@ -183,6 +189,78 @@ def test_the_description_says_all_that_prediction_needs(written):
         assert "Validation" in archive.read("README.md").decode("utf-8")
 
 
+def test_onnx_weights_give_the_same_for_images_and_batches_of_other_sizes(written, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    detector, file = written
+    design = detector.design
+    network = make_network(design, detector.weights)
+    with zipfile.ZipFile(file) as archive:
+        session = onnxruntime.InferenceSession(
+            archive.read("weights.onnx"), providers=["CPUExecutionProvider"]
+        )
+    assert [one.name for one in session.get_outputs()] == ["heatmap", "offsets"]
+    generator = torch.Generator().manual_seed(0)
+    for batch, extra in ((1, 0), (1, 1), (2, 2)):
+        shape = (batch, design.n_inputs, *shape_of(design, extra))
+        image = torch.rand(shape, generator=generator)
+        for mine, its in zip(network(image), session.run(None, {"image": image.numpy()}),
+                             strict=True):  # fmt: skip
+            np.testing.assert_allclose(its, mine.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_the_package_has_a_cover_and_says_what_to_cite(written):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    description = described(written[1])
+    assert [str(one.doi) for one in description.cite] == ["10.1000/182", "10.5281/zenodo.1234"]
+    with zipfile.ZipFile(written[1]) as archive:
+        content = archive.read("cover.png")
+    assert len(content) < 500_000
+    picture = imagecodecs.png_decode(content)
+    assert picture.shape[1] == 2 * picture.shape[0]
+    left, right = np.split(picture.astype(int), 2, axis=1)
+    assert (left[..., 0] == left[..., 2]).all()  # the image is grey
+    assert (right[..., 0] - right[..., 2]).max() > 50  # the heat map over it is not
+
+
+def test_nothing_in_the_package_tells_where_it_was_made(written):
+    import getpass
+    from pathlib import Path
+
+    import napari_celltrain
+
+    places = {str(Path(napari_celltrain.__file__).parents[1]), str(Path(torch.__file__).parents[1]),
+              str(Path.home()) if len(Path.home().parts) > 2 else None,
+              getpass.getuser() if len(getpass.getuser()) > 7 else None}  # fmt: skip
+    with zipfile.ZipFile(written[1]) as archive:
+        for name in archive.namelist():
+            content = archive.read(name)
+            parts = {name: content}
+            if zipfile.is_zipfile(io.BytesIO(content)):
+                inside = zipfile.ZipFile(io.BytesIO(content))
+                parts = {f"{name}: {one}": inside.read(one) for one in inside.namelist()}
+            for part, text in parts.items():
+                for place in places - {None}:
+                    assert place.encode() not in text, f"{part} has {place} in it"
+
+
+def test_nobody_is_asked_on_the_network(tmp_path, monkeypatch):
+    pytest.importorskip("bioimageio.spec", reason="the extra bioimageio is not installed")
+    import socket
+
+    def refuse(*_, **__):
+        raise AssertionError("somebody is asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    asked = []
+    import httpx
+
+    monkeypatch.setattr(httpx, "request", lambda *given, **_: asked.append(given))
+    random_detector("flat").save(tmp_path / "detector")
+    write_bioimageio(tmp_path / "detector", tmp_path / "x.zip", ABOUT)
+    assert not asked
+
+
 def test_the_attached_detector_is_the_detector(written, tmp_path):
     detector, file = written
     with zipfile.ZipFile(file) as archive:
@@ -238,7 +316,8 @@ def test_the_zoo_s_own_program_gets_the_same_results(written):
     ("about", "words"),
     [(About(licence="CC0-1.0"), "author"), (About(authors=("A",)), "licence"),
      (About(authors=("A",), licence="do what you want"), "spdx.org"),
-     (About(authors=("A/B",), licence="CC0-1.0"), "authors")],
+     (About(authors=("A/B",), licence="CC0-1.0"), "authors"),
+     (About(authors=("A",), licence="CC0-1.0", cite=("my paper",)), "no DOI")],
 )  # fmt: skip
 def test_what_the_zoo_does_not_take_is_said(tmp_path, about, words):
     pytest.importorskip("bioimageio.spec", reason="the extra bioimageio is not installed")
@@ -248,8 +327,8 @@ def test_what_the_zoo_does_not_take_is_said(tmp_path, about, words):
     assert not (tmp_path / "x.zip").exists()
 
 
-def test_a_missing_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "bioimageio", None)
-    monkeypatch.setitem(sys.modules, "bioimageio.spec", None)
+@pytest.mark.parametrize("missing", ["bioimageio.spec", "onnx", "onnxscript"])
+def test_a_missing_extra_is_named(tmp_path, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(CellTrainError, match=r"napari-celltrain\[bioimageio\]"):
         write_bioimageio(tmp_path, tmp_path / "x.zip", ABOUT)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.sharing.pictures import ORANGE, dot, enlarged, grey, png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -116,20 +117,9 @@ def _crop(
 
 def _png(plane: NDArray[Any], centre: tuple[int, int], radius: float) -> bytes:
     """Return a plane in grey, enlarged to about 128 pixels, with dots around its centre."""
-    from imagecodecs import png_encode
-
-    values = np.nan_to_num(plane.astype(np.float32))
-    dark, bright = np.percentile(values, (1, 99.8))
-    grey = np.clip((values - dark) / max(float(bright - dark), 1e-6) * 255, 0, 255).astype(np.uint8)
-    factor = max(1, round(128 / max(grey.shape)))
-    grey = grey.repeat(factor, 0).repeat(factor, 1)
-    picture = np.stack([grey] * 3, axis=-1)
-    middle = [(c + 0.5) * factor for c in centre]
-    for dy, dx in ((0, 1.3), (0, -1.3), (1.3, 0), (-1.3, 0)):
-        row, column = int(middle[0] + dy * radius * factor), int(middle[1] + dx * radius * factor)
-        spot = (
-            slice(max(0, row - 2), max(0, row + 2)),
-            slice(max(0, column - 2), max(0, column + 2)),
-        )
-        picture[spot] = (255, 140, 0)
-    return bytes(png_encode(np.ascontiguousarray(picture)))
+    picture, factor = enlarged(grey(plane), 128)
+    y, x = ((c + 0.5) * factor for c in centre)
+    away = 1.3 * radius * factor
+    for dy, dx in ((0, away), (0, -away), (away, 0), (-away, 0)):
+        dot(picture, y + dy, x + dx, 2, ORANGE)
+    return png(picture)

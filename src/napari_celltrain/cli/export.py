@@ -44,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--description", default="", metavar="TEXT", help="cells, staining, microscope"
     )
     parser.add_argument(
+        "--cite", action="append", default=[], metavar="DOI",
+        help="of your paper, or its address; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
         "--screenshot", type=Path, metavar="PNG", help="a picture for the .celltrain file"
     )
     add_json(parser)
@@ -56,7 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
     from napari_celltrain.sharing import About, pack_detector
 
     about = About(
-        arguments.title, arguments.licence, tuple(arguments.author), arguments.description
+        arguments.title,
+        arguments.licence,
+        tuple(arguments.author),
+        arguments.description,
+        tuple(arguments.cite),
     )
     written = []
     if arguments.out is not None:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from napari_celltrain.detector.detector import DetectorInfo
 
 NOT_CHOSEN = "Not given. Ask whom you have it from before you use or pass on this detector."
+REPOSITORY = "https://github.com/napari-celltrain/napari-celltrain"
+SOFTWARE = f"The program that it was trained with: napari-celltrain, {REPOSITORY}"
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
 
 
@@ -27,12 +29,15 @@ class About:
         Names.
     description
         Cells, microscope, staining: a sentence or more.
+    cite
+        DOIs or addresses of what to cite.
     """
 
     title: str = ""
     licence: str = ""
     authors: tuple[str, ...] = ()
     description: str = ""
+    cite: tuple[str, ...] = ()
 
 
 def model_card(info: DetectorInfo, about: About, *, screenshot: str = "") -> str:
@@ -62,6 +67,7 @@ def model_card(info: DetectorInfo, about: About, *, screenshot: str = "") -> str
     lines += ["## Licence", "", plain(about.licence) if about.licence else NOT_CHOSEN, ""]
     if about.authors:
         lines += [f"By {plain(', '.join(about.authors))}.", ""]
+    lines += ["## How to cite", "", *(f"- {plain(one)}" for one in (*about.cite, SOFTWARE)), ""]
     lines += [
         "## Use", "",
         "Drag the file into napari with the plugin napari-celltrain, or in a terminal:", "",

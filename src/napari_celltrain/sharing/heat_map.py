@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import io
+import logging
 import warnings
+import zipfile
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +17,13 @@ from napari_celltrain.detector import network
 from napari_celltrain.detector.network import CentreNet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from napari_celltrain.detector.design import Design
+
+OPSET = 18
+"""Of ONNX: the oldest that PyTorch still writes."""
 
 
 class HeatMapNet(CentreNet):
@@ -79,3 +87,63 @@ def traced(made: HeatMapNet, example: torch.Tensor) -> torch.jit.ScriptModule:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         script: torch.jit.ScriptModule = torch.jit.trace(made, example)  # type: ignore[no-untyped-call]
     return script
+
+
+def save_torchscript(script: torch.jit.ScriptModule, path: Path) -> None:
+    """Write TorchScript without the paths of this machine's files, which PyTorch notes in it."""
+    buffer = io.BytesIO(script.save_to_buffer())
+    with zipfile.ZipFile(buffer) as noted, zipfile.ZipFile(path, "w") as plain:
+        for member in noted.infolist():
+            if not member.filename.endswith(".debug_pkl"):
+                plain.writestr(member, noted.read(member))
+
+
+def save_onnx(made: HeatMapNet, example: torch.Tensor, path: Path) -> None:
+    """Write the network as ONNX, for batches and images of any size.
+
+    Parameters
+    ----------
+    made
+        The network.
+    example
+        An input without an axis of length 1 where other lengths are to be allowed.
+    path
+        A new file.
+
+    Raises
+    ------
+    ImportError
+        When ``onnx`` or ``onnxscript`` is not installed.
+    """
+    import onnx
+
+    any_size = dict.fromkeys((0, *range(2, example.ndim)), torch.export.Dim.DYNAMIC)
+    with _exporter_in_silence():
+        program = torch.onnx.export(
+            made, (example,), input_names=["image"], output_names=["heatmap", "offsets"],
+            dynamic_shapes=(any_size,), opset_version=OPSET, dynamo=True, verbose=False,
+        )  # fmt: skip
+    assert program is not None
+    model = program.model_proto
+    # where each node came from: paths of this machine's files, which are nobody's business
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+
+
+@contextmanager
+def _exporter_in_silence() -> Iterator[None]:
+    """Hold back remarks of the exporter about packages that are not used here."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # deprecations within PyTorch itself
+            warnings.simplefilter("ignore", category=DeprecationWarning)
+            warnings.simplefilter("ignore", category=FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

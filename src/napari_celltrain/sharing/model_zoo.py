@@ -36,13 +36,17 @@ from napari_celltrain.sharing.example import (
     spatial,
 )
 from napari_celltrain.sharing.heat_map import (
+    OPSET,
     HeatMapNet,
     make_network,
     network_arguments,
     network_source,
+    save_onnx,
+    save_torchscript,
     traced,
 )
 from napari_celltrain.sharing.packing import pack_detector
+from napari_celltrain.sharing.pictures import cover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     from napari_celltrain.detector.detector import DetectorInfo
 
 _NAME_LENGTH = (5, 64)
+_DOI = re.compile(r"(?:doi:|https?://(?:dx\.)?doi\.org/)?(10\.[0-9]{4,9}/\S+)")
 
 _OUTPUT = """\
 ## What goes in and what comes out
@@ -119,6 +124,8 @@ def _forgotten_files_closed() -> Iterator[None]:
 def _library() -> tuple[ModuleType, ModuleType]:
     try:
         import bioimageio.spec
+        import onnx  # noqa: F401 (so that it is missed now and not after half of the work)
+        import onnxscript  # noqa: F401
         from bioimageio.spec.model import v0_5
     except ImportError as error:
         raise CellTrainError(
@@ -148,6 +155,8 @@ def _check_about(about: About, v0_5: ModuleType) -> None:
             raise CellTrainError(
                 f"'{name}' can't be one of the authors: bioimage.io takes names without slashes."
             ) from None
+    for reference in about.cite:
+        doi_of(reference)
 
 
 def _write_parts(root: Path, detector: Detector, about: About) -> None:
@@ -163,7 +172,11 @@ def _write_parts(root: Path, detector: Detector, about: About) -> None:
         {key: value.cpu().contiguous() for key, value in detector.weights.items()},
         root / "weights.pt",
     )
-    traced(network, torch.from_numpy(normalised(image))).save(str(root / "weights_torchscript.pt"))
+    (root / "cover.png").write_bytes(cover(image[0, 0], scores[0, 0]))
+    # a batch of two: lengths of 1 would be taken to be fixed
+    example = torch.from_numpy(normalised(np.concatenate([image, image])))
+    save_torchscript(traced(network, example), root / "weights_torchscript.pt")
+    save_onnx(network, example, root / "weights.onnx")
     (root / "network.py").write_text(network_source(), "utf-8")
     card = model_card(detector.info, about) + "\n" + _OUTPUT.format(
         low=LOW, high=HIGH, threshold=detector.threshold, radius=design.suppression_radius,
@@ -187,6 +200,9 @@ def _describe(root: Path, detector: Detector, about: About, v0_5: ModuleType) ->
                         "map, and offsets to the centres.",
             authors=[v0_5.Author(name=name) for name in about.authors],
             license=v0_5.LicenseId(about.licence),
+            cite=[v0_5.CiteEntry(text=f"https://doi.org/{one}", doi=one)
+                  for one in map(doi_of, about.cite)],
+            covers=[v0_5.FileDescr(source=root / "cover.png")],
             documentation=v0_5.FileDescr(source=root / "README.md"),
             tags=["cell-detection", "nuclei", "heatmap", "pytorch", kind.lower(),
                   "napari-celltrain"],
@@ -206,6 +222,11 @@ def _describe(root: Path, detector: Detector, about: About, v0_5: ModuleType) ->
                 torchscript=v0_5.TorchscriptWeightsDescr(
                     source=root / "weights_torchscript.pt",
                     pytorch_version=v0_5.Version(version),
+                    parent="pytorch_state_dict",
+                ),
+                onnx=v0_5.OnnxWeightsDescr(
+                    source=root / "weights.onnx",
+                    opset_version=OPSET,
                     parent="pytorch_state_dict",
                 ),
             ),
@@ -338,3 +359,19 @@ def zoo_name(title: str) -> str:
     """Return a title made of what the zoo takes: 5 to 64 plain letters, digits and ``_+- ()``."""
     name = " ".join(re.sub(r"[^a-zA-Z0-9_+\- ()]", " ", title).split())[: _NAME_LENGTH[1]].strip()
     return name if len(name) >= _NAME_LENGTH[0] else f"{name} cell detector".strip()
+
+
+def doi_of(reference: str) -> str:
+    """Return the DOI in a reference.
+
+    Other addresses are not taken: the library would call each, to see whether it is there.
+
+    Raises
+    ------
+    CellTrainError
+        When it is none.
+    """
+    doi = _DOI.fullmatch(reference.strip())
+    if doi is None:
+        raise CellTrainError(f"'{reference}' is no DOI: bioimage.io takes one like 10.1000/182.")
+    return doi[1]

@@ -18,8 +18,7 @@ from napari_celltrain.detector.package import (
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import replacing
 from napari_celltrain.sharing.card import About, model_card
-
-_PNG = b"\x89PNG\r\n\x1a\n"
+from napari_celltrain.sharing.pictures import read_png
 
 
 def pack_detector(
@@ -52,7 +51,9 @@ def pack_detector(
     file = Path(file)
     if file.suffix.lower() != SUFFIX:
         raise CellTrainError(f"{file.name}: a packed detector's name ends in {SUFFIX}.")
-    picture = None if screenshot is None else _picture(Path(screenshot))
+    picture = (
+        None if screenshot is None else read_png(Path(screenshot), MOST_BYTES[SCREENSHOT])
+    )
     detector = Detector.from_folder(folder, device="cpu")
     card = model_card(
         detector.info, about or About(), screenshot=SCREENSHOT if picture is not None else ""
@@ -118,16 +119,3 @@ def card_of(place: str | Path) -> str:
         return read_member(found, CARD).decode("utf-8", errors="replace")
     return model_card(read_info(found), About())
 
-
-def _picture(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MOST_BYTES[SCREENSHOT]:
-            raise CellTrainError(
-                f"{path} is larger than {MOST_BYTES[SCREENSHOT] // 2**20} MiB; take a smaller one."
-            )
-        content = path.read_bytes()
-    except OSError as error:
-        raise CellTrainError(f"{path} can't be read: {error.strerror}.") from None
-    if not content.startswith(_PNG):
-        raise CellTrainError(f"{path} is no PNG picture.")
-    return content
