@@ -42,6 +42,19 @@ def test_columns_are_t_x_y_z_and_guesses_are_bridged(write):
     assert [one.code for one in experiment.findings] == ["guessed-positions"]
 
 
+def test_properties_of_one_number_for_each_object_become_columns(write):
+    path = write()
+    with h5py.File(path, "r+") as file:
+        properties = file.create_group("objects/obj_type_1/properties")
+        properties["area"] = np.arange(5.0)
+        properties["short"] = np.arange(4.0)
+        properties["pairs"] = np.zeros((5, 2))
+        properties["name"] = np.array([b"a"] * 5)
+    (experiment,) = read_experiments(path)
+    assert set(experiment.annotations.features) == {"area", "track_id"}
+    assert experiment.annotations.features["area"].tolist() == [0, 1, 2, 3, 4]
+
+
 def test_objects_without_tracks(write):
     (experiment,) = read_experiments(write(tracks=None))
     assert len(experiment.annotations) == 5

@@ -110,6 +110,31 @@ def test_laptrack_links_the_written_table(tmp_path):
     assert len(tracks) == 4
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_what_btrack_itself_writes_is_read(tmp_path):
+    btypes = pytest.importorskip("btrack.btypes")
+    handler = pytest.importorskip("btrack.io").HDF5FileHandler
+    known = DIVISION.annotations
+    cells = [
+        btypes.PyTrackObject.from_dict(
+            {"ID": number, "t": t, "z": z, "y": y, "x": x, "label": 5, "dummy": False}
+        )
+        for number, (t, (z, y, x)) in enumerate(zip(known.t, known.positions, strict=True))
+    ]
+    tracks = [
+        btypes.Tracklet(1, cells[:2], parent=1, children=[2, 3]),
+        btypes.Tracklet(2, cells[2:3], parent=1), btypes.Tracklet(3, cells[3:], parent=1),
+    ]
+    for generation, track in zip((0, 1, 1), tracks, strict=True):
+        track.root, track.generation = 1, generation
+    with handler(tmp_path / "a.h5", "w", obj_type="obj_type_1") as file:
+        file.write_objects(cells)
+        file.write_tracks(tracks)
+    (read,) = read_experiments(tmp_path / "a.h5")
+    np.testing.assert_array_equal(read.annotations.positions, known.positions)
+    assert read.annotations.links.tolist() == known.links.tolist()
+
+
 def test_napari_opens_the_points_table(tmp_path):
     pytest.importorskip("napari")
     read_csv = pytest.importorskip("napari_builtins.io._read").read_csv

@@ -63,7 +63,7 @@ def _experiment(
     if coords.ndim != 2 or coords.shape[1] < 4:
         raise CellTrainError(f"objects/{name}/coords has not the columns t, x, y, z.")
     links = np.empty((0, 2), np.int64)
-    features: dict[str, NDArray[Any]] = {}
+    features = _properties(file, f"objects/{name}/properties", len(coords))
     tracks = f"tracks/{name}"
     if f"{tracks}/tracks" in file.arrays and f"{tracks}/map" in file.arrays:
         references = file.array(f"{tracks}/tracks").astype(np.int64).reshape(-1)
@@ -78,6 +78,16 @@ def _experiment(
         path.stem if alone else f"{path.stem} {name}", annotations, stated_images(options),
         voxel_size_um=options.voxel_size_um, source=path, findings=tuple(findings),
     )
+
+
+def _properties(file: Content, group: str, n: int) -> dict[str, NDArray[Any]]:
+    """Return the properties that are one number for each object."""
+    arrays = {name: file.arrays.get(f"{group}/{name}") for name in file.names_in(group)}
+    return {
+        name: array
+        for name, array in arrays.items()
+        if array is not None and array.shape == (n,) and array.dtype.kind in "biuf"
+    }
 
 
 def _links(
