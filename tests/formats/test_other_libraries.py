@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_celltrain.experiment import Annotations, Experiment
-from napari_celltrain.formats import format_named, formats, read_experiments, write_experiment
+from napari_celltrain.formats import format_named, read_experiments, write_experiment
 
 DIVISION = Experiment(
     "made",
@@ -144,11 +144,3 @@ def test_napari_opens_the_points_table(tmp_path):
     assert kind == "points"
     assert header[1:5] == ["axis-0", "axis-1", "axis-2", "axis-3"]
     assert np.array(data)[0, 1:5].astype(float).tolist() == [0, 1, 10, 20]
-
-
-def test_every_format_is_in_the_documentation():
-    from pathlib import Path
-
-    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
-    for one in formats():
-        assert f"**{one.name}**" in text, one.name

@@ -51,6 +51,17 @@ POINTS = [
     ("bbbc039_u2os_2d_a", 3284, 0), ("dsb2018_256x256", 790, 0),
 ]
 
+# the same movies' lists: positions, frames, frame shapes
+LISTS = {
+    "dev_timelapses.autlist": (
+        [134, 32, 1715, 1693, 266], [14, 4, 45, 20, 6],
+        [(5, 443, 512), (5, 172, 165), (1, 690, 628), (1, 700, 550), (1, 200, 200)],
+    ),
+    "dev_3d.autlist": ([134, 32], [14, 4], [(5, 443, 512), (5, 172, 165)]),
+}
+IN_POINTS = {"OrganoidTracker": 5, "CSV table": 8, "GEFF": 1, "Cell Tracking Challenge": 1}
+"""How many files of each format the folders of `POINTS` have that a test opens."""
+
 
 def divisions(annotations):
     return int((np.bincount(annotations.links[:, 0], minlength=1) == 2).sum())
@@ -140,13 +151,13 @@ def test_aut_files_of_the_real_movies_say_the_same_as_their_tables(
     np.testing.assert_allclose(mine, theirs, atol=2e-3)
 
 
-def test_lists_of_the_real_movies_open_with_their_images(data_folder):
-    experiments = read_experiments(data_folder / "dev_timelapses.autlist")
-    assert [len(one.annotations) for one in experiments] == [134, 32, 1715, 1693, 266]
-    assert [len(one.image_time_points()) for one in experiments] == [14, 4, 45, 20, 6]
-    assert [one.images.frame_shape for one in experiments] == [
-        (5, 443, 512), (5, 172, 165), (1, 690, 628), (1, 700, 550), (1, 200, 200)
-    ]
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_of_the_real_movies_open_with_their_images(name, data_folder):
+    positions, frames, shapes = LISTS[name]
+    experiments = read_experiments(data_folder / name)
+    assert [len(one.annotations) for one in experiments] == positions
+    assert [len(one.image_time_points()) for one in experiments] == frames
+    assert [one.images.frame_shape for one in experiments] == shapes
     assert not [finding for one in experiments for finding in one.findings]
 
 
