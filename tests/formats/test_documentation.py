@@ -13,11 +13,12 @@ from napari_celltrain.formats import formats, is_writable
 
 HERE = Path(__file__).parent
 TEXT = (HERE.parents[1] / "docs" / "formats.md").read_text("utf-8")
-ROWS = {
-    re.search(r"\*\*(.+?)\*\*", cells[0])[1]: cells[1:]
+CELLS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
     for line in TEXT.splitlines()
-    if line.startswith("| **") and len(cells := [c.strip() for c in line.strip("|").split("|")]) == 5
-}  # fmt: skip
+    if line.startswith("| **")
+]
+ROWS = {re.search(r"\*\*(.+?)\*\*", row[0])[1]: row[1:] for row in CELLS if len(row) == 5}
 BY_NAME = {one.name: one for one in formats()}
 READ_AS = {"MaMuT XML": "TrackMate XML"}
 """Rows for files that another row's format reads, but does not write."""
