@@ -126,9 +126,9 @@ class Walk:
     def look_at_errors(self, predict: object) -> None:
         """Compare with the annotation."""
         predict.parent().raise_()
-        predict.truth.setCurrentIndex(1)
-        self.until(lambda: predict.comparison is not None)
-        predict.show_errors()
+        predict.judging.truth.setCurrentIndex(1)
+        self.until(lambda: predict.judging.comparison is not None)
+        predict.judging.show_errors()
         self.wait(500)
         self.keep("errors")
 

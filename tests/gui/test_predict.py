@@ -9,6 +9,7 @@ import pytest
 from napari.layers import Layer, Points
 from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
 from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QFileDialog
 
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.formats.registry import read_experiments
@@ -16,6 +17,8 @@ from napari_celltrain.gui import preferences
 from napari_celltrain.gui.candidates import Candidates
 from napari_celltrain.gui.layers import experiment_layers
 from napari_celltrain.gui.open_experiments import open_experiments
+from napari_celltrain.gui.predict import PredictWidget
+from napari_celltrain.gui.saving import filters
 from napari_celltrain.gui.train import TrainWidget
 
 
@@ -122,6 +125,64 @@ def test_only_the_chosen_time_points_are_looked_at(with_movie, viewer, choice, t
     assert set(widget.candidates.times) == times
 
 
+def test_a_file_is_opened_lazily_and_its_channel_chosen(
+    widget, viewer, tmp_path, monkeypatch, qtbot
+):
+    import tifffile
+
+    movie = np.zeros((4, 2, 96, 96), np.uint8)
+    movie[:, 1] = 3
+    tifffile.imwrite(tmp_path / "two.tif", movie, imagej=True, metadata={"axes": "TCYX"})
+    answer = (str(tmp_path / "two.tif"), "")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: answer)
+    widget.image.file_button.click()
+    qtbot.waitUntil(lambda: widget.image.layer is not None, timeout=10_000)
+    assert len(viewer.layers) == 2
+    assert widget.image.channel.isVisibleTo(widget)
+    widget.image.channel.setCurrentIndex(1)
+    source, channel, _ = widget.image.movie()
+    assert channel == 1
+    assert source.read_frame(2, channel).max() == 3
+    assert "Press Find cells" in widget.sentence.text()
+    find(widget, qtbot)
+    assert "enter it under Voxel size" in widget.sentence.text()
+    assert widget.image.voxel.isVisibleTo(widget)
+    assert not widget.image.voxel.depth.isVisibleTo(widget)  # one plane
+    widget.image.voxel.width.setValue(0.5)
+    widget.image.voxel.width.editingFinished.emit()
+    find(widget, qtbot)
+    assert "Done" in widget.sentence.text()
+    assert widget.candidates.times == [0, 1, 2, 3]
+    assert widget.found().known_voxel_size_um == (0.5, 0.5, 0.5)
+
+
+def test_a_file_that_is_no_movie_is_a_sentence(widget, tmp_path, qtbot):
+    (tmp_path / "notes.tif").write_text("no image")
+    widget.image.open_file(tmp_path / "notes.tif")
+    qtbot.waitUntil(lambda: not widget.image.errands.busy, timeout=10_000)
+    assert "notes.tif" in widget.sentence.text()
+    assert "Opening" not in widget.sentence.text()
+    assert widget.image.layer is None
+
+
+def test_a_movie_of_several_channels_is_one_line(widget, add_experiment, movie_class, qtbot):
+    first, second, _ = add_experiment(
+        Experiment("two", images=movie_class(n_channels=2), channels=(1,))
+    )
+    qtbot.waitUntil(lambda: widget.image.layer is second)  # the one that is shown
+    assert [widget.image.box.itemText(row) for row in range(widget.image.box.count())] == ["two"]
+    widget.image.channel.setCurrentIndex(0)
+    assert widget.image.layer is first
+
+
+def test_the_chosen_range_stays_when_layers_come_and_go(with_movie, viewer, qtbot):
+    widget = with_movie
+    widget.image.first.setValue(2)
+    viewer.add_points([[0, 0, 1, 1]], ndim=4)
+    qtbot.wait(100)
+    assert widget.image.first.value() == 2
+
+
 def test_time_points_that_do_not_exist_are_a_sentence(with_movie):
     widget = with_movie
     widget.image.times.setCurrentIndex(2)
@@ -180,19 +241,19 @@ def test_somebody_elses_image_gets_points_with_its_own_axes(widget, viewer, smal
 def test_scores_and_errors_beside_known_cells(with_movie, viewer, qtbot):
     widget = with_movie
     find(widget, qtbot)
-    assert not widget.errors_button.isEnabled()
-    widget.truth.setCurrentIndex(1)
-    qtbot.waitUntil(lambda: widget.comparison is not None, timeout=20_000)
-    assert widget.comparison.scores.f1 > 0.6
-    assert "precision" in widget.scores.text()
-    widget.errors_button.click()
+    assert not widget.judging.errors_button.isEnabled()
+    widget.judging.truth.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: widget.judging.comparison is not None, timeout=20_000)
+    assert widget.judging.comparison.scores.f1 > 0.6
+    assert "precision" in widget.judging.scores.text()
+    widget.judging.errors_button.click()
     errors = next(layer for layer in viewer.layers if layer.name.endswith("errors"))
     counts = errors.features["outcome"].value_counts()
-    assert counts.get("found", 0) == widget.comparison.scores.tp
-    assert counts.get("missed", 0) == widget.comparison.scores.fn
-    assert counts.get("false", 0) == widget.comparison.scores.fp
-    wrong = widget.comparison.scores.fn + widget.comparison.scores.fp
-    widget.next_button.click()
+    assert counts.get("found", 0) == widget.judging.comparison.scores.tp
+    assert counts.get("missed", 0) == widget.judging.comparison.scores.fn
+    assert counts.get("false", 0) == widget.judging.comparison.scores.fp
+    wrong = widget.judging.comparison.scores.fn + widget.judging.comparison.scores.fp
+    widget.judging.next_button.click()
     expected = "no error" if wrong == 0 else f"Error 1 of {wrong}"
     assert expected in widget.sentence.text()
 
@@ -200,42 +261,71 @@ def test_scores_and_errors_beside_known_cells(with_movie, viewer, qtbot):
 def test_next_error_goes_there(with_movie, viewer, qtbot):
     widget = with_movie
     find(widget, qtbot)
-    widget.truth.setCurrentIndex(1)
-    qtbot.waitUntil(lambda: widget.comparison is not None, timeout=20_000)
+    widget.judging.truth.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: widget.judging.comparison is not None, timeout=20_000)
     widget.threshold.set_threshold(1.0)  # everything is missed
-    qtbot.waitUntil(lambda: widget.comparison.scores.tp == 0, timeout=20_000)
-    widget.next_button.click()
-    place = widget.comparison.positions[0] * widget._movie.known_voxel_size_um
+    qtbot.waitUntil(lambda: widget.judging.comparison.scores.tp == 0, timeout=20_000)
+    widget.judging.next_button.click()
+    place = widget.judging.comparison.positions[0] * widget._movie.known_voxel_size_um
     camera = getattr(viewer, "scene", viewer).camera
     np.testing.assert_allclose(camera.center[1:], place[1:], rtol=1e-4)
-    assert viewer.dims.point[0] == widget.comparison.t[0]
+    assert viewer.dims.point[0] == widget.judging.comparison.t[0]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".aut", ".xml", ".geff"])
-def test_cells_are_saved_in_every_format(with_movie, tmp_path, suffix, qtbot):
+def save_to(widget, monkeypatch, qtbot, path, chosen=""):
+    """Press Save as…, and answer the dialog."""
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), chosen))
+    widget.save_button.click()
+    qtbot.waitUntil(lambda: not widget.errands.busy, timeout=20_000)
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen", "written"),
+    [
+        ("cells.csv", "CSV", "cells.csv"),
+        ("cells.aut", "CSV", "cells.aut"),
+        ("cells", "TrackMate", "cells.xml"),
+        ("cells.geff", "GEFF (", "cells.geff"),
+        ("cells.xml", "", "cells.xml"),
+        ("01", "Cell Tracking Challenge", "01_RES"),
+        ("cells.csv", "Mastodon CSV", "cells.csv"),
+    ],
+)
+def test_cells_are_saved_in_every_format(
+    with_movie, tmp_path, monkeypatch, asked, chosen, written, qtbot
+):
     widget = with_movie
     find(widget, qtbot)
-    place = tmp_path / f"cells{suffix}"
-    widget.save(place)
-    again = read_experiments(place)[0].annotations
+    line = next(line for line in filters() if chosen in line) if chosen else ""
+    save_to(widget, monkeypatch, qtbot, tmp_path / asked, line)
     expected = widget.found().annotations
+    assert widget.sentence.text() == f"{len(expected)} cells written to {tmp_path / written}."
+    again = read_experiments(tmp_path / written)[0].annotations
     assert len(again) == len(expected) > 0
-    order = np.lexsort((*again.positions.T, again.t))
-    wanted = np.lexsort((*expected.positions.T, expected.t))
+    if chosen in ("Cell Tracking Challenge", "Mastodon CSV"):  # discs of pixels; micrometres
+        return
+    order = np.lexsort((*again.positions.round(1).T, again.t))
+    wanted = np.lexsort((*expected.positions.round(1).T, expected.t))
     np.testing.assert_array_equal(again.t[order], expected.t[wanted])
-    np.testing.assert_allclose(again.positions[order], expected.positions[wanted], atol=2e-2)
+    np.testing.assert_allclose(
+        again.positions[order].sum(0), expected.positions[wanted].sum(0), rtol=1e-3
+    )
 
 
-def test_a_suffix_nobody_knows_is_a_sentence(with_movie, tmp_path, monkeypatch, qtbot):
-    from qtpy.QtWidgets import QFileDialog
+def test_every_format_that_can_be_written_is_offered():
+    from napari_celltrain.formats.registry import formats, is_writable
 
+    assert set(filters().values()) == {one.name for one in formats() if is_writable(one)}
+    assert all("*" in line for line in filters())
+
+
+def test_what_cannot_be_saved_is_a_sentence(with_movie, tmp_path, monkeypatch, qtbot):
     widget = with_movie
     find(widget, qtbot)
-    for name in ("cells", "cells.docx"):
-        place = str(tmp_path / name)
-        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, p=place: (p, ""))
-        widget.save_button.click()
-        assert "suffix" in widget.sentence.text()
+    save_to(widget, monkeypatch, qtbot, tmp_path / "cells.docx")
+    assert "suffix" in widget.sentence.text()
+    save_to(widget, monkeypatch, qtbot, tmp_path / "no folder" / "cells.csv")
+    assert "no folder" in widget.sentence.text()
     assert not list(tmp_path.glob("cells*"))
 
 
@@ -247,7 +337,7 @@ def test_use_as_annotations_makes_an_editable_copy_of_what_is_shown(with_movie, 
     assert len(copy.data) == widget.layer.shown.sum()
     copy.add((0, 0, 3, 3))
     assert len(widget.layer.data) == len(widget.candidates)
-    qtbot.waitUntil(lambda: widget.truth.count() == 3)  # nothing, the annotation, the copy
+    qtbot.waitUntil(lambda: widget.judging.truth.count() == 3)  # nothing, the annotation, the copy
     experiment = next(one for one in open_experiments(viewer.layers) if one.points is copy)
     assert len(experiment.read().annotations) == len(copy.data)
 
@@ -276,6 +366,35 @@ def test_a_detector_can_be_dropped(widget, trained, tmp_path):
     drop(tmp_path)
     assert "holds no detector" in widget.sentence.text()
     assert widget.detector.card.folder == trained / "best"
+
+
+def test_a_packed_detector_or_its_folder_can_be_chosen(widget, trained, tmp_path, monkeypatch):
+    from napari_celltrain.sharing import pack_detector
+
+    place = tmp_path / "mine.celltrain"
+    pack_detector(trained, place)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (str(place), ""))
+    folder, packed = widget.detector.browse.menu().actions()
+    packed.trigger()
+    assert widget.detector.card.folder == place
+    answer = str(trained / "best")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: answer)
+    folder.trigger()
+    assert widget.detector.card.folder == trained / "best"
+
+
+@pytest.mark.parametrize("what", ["run", "detector", "packed"])
+def test_a_detector_dropped_on_napari_opens_the_dock_with_it(viewer, trained, tmp_path, what):
+    from napari_celltrain.sharing import pack_detector
+
+    place = {"run": trained, "detector": trained / "best", "packed": tmp_path / "a.celltrain"}[what]
+    if what == "packed":
+        pack_detector(trained, place)
+    layers = viewer.open(str(place), plugin="napari-celltrain")
+    assert layers == []
+    (widget,) = [one for one in viewer.window.dock_widgets.values()
+                 if isinstance(one, PredictWidget)]  # fmt: skip
+    assert widget.detector.card.folder == place
 
 
 def test_a_damaged_detector_is_a_sentence(with_movie, trained, tmp_path, qtbot):

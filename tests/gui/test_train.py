@@ -289,6 +289,24 @@ def test_the_image_of_an_annotation_can_be_chosen(ready, small_movie, qtbot):
     assert widget.table.image.currentText() == "another movie"
 
 
+def test_the_voxel_size_is_asked_for_where_nobody_knows_it(ready, qtbot):
+    viewer, _, widget = ready
+    assert not widget.table.voxel.isVisibleTo(widget)
+    viewer.add_image(np.zeros((6, 3, 20, 20)), name="mine")
+    viewer.add_points([[2, 1, 5, 5]], ndim=4, name="mine by hand")
+    qtbot.waitUntil(lambda: len(widget.table.entries) == 2)
+    widget.table.table.selectRow(1)
+    voxel = widget.table.voxel
+    assert voxel.isVisibleTo(widget)
+    voxel.width.setValue(0.25)
+    voxel.width.editingFinished.emit()  # half of it says nothing yet
+    assert widget.table.entries[1].read().known_voxel_size_um is None
+    voxel.depth.setValue(2)
+    voxel.depth.editingFinished.emit()
+    assert widget.table.entries[1].read().known_voxel_size_um == (2.0, 0.25, 0.25)
+    assert voxel.isVisibleTo(widget)  # it can still be corrected
+
+
 def test_files_are_added_and_removed(open_widget, small_movie, tmp_path):
     from napari_celltrain.simulation import write_sample
 

@@ -9,6 +9,9 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.open_experiments import open_experiments
 from napari_celltrain.gui.training_entry import TrainingEntry
 
+# napari 0.6 with a numpy that is two years younger
+pytestmark = pytest.mark.filterwarnings("ignore:'where' used without 'out'")
+
 
 @pytest.fixture
 def entry(viewer, add_experiment, experiment):

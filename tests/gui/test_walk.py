@@ -57,11 +57,11 @@ def test_from_an_autlist_to_corrected_and_saved_cells(
         one for name, one in viewer.window.dock_widgets.items() if name.startswith("Predict")
     )
     predict.image.choose(viewer.layers[MOVIE])
-    predict.truth.setCurrentIndex(predict.truth.findText(f"{MOVIE} cells"))
+    predict.judging.truth.setCurrentIndex(predict.judging.truth.findText(f"{MOVIE} cells"))
     predict.run_button.click()
     qtbot.waitUntil(lambda: not predict.running, timeout=120_000)
-    qtbot.waitUntil(lambda: predict.comparison is not None, timeout=60_000)
-    assert predict.comparison.scores.f1 > 0.6
+    qtbot.waitUntil(lambda: predict.judging.comparison is not None, timeout=60_000)
+    assert predict.judging.comparison.scores.f1 > 0.6
     assert tuple(predict.layer.scale) == tuple(viewer.layers[MOVIE].scale)
 
     # correct: one cell less, one more

@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
-from qtpy.QtWidgets import QWidget as _QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_celltrain.detector.package import is_package, read_member
+from napari_celltrain.detector.package import SUFFIX, is_package, read_member
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui import preferences
 from napari_celltrain.gui.run_list import summaries
@@ -67,14 +75,14 @@ def read_card(folder: Path) -> DetectorCard | None:
     return None
 
 
-class DetectorChooser(_QWidget):
+class DetectorChooser(QWidget):
     """A list of the detectors in the runs folder, and a button for another folder."""
 
     changed = Signal()
     refused = Signal(str)
     """A sentence, when what was dropped or chosen is no detector."""
 
-    def __init__(self, parent: _QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAcceptDrops(True)
         self.box = QComboBox(self)
@@ -84,8 +92,12 @@ class DetectorChooser(_QWidget):
         )
         self.box.setAccessibleName("Detector")
         self.box.setToolTip("A trained detector; a folder can be dropped here too.")
-        self.browse = QPushButton("Folder…", self)
-        self.browse.setToolTip("Choose a run folder or detector folder.")
+        self.browse = QPushButton("Other", self)
+        self.browse.setToolTip("Choose a detector that is not in the list.")
+        menu = QMenu(self.browse)
+        menu.addAction("Run or detector folder…", self._browse_folder)
+        menu.addAction("Packed detector…", self._browse_file)
+        self.browse.setMenu(menu)
         self.words = QLabel(self)
         self.words.setWordWrap(True)
         title = QLabel("Detector", self)
@@ -101,7 +113,6 @@ class DetectorChooser(_QWidget):
         layout.addWidget(self.box)
         layout.addWidget(self.words)
         self.box.currentIndexChanged.connect(self._show)
-        self.browse.clicked.connect(self._browse)
         ignore_wheel(self)
         self.refresh()
 
@@ -132,7 +143,10 @@ class DetectorChooser(_QWidget):
         """Choose the detector in a folder."""
         card = read_card(folder)
         if card is None:
-            self.refused.emit(f"{folder} holds no detector; choose a run folder made by training.")
+            self.refused.emit(
+                f"{folder} holds no detector; choose a run folder made by training, or a packed "
+                "detector."
+            )
             return
         row = self.box.findData(str(folder))
         if row < 0:
@@ -152,7 +166,14 @@ class DetectorChooser(_QWidget):
         event.acceptProposedAction()
         self.choose(path if path.is_dir() or is_package(path) else path.parent)
 
-    def _browse(self) -> None:
+    def _browse_file(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(
+            self, "Packed detector", filter=f"Packed detectors (*{SUFFIX})"
+        )
+        if chosen:
+            self.choose(Path(chosen))
+
+    def _browse_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(
             self, "Run folder or detector folder", str(preferences.runs_folder())
         )
@@ -163,7 +184,7 @@ class DetectorChooser(_QWidget):
         card = self.card
         self.box.setEnabled(self.box.count() > 0)
         self.words.setText(
-            "No detector yet: train one first, or choose a folder." if card is None
+            "No detector yet: train one first, or choose another." if card is None
             else card.in_words
         )  # fmt: skip
         self.words.setToolTip("" if card is None else f"{card.folder}\n{card.held_out}")

@@ -28,6 +28,7 @@ from napari_celltrain.gui.open_experiments import open_experiments
 from napari_celltrain.gui.same_movie import one_for_each_movie
 from napari_celltrain.gui.setting_row import ignore_wheel
 from napari_celltrain.gui.training_entry import TrainingEntry
+from napari_celltrain.gui.voxel_size import VoxelSizeRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,6 +193,7 @@ class ExperimentsTable(QWidget):
     def _make_details(self) -> None:
         self.image = QComboBox()
         self.image.setToolTip("The image layer in which these cells were marked.")
+        self.voxel = VoxelSizeRow()
         self.role = QComboBox()
         for role, text in ROLES.items():
             self.role.addItem(text, role)
@@ -229,6 +231,7 @@ class ExperimentsTable(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Image", self.image)
+        form.addRow("Voxel size", self.voxel)
         form.addRow("Role", self.role)
         form.addRow("Channel", self.channel)
         form.addRow("Time points", times)
@@ -237,9 +240,11 @@ class ExperimentsTable(QWidget):
         form.addRow(self.only_corrected)
         self._region_label = form.labelForField(self.region)
         self._image_label = form.labelForField(self.image)
+        self._voxel_label = form.labelForField(self.voxel)
         for control in (self.role, self.channel, self.completeness, self.region):
             control.setMinimumContentsLength(8)
             control.currentIndexChanged.connect(self._details_changed)
+        self.voxel.changed.connect(self.changed)
         self.image.setMinimumContentsLength(8)
         self.image.currentIndexChanged.connect(self._image_chosen)
         for box in (self.first, self.last):
@@ -281,6 +286,9 @@ class ExperimentsTable(QWidget):
         choosable = found is not None and found.annotation is not None
         self.image.setVisible(choosable)
         self._image_label.setVisible(choosable)
+        unknown = self.voxel.show_layers([] if found is None else found.images)
+        for widget in (self.voxel, self._voxel_label):
+            widget.setVisible(unknown)
         if found is None:
             return
         keys = set()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from napari_celltrain.experiment import ZYX, FrameSource
 
+VOXEL_SIZE = "voxel_size_um"
+"""The key in an image layer's note for the voxel size that a person stated."""
+
 _AXES = {4: "tzyx", 3: "tyx", 2: "yx"}
 _TO_UM = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6}
 
@@ -83,6 +86,8 @@ def voxel_size_of(layer: Layer) -> ZYX | None:
     A scale without a unit is taken as um when it isn't 1: that is what napari's own readers and
     older plugins mean by it.
     """
+    if VOXEL_SIZE in note(layer):
+        return note(layer)[VOXEL_SIZE]  # type: ignore[no-any-return]
     written = note(layer).get("experiment")
     if written is not None:
         return written.known_voxel_size_um  # type: ignore[no-any-return]

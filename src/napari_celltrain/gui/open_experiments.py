@@ -95,6 +95,7 @@ class OpenExperiment:
                 name=self.name,
                 annotations=annotations,
                 images=original.images or (source and source[0]),
+                voxel_size_um=original.voxel_size_um if image is None else voxel_size_of(image),
                 channels=channels,
                 findings=(),
             )

@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Points
-from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment
 from napari_celltrain.gui.candidates import Candidates
-from napari_celltrain.gui.comparison import FOUND, MISSED
-from napari_celltrain.gui.going_there import (
-    go_to,
-    look_at,
-    show_time_point,
-    shown_time_point,
-)
+from napari_celltrain.gui.errands import Errands
+from napari_celltrain.gui.going_there import go_to, show_time_point, shown_time_point
+from napari_celltrain.gui.judging_panel import Judged
 from napari_celltrain.gui.layers import METADATA, cells_layer, note, show_through_depth
-from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
+from napari_celltrain.gui.open_experiments import open_experiments
 from napari_celltrain.gui.predict_page import PredictPage
-from napari_celltrain.gui.prediction_work import (
-    Progress,
-    Ready,
-    comparison_work,
-    prediction_work,
-)
+from napari_celltrain.gui.prediction_work import Progress, Ready, prediction_work
 from napari_celltrain.gui.progress_panel import duration
-from napari_celltrain.gui.result_layers import (
-    add_detections,
-    add_errors,
-    in_layer,
-    place_in_world,
-    show_candidates,
-)
+from napari_celltrain.gui.result_layers import add_detections, in_layer, show_candidates
+from napari_celltrain.gui.saving import ask_where, saving_work
 from napari_celltrain.gui.work import Job
-from napari_celltrain.gui.writers import save_as
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari.viewer import Viewer
     from qtpy.QtCore import QEvent
+    from qtpy.QtWidgets import QWidget
 
-    from napari_celltrain.gui.comparison import Comparison
-
-SAVE_FILTER = "Cells (*.csv *.aut *.xml *.geff);;All files (*)"
+    from napari_celltrain.gui.detector_chooser import DetectorCard
 
 
 class PredictWidget(PredictPage):
@@ -55,18 +38,16 @@ class PredictWidget(PredictPage):
         super().__init__(napari_viewer, parent)
         self.candidates = Candidates()
         self.layer: Points | None = None
-        self.comparison: Comparison | None = None
+        self.errands = Errands(self)
+        self._card: DetectorCard | None = None
         self._image: Any = None
         self._movie: Experiment | None = None
         self._diameter_px = 10.0
         self._job: Job | None = None
-        self._comparing: Job | None = None
-        self._compare_again = False
         self._shown_candidates = 0
-        self._error_number = 0
         self._connect()
         self.watcher.layers_changed.connect(self._layers_changed)
-        self.watcher.points_changed.connect(self._compare)
+        self.watcher.points_changed.connect(self.judging.judge_again)
         self.watcher.time_changed.connect(self._time_changed)
         self._layers_changed()
         self._time_changed()
@@ -91,14 +72,14 @@ class PredictWidget(PredictPage):
         try:
             if card is None:
                 raise CellTrainError(
-                    "Choose a detector first: train one with Train detector, or press Folder…"
+                    "Choose a detector first: train one with Train detector, or press Other."
                 )
             source, channel, voxel = self.image.movie()
             times = self.image.time_points(source)
         except CellTrainError as error:
             self.sentence.setText(str(error))
             return
-        self._image = self.image.layer
+        self._card, self._image = card, self.image.layer
         original = note(self._image).get("experiment")
         channels: tuple[int, ...] = (channel,)
         if card.n_channels > 1:
@@ -114,7 +95,7 @@ class PredictWidget(PredictPage):
         self.threshold.set_calibrated(card.threshold)
         self.threshold.set_threshold(card.threshold)
         self.findings.set_findings(())
-        self.scores.setText("")
+        self.judging.judge(None)
         self.sentence.setText("Loading the detector.")
         self.bar.setRange(0, 0)
         self._job = Job(prediction_work(card.folder, self._movie, times), self)
@@ -133,21 +114,23 @@ class PredictWidget(PredictPage):
 
     def stop_work(self) -> None:
         """Look no further, and compare no more."""
-        self._compare_again = False
-        for job in (self._job, self._comparing):
-            if job is not None:
-                job.stop()
+        for work in (self._job, self.judging, self.errands, self.image.errands):
+            if work is not None:
+                work.stop()
 
-    def save(self, path: Path) -> None:
-        """Write the cells above the threshold in the format that the suffix says.
-
-        Raises
-        ------
-        CellTrainError
-            When the suffix is unknown or the place can't be written.
-        """
-        save_as(path, self.found())
-        self.sentence.setText(f"{self._counted()} cells written to {path}.")
+    def save(self) -> None:
+        """Ask for a place and a format, and write the cells above the threshold."""
+        try:
+            asked = ask_where(self)
+            if asked is None:
+                return
+            path, format_name = asked
+            work = saving_work(path, format_name, self.found())
+        except CellTrainError as error:
+            self.sentence.setText(str(error))
+            return
+        self.sentence.setText(f"Writing {path.name}.")
+        self.errands.do(work, self.sentence.setText)
 
     def found(self) -> Experiment:
         """Return the movie with the cells above the threshold."""
@@ -191,41 +174,6 @@ class PredictWidget(PredictPage):
         _, widget = self.viewer.window.add_plugin_dock_widget("napari-celltrain", "Train detector")
         if isinstance(widget, TrainWidget):
             widget.tune(card.folder)
-
-    def show_errors(self) -> None:
-        """Add a layer with what is missed and what is false at this threshold."""
-        if self.comparison is None or self._movie is None:
-            return
-        add_errors(
-            self.viewer,
-            f"{self._movie.name} errors",
-            self.comparison,
-            self._image,
-            self._diameter_px,
-        )
-        if self._layer_is_there():
-            assert self.layer is not None  # just asked
-            self.layer.visible = False  # two rings around every cell are one too many
-
-    def go_to_next_error(self) -> None:
-        """Bring the next missed or false cell into the middle; begins again after the last."""
-        if self.comparison is None or self._image is None:
-            return
-        wrong = np.flatnonzero(self.comparison.outcome != FOUND)
-        if not len(wrong):
-            self.sentence.setText("There is no error at this threshold.")
-            return
-        order = wrong[np.argsort(self.comparison.t[wrong], kind="stable")]
-        number = self._error_number % len(order)
-        self._error_number = number + 1
-        one = int(order[number])
-        t, position = self.comparison.t[one : one + 1], self.comparison.positions[one : one + 1]
-        look_at(self.viewer, place_in_world(self._image, t, position)[0])
-        what = "missed" if self.comparison.outcome[one] == MISSED else "false"
-        self.sentence.setText(
-            f"Error {number + 1} of {len(order)}, at t = {int(t[0])}: {what}. It is in the middle "
-            "of the picture."
-        )
 
     # --- while it runs -------------------------------------------------------------------------
 
@@ -283,7 +231,7 @@ class PredictWidget(PredictPage):
             self._job.deleteLater()
             self._job = None
         self._show_state()
-        self._compare()
+        self._judge()
 
     # --- the threshold -------------------------------------------------------------------------
 
@@ -292,7 +240,27 @@ class PredictWidget(PredictPage):
             assert self.layer is not None  # just asked
             if len(self.layer.data) == len(self.candidates):
                 self.layer.shown = self.candidates.reaching(threshold)
-        self._compare()
+        self._judge()
+
+    def _judge(self) -> None:
+        """Have what is found scored beside known cells."""
+        if self._card is None or self._movie is None or self.running:
+            return
+        self.judging.judge(
+            Judged(
+                self._card.folder,
+                self._movie.name,
+                self._image,
+                self._diameter_px,
+                self.candidates,
+                self.threshold.threshold,
+            )
+        )
+
+    def _errors_shown(self) -> None:
+        if self._layer_is_there():
+            assert self.layer is not None  # just asked
+            self.layer.visible = False  # two rings around every cell are one too many
 
     def _counted(self) -> int:
         return int(self.candidates.reaching(self.threshold.threshold).sum())
@@ -305,71 +273,13 @@ class PredictWidget(PredictPage):
             assert self.layer is not None  # just asked
             self.layer.visible = False
         self.layer = None
-        self.comparison = None
-
-    # --- against an annotation -----------------------------------------------------------------
-
-    def _compare(self) -> None:
-        """Score against the chosen points layer in a thread; the latest request wins."""
-        chosen = self._chosen_truth()
-        card = None if chosen is None else self.detector.card
-        if chosen is None or card is None or self.running or not self.candidates.times:
-            self.comparison = None
-            self.scores.setText("")
-            self.errors_button.setEnabled(False)
-            self.next_button.setEnabled(False)
-            return
-        if self._comparing is not None:
-            self._compare_again = True
-            return
-        try:
-            truth = chosen.read()
-        except CellTrainError as error:
-            self.scores.setText(str(error))
-            return
-        work = comparison_work(card.folder, truth, self.candidates, self.threshold.threshold)
-        self._comparing = Job(work, self, interval_ms=50)
-        self._comparing.returned.connect(self._compared)
-        self._comparing.failed.connect(self.scores.setText)
-        self._comparing.ended.connect(self._comparison_ended)
-        self._comparing.start()
-
-    def _compared(self, comparison: Comparison) -> None:
-        self.comparison = comparison
-        self._error_number = 0
-        self.scores.setText(comparison.in_words)
-        self.errors_button.setEnabled(True)
-        self.next_button.setEnabled(True)
-
-    def _comparison_ended(self) -> None:
-        if self._comparing is not None:
-            self._comparing.deleteLater()
-            self._comparing = None
-        if self._compare_again:
-            self._compare_again = False
-            self._compare()
-
-    def _chosen_truth(self) -> OpenExperiment | None:
-        identity = self.truth.currentData()
-        for found in open_experiments(self.viewer.layers):
-            if found.annotation is not None and found.identity == identity:
-                return found
-        return None
 
     # --- the viewer ----------------------------------------------------------------------------
 
     def _layers_changed(self) -> None:
         self.image.refresh()
-        chosen = self.truth.currentData()
-        self.truth.blockSignals(True)
-        self.truth.clear()
-        self.truth.addItem("nothing", None)
-        for found in open_experiments(self.viewer.layers):
-            if found.annotation is not None:
-                self.truth.addItem(found.annotation.name, found.identity)
-        self.truth.setCurrentIndex(max(self.truth.findData(chosen), 0))
-        self.truth.blockSignals(False)
-        self._compare()
+        self.judging.refresh()
+        self.judging.judge_again()
 
     def _time_changed(self) -> None:
         self.threshold.set_time_point(shown_time_point(self.viewer))
@@ -382,15 +292,6 @@ class PredictWidget(PredictPage):
             if self._image in found.images:
                 go_to(self.viewer, found, finding.time_point)
                 return
-
-    def _save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save the cells", "cells.csv", SAVE_FILTER)
-        if not path:
-            return
-        try:
-            self.save(Path(path))
-        except CellTrainError as error:
-            self.sentence.setText(str(error))
 
     # --- the look --------------------------------------------------------------------------
 
@@ -411,10 +312,11 @@ class PredictWidget(PredictPage):
         self.threshold.threshold_changed.connect(self._threshold_moved)
         self.threshold.time_point_clicked.connect(self._go_to_time)
         self.findings.show_requested.connect(self._go_to_finding)
-        self.truth.currentIndexChanged.connect(self._compare)
-        self.errors_button.clicked.connect(self.show_errors)
-        self.next_button.clicked.connect(self.go_to_next_error)
-        self.save_button.clicked.connect(self._save)
+        self.judging.said.connect(self.sentence.setText)
+        self.judging.errors_shown.connect(self._errors_shown)
+        self.image.said.connect(self.sentence.setText)
+        self.errands.said.connect(self.sentence.setText)
+        self.save_button.clicked.connect(self.save)
         self.annotate_button.clicked.connect(self.use_as_annotations)
         self.further_button.clicked.connect(self.train_further)
 

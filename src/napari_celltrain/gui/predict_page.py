@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QComboBox,
     QFrame,
     QGridLayout,
     QHBoxLayout,
@@ -22,6 +21,7 @@ from napari_celltrain.gui.detector_chooser import DetectorChooser
 from napari_celltrain.gui.dock_page import DockPage
 from napari_celltrain.gui.findings_list import FindingsList
 from napari_celltrain.gui.image_chooser import ImageChooser
+from napari_celltrain.gui.judging_panel import JudgingPanel
 from napari_celltrain.gui.prominence import make_prominent
 from napari_celltrain.gui.setting_row import ignore_wheel
 from napari_celltrain.gui.threshold_panel import ThresholdPanel
@@ -43,19 +43,15 @@ class PredictPage(DockPage):
         self.sentence = QLabel("", self)
         self.findings = FindingsList(self)
         self.threshold = ThresholdPanel(self)
-        self.truth = QComboBox(self)
-        self.scores = QLabel("", self)
-        self.errors_button = QPushButton("Show errors", self)
-        self.next_button = QPushButton("Next error", self)
+        self.judging = JudgingPanel(napari_viewer, self)
         self.save_button = QPushButton("Save as…", self)
         self.annotate_button = QPushButton("Use as annotations", self)
         self.further_button = QPushButton("Train further", self)
         self._arrange()
 
     def _arrange(self) -> None:
-        for label in (self.sentence, self.scores):
-            label.setWordWrap(True)
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.sentence.setWordWrap(True)
+        self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         buttons = QHBoxLayout()
         for button in (self.run_button, self.cancel_button):
             button.setMinimumHeight(round(1.9 * self.fontMetrics().height()))
@@ -66,30 +62,19 @@ class PredictPage(DockPage):
         make_prominent(self.run_button)
         self.run_button.setToolTip("Look for cells with this detector in this movie.")
         self.bar.setAccessibleName("Progress of the prediction")
-        self.truth.setToolTip("Points that are known to be cells; the detections are scored.")
-        self.truth.setAccessibleName("Compare with")
-        self.truth.setMinimumContentsLength(12)
-        self.errors_button.setToolTip(
-            "A layer: blue rings are right, yellow squares are missed, red crosses are false."
-        )
         self.annotate_button.setToolTip("Make an editable copy, to correct it by hand.")
-        self.next_button.setToolTip("Go to the next missed or false cell.")
+        self.cancel_button.setToolTip("Stop after this time point; what was found stays.")
+        self.save_button.setToolTip("Write the cells above the threshold in a format of a choice.")
         self.further_button.setToolTip("Go on training from this detector.")
         self.result = QWidget(self)
         result = QVBoxLayout(self.result)
         result.setContentsMargins(0, 0, 0, 0)
         result.addWidget(self.threshold)
-        title = QLabel("Compare with known cells")
-        title.setBuddy(self.truth)
-        result.addWidget(title)
-        result.addWidget(self.truth)
-        result.addWidget(self.scores)
+        result.addWidget(self.judging)
         grid = QGridLayout()
-        grid.addWidget(self.errors_button, 0, 0)
-        grid.addWidget(self.next_button, 0, 1)
-        grid.addWidget(self.save_button, 1, 0)
-        grid.addWidget(self.annotate_button, 1, 1)
-        grid.addWidget(self.further_button, 2, 0)
+        grid.addWidget(self.save_button, 0, 0)
+        grid.addWidget(self.annotate_button, 0, 1)
+        grid.addWidget(self.further_button, 1, 0, 1, 2)
         result.addLayout(grid)
         page = QWidget()
         layout = QVBoxLayout(page)

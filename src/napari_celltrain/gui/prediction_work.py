@@ -55,10 +55,17 @@ def prediction_work(folder: Path, movie: Experiment, times: Sequence[int] | None
     """
 
     def work(report: Callable[[Any], None], stop: threading.Event) -> str:
-        from napari_celltrain.detector.detector import Detector
+        from napari_celltrain.detector.detector import Detector, find_detector, read_info
+        from napari_celltrain.errors import CellTrainError
         from napari_celltrain.prediction.predict import predict
 
         assert movie.images is not None  # chosen by the caller
+        design = read_info(find_detector(folder)).design
+        if design.unit == "um" and movie.known_voxel_size_um is None:
+            raise CellTrainError(
+                f"This detector measures in micrometres, and the voxel size of '{movie.name}' is "
+                "not known: enter it under Voxel size."
+            )
         detector = Detector.from_folder(
             folder, device=preferences.device(), threads=preferences.threads()
         )

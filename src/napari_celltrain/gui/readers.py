@@ -1,9 +1,11 @@
-"""Opening tracking files in napari: drag a file or folder into the window."""
+"""Opening tracking files and detectors in napari: drag a file or folder into the window."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 DATASET_SUFFIX = ".toml"
 
 
-def reader_for(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
+def reader_for(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
     """Return the function that opens a path; None at once for other people's files.
 
     Parameters
@@ -25,11 +27,32 @@ def reader_for(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
     if not isinstance(path, str):
         return None
     place = Path(path)
+    if _is_detector(place):
+        return open_detector
     if place.suffix.lower() == DATASET_SUFFIX:
         return read_layers if _is_dataset(place) else None
     from napari_celltrain.formats.registry import format_of
 
     return None if format_of(place) is None else read_layers
+
+
+def open_detector(path: str | list[str]) -> list[tuple[None]]:
+    """Open *Predict cells* with a detector; it has no layers of its own.
+
+    Raises
+    ------
+    CellTrainError
+        When there is no window.
+    """
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    place = Path(path if isinstance(path, str) else path[0])
+    if viewer is None:
+        raise CellTrainError(f"{place.name} is a detector; open it in napari with Predict cells.")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-celltrain", "Predict cells")
+    widget.set_detector(place)
+    return [(None,)]  # so napari is told that there is nothing to add
 
 
 def read_layers(path: str | list[str]) -> list[LayerData]:
@@ -65,6 +88,15 @@ def read_experiments(place: Path) -> list[Experiment]:
     from napari_celltrain.formats.registry import read_experiments as read
 
     return read(place)
+
+
+def _is_detector(place: Path) -> bool:
+    """Tell whether a packed detector, a detector folder or a run folder with one is meant."""
+    from napari_celltrain.detector.package import is_package
+
+    if is_package(place):
+        return True
+    return any((place / name).is_file() for name in ("detector.json", "best/detector.json"))
 
 
 def _is_dataset(place: Path) -> bool:

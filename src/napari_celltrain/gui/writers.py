@@ -39,8 +39,8 @@ def experiment_of(points: Points) -> Experiment:
     return OpenExperiment([], points).read()
 
 
-def save_as(path: str | Path, experiment: Experiment) -> None:
-    """Write in the format that the suffix says.
+def save_as(path: str | Path, experiment: Experiment, format_name: str | None = None) -> None:
+    """Write in the format of a name, else in the one that the suffix says.
 
     Raises
     ------
@@ -50,8 +50,8 @@ def save_as(path: str | Path, experiment: Experiment) -> None:
     from napari_celltrain.formats.registry import write_experiment
 
     path = Path(path)
-    if not path.suffix:
+    if not path.suffix and format_name is None:
         raise CellTrainError(
             f"{path.name} has no suffix; it says the format, for example {path.name}.csv."
         )
-    write_experiment(path, experiment)
+    write_experiment(path, experiment, format_name)
