@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.files import write_text
 from napari_celltrain.formats.aut_writing import aut_text
-from napari_celltrain.formats.written import known_of, location_of
+from napari_celltrain.formats.written import location_of
+from napari_celltrain.images.combine import AppendedChannels, AppendedTime, SummedChannels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,25 +47,21 @@ def write_autlist(path: Path, experiments: Sequence[Experiment]) -> None:
 
 def _images(source: FrameSource, folder: Path) -> dict[str, Any]:
     """Return the images keys of an entry; none for images that lie in no file."""
-    groups, inner, parts = (known_of(source, name) for name in ("groups", "source", "sources"))
-    if groups is not None and inner is not None:
-        original = _images(inner, folder)
-        summing = [[channel + 1 for channel in group] for group in groups]
+    if isinstance(source, SummedChannels):
+        original = _images(source.source, folder)
+        summing = [[channel + 1 for channel in group] for group in source.groups]
         return {"images_original": original, "images_channel_summing": summing} if original else {}
-    if parts is not None:
-        entries = [_images(one, folder) for one in parts]
-        key = "time" if type(source).__name__ == "AppendedTime" else "channel"
+    if isinstance(source, AppendedChannels | AppendedTime):
+        entries = [_images(one, folder) for one in source.sources]
+        key = "time" if isinstance(source, AppendedTime) else "channel"
         return {f"images_{key}_appending": entries} if all(entries) else {}
     location = location_of(source)
     if location is None:
         return {}
-    pattern, series = known_of(source, "pattern"), known_of(source, "series")
-    if pattern is None and series is not None:
-        pattern = series
-    text = getattr(pattern, "text", pattern)
+    pattern, series = getattr(source, "pattern", None), getattr(source, "series", None)
     return {
         "images_container": _relative(location, folder),
-        "images_pattern": "" if text is None else str(text),
+        "images_pattern": str(pattern if pattern is not None else series or ""),
     }
 
 

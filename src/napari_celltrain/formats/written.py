@@ -43,18 +43,10 @@ def drawn_radius_px(experiment: Experiment, annotations: Annotations) -> NDArray
     return np.where(np.isfinite(radius), radius, USUAL_RADIUS_PX)
 
 
-def known_of(source: FrameSource, name: str) -> Any:
-    """Return what a movie says of where it comes from; None when it does not say it."""
-    return getattr(source, name, getattr(source, f"_{name}", None))
-
-
 def location_of(source: FrameSource | None) -> Path | None:
     """Return the file or folder that a movie is read from; None for one in memory."""
-    if source is None:
-        return None
-    names = ("location", "folder", "path")
-    found = next((place for name in names if (place := known_of(source, name)) is not None), None)
-    return None if found is None else Path(str(found))
+    location = getattr(source, "location", None)
+    return None if location is None else Path(location)
 
 
 def refuse_other_folders(path: Path, own: str) -> None:

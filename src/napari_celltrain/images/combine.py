@@ -31,7 +31,7 @@ class SummedChannels(Movie):
     source
         The movie.
     groups
-        For each new channel the channels that are added, counted from 0.
+        For each new channel the channels that are added, counted from 0. Both stay attributes.
 
     Raises
     ------
@@ -40,11 +40,11 @@ class SummedChannels(Movie):
     """
 
     def __init__(self, source: FrameSource, groups: Sequence[Sequence[int]]) -> None:
-        self._source = source
-        self._groups = tuple(tuple(int(channel) for channel in group) for group in groups)
-        if not self._groups or not all(self._groups):
+        self.source = source
+        self.groups = tuple(tuple(int(channel) for channel in group) for group in groups)
+        if not self.groups or not all(self.groups):
             raise CellTrainError(f"{source.name}: there are no channels to add up.")
-        for channel in (channel for group in self._groups for channel in group):
+        for channel in (channel for group in self.groups for channel in group):
             if not 0 <= channel < source.n_channels:
                 raise CellTrainError(
                     f"{source.name} has {source.n_channels} channel(s), so channel {channel + 1} "
@@ -54,8 +54,8 @@ class SummedChannels(Movie):
 
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         total = np.zeros(self.frame_shape, np.uint16)
-        for part in self._groups[channel]:
-            total += _to_8_bit(self._source.read_frame(t, part))
+        for part in self.groups[channel]:
+            total += _to_8_bit(self.source.read_frame(t, part))
             np.minimum(total, 255, out=total)
         return total[crop].astype(np.uint8)
 
@@ -70,9 +70,9 @@ class AppendedChannels(Movie):
     """
 
     def __init__(self, sources: Sequence[FrameSource]) -> None:
-        self._sources = _of_one_size(sources)
+        self.sources = _of_one_size(sources)
         self._first_channel = [0, *accumulate(source.n_channels for source in sources)]
-        first, *others = self._sources
+        first, *others = self.sources
         common: Sequence[int] = first.time_points
         if any(other.time_points != common for other in others):
             shared = set(common).intersection(*(set(other.time_points) for other in others))
@@ -90,7 +90,7 @@ class AppendedChannels(Movie):
 
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         index = bisect_right(self._first_channel, channel) - 1
-        return self._sources[index].read_crop(t, channel - self._first_channel[index], crop)
+        return self.sources[index].read_crop(t, channel - self._first_channel[index], crop)
 
 
 class AppendedTime(Movie):
@@ -106,7 +106,7 @@ class AppendedTime(Movie):
     """
 
     def __init__(self, sources: Sequence[FrameSource]) -> None:
-        self._sources = _of_one_size(sources)
+        self.sources = _of_one_size(sources)
         if len({source.n_channels for source in sources}) > 1:
             raise CellTrainError(
                 f"The movies {_names(sources)} have different numbers of channels, so they can't "
@@ -127,7 +127,7 @@ class AppendedTime(Movie):
         )
 
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
-        for source, shift in zip(self._sources, self._shifts, strict=True):
+        for source, shift in zip(self.sources, self._shifts, strict=True):
             if has_time_point(source.time_points, t - shift):
                 return source.read_crop(t - shift, channel, crop)
         raise AssertionError(f"time point {t} is in the header but in no movie")

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.images.movie import Crop, Header, Movie
+from napari_celltrain.images.movie import Crop, Header, Movie, understood
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ class Hdf5Movie(Movie):
 
     def __init__(self, path: Path, header: Header) -> None:
         self._path = path
-        super().__init__(header)
+        super().__init__(header, path)
 
     def _data_name(self, t: int, channel: int) -> str:
         raise NotImplementedError
@@ -41,9 +41,6 @@ class Hdf5Movie(Movie):
             block = block.view(np.uint16)  # Java has no unsigned numbers
         return np.asarray(block)
 
-    def _place(self, t: int, channel: int) -> str:
-        return str(self._path)
-
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
@@ -56,10 +53,5 @@ def opened(path: Path) -> Iterator[h5py.File]:
     """
     if not path.is_file():
         raise CellTrainError(f"There is no image file {path}.")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except CellTrainError:
-        raise
-    except Exception as error:  # a damaged file can make the library raise anything
-        raise CellTrainError(f"{path} can't be read as HDF5: {error}.") from error
+    with understood(path, "HDF5"), h5py.File(path, "r") as file:
+        yield file

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import layout
 from napari_celltrain.images.extras import extra_library
-from napari_celltrain.images.movie import Crop, Header, Movie, chosen
+from napari_celltrain.images.movie import Crop, Header, Movie, chosen, understood
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
 
 if TYPE_CHECKING:
@@ -36,21 +35,16 @@ class LeicaMovie(Movie):
 
     def __init__(self, path: Path, *, series: str | int | None = None) -> None:
         self._path = path
-        self._library()
-        try:
-            with self._library().LifFile(path) as file:
-                names = [image.name for image in file.images]
-                self._index = (
-                    names.index(series) if series in names else chosen(series, len(names), path)
-                )
-                image = file.images[self._index]
-                self._layout = layout("".join(image.dims), image.shape, where=str(path))
-                dtype = np.dtype(image.dtype)
-                steps = {name.lower(): _step(values) for name, values in image.coords.items()}
-        except CellTrainError:
-            raise
-        except Exception as error:
-            raise CellTrainError(f"{path} can't be read as a LIF file: {error}.") from error
+        library = self._library()
+        with understood(path, "a LIF file"), library.LifFile(path) as file:
+            names = [image.name for image in file.images]
+            self._index = (
+                names.index(series) if series in names else chosen(series, len(names), path)
+            )
+            image = file.images[self._index]
+            self._layout = layout("".join(image.dims), image.shape, where=str(path))
+            dtype = np.dtype(image.dtype)
+            steps = {name.lower(): _step(values) for name, values in image.coords.items()}
         in_um = [None if (step := steps.get(axis)) is None else step * 1e6 for axis in "zyx"]
         super().__init__(
             Header(
@@ -61,8 +55,10 @@ class LeicaMovie(Movie):
                 dtype=dtype,
                 voxel_size_um=voxel_size(*in_um, n_planes=self._layout.frame_shape[0]),
                 frame_interval_s=steps.get("t"),
-            )
+            ),
+            path,
         )
+        self.series = self._index + 1
 
     def _library(self) -> Any:
         return extra_library("liffile", self._path)
@@ -82,9 +78,6 @@ class LeicaMovie(Movie):
                 one_plane = (slice(0, 1), crop[1], crop[2])
                 planes.append(inner.arrange(plane[inner.cut(0, 0, one_plane)], one_plane))
         return np.concatenate(planes)
-
-    def _place(self, t: int, channel: int) -> str:
-        return str(self._path)
 
 
 def _step(values: Any) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -14,7 +15,7 @@ import numpy as np
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,10 +47,25 @@ class Movie(ABC):
 
     Subclasses implement `_read`, and may raise anything there: the error that comes out names the
     movie, the place and the time point.
+
+    Attributes
+    ----------
+    location
+        The file or folder it is read from; None for what is in memory, or made of other movies.
+    pattern
+        In a folder of files: the pattern of their names.
+    series
+        In a file of several images: the number of the image, from 1.
     """
 
-    def __init__(self, header: Header) -> None:
+    location: Path | None = None
+    pattern: str | None = None
+    series: int | None = None
+
+    def __init__(self, header: Header, location: Path | None = None) -> None:
         self._header = header
+        if location is not None:
+            self.location = location
 
     @property
     def name(self) -> str:
@@ -136,7 +152,7 @@ class Movie(ABC):
 
         Made of the file's name, size and date, so that asking costs no reading.
         """
-        if type(self)._place is Movie._place:  # only a name: a file of that name is another thing
+        if self.location is None:  # only a name: a file of that name is another thing
             return None
         try:
             place = Path(self._place(t, channel)).absolute()
@@ -153,12 +169,23 @@ class Movie(ABC):
 
     def _place(self, t: int, channel: int) -> str:
         """Return where a frame is stored, for messages."""
-        return self.name
+        return self.name if self.location is None else str(self.location)
 
     def _extent(self) -> str:
         if not len(self.time_points):
             return "it has none"
         return f"it has {self.time_points[0]} to {self.time_points[-1]}"
+
+
+@contextmanager
+def understood(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a damaged header makes a library raise into a sentence about the file."""
+    try:
+        yield
+    except CellTrainError:
+        raise
+    except Exception as error:
+        raise CellTrainError(f"{path} can't be read as {kind}: {_reason(error)}.") from error
 
 
 def has_time_point(time_points: Sequence[int], t: int) -> bool:

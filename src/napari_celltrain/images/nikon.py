@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import layout
 from napari_celltrain.images.extras import extra_library
-from napari_celltrain.images.movie import Crop, Header, Movie, chosen
+from napari_celltrain.images.movie import Crop, Header, Movie, chosen, understood
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
 
 if TYPE_CHECKING:
@@ -29,19 +28,14 @@ class NikonMovie(Movie):
 
     def __init__(self, path: Path, *, series: str | int | None = None) -> None:
         self._path = path
-        self._library()
-        try:
-            with self._library().ND2File(path) as file:
-                sizes = dict(file.sizes)
-                self._position = chosen(series, sizes.pop("P", 1), path)
-                self._frames = _frames(file.loop_indices, self._position)
-                size = file.voxel_size()
-                dtype = np.dtype(file.dtype)
-                interval = _interval(file.experiment)
-        except CellTrainError:
-            raise
-        except Exception as error:
-            raise CellTrainError(f"{path} can't be read as an ND2 file: {error}.") from error
+        library = self._library()
+        with understood(path, "an ND2 file"), library.ND2File(path) as file:
+            sizes = dict(file.sizes)
+            self._position = chosen(series, sizes.pop("P", 1), path)
+            self._frames = _frames(file.loop_indices, self._position)
+            size = file.voxel_size()
+            dtype = np.dtype(file.dtype)
+            interval = _interval(file.experiment)
         arrangement = layout("".join(sizes), tuple(sizes.values()), where=str(path))
         # One stored frame holds a plane of all channels.
         plane = {name: n for name, n in sizes.items() if name.lower() in "cyxs"}
@@ -56,8 +50,10 @@ class NikonMovie(Movie):
                 dtype=dtype,
                 voxel_size_um=voxel_size(size.z, size.y, size.x, n_planes=depth),
                 frame_interval_s=interval,
-            )
+            ),
+            path,
         )
+        self.series = self._position + 1
 
     def _library(self) -> Any:
         return extra_library("nd2", self._path)
@@ -71,9 +67,6 @@ class NikonMovie(Movie):
                 block = frame[self._plane.cut(0, channel, one_plane)]
                 planes.append(self._plane.arrange(block, one_plane))
         return np.concatenate(planes)
-
-    def _place(self, t: int, channel: int) -> str:
-        return str(self._path)
 
 
 def _frames(loop_indices: Any, position: int) -> dict[tuple[int, int], int]:

@@ -10,7 +10,7 @@ import zarr
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import layout
-from napari_celltrain.images.movie import Crop, Header, Movie, chosen
+from napari_celltrain.images.movie import Crop, Header, Movie, chosen, understood
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
 from napari_celltrain.images.units import seconds_per_unit, um_per_unit
 
@@ -43,13 +43,9 @@ class ZarrMovie(Movie):
         self, folder: Path, *, series: str | int | None = None, axes: str | None = None
     ) -> None:
         self._folder = folder
-        try:
+        with understood(folder, "zarr"):
             node = zarr.open(store=folder, mode="r")
             array, letters, voxel, interval = _finest(node, folder, series)
-        except CellTrainError:
-            raise
-        except Exception as error:  # whatever damaged metadata makes the library raise
-            raise CellTrainError(f"{folder} can't be read as zarr: {error}.") from error
         self._inner = array.path
         self._layout = layout(axes or letters, array.shape, where=str(folder))
         self._array: Any = None
@@ -64,8 +60,11 @@ class ZarrMovie(Movie):
                 dtype=np.dtype(array.dtype),
                 voxel_size_um=voxel,
                 frame_interval_s=interval,
-            )
+            ),
+            folder,
         )
+        if series not in (None, "", "0"):
+            self.series = int(str(series))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_array": None}
@@ -75,9 +74,6 @@ class ZarrMovie(Movie):
             self._array = zarr.open_array(store=self._folder, path=self._inner, mode="r")
         block = np.asarray(self._array[self._layout.cut(t, channel, crop)])
         return self._layout.arrange(block, crop)
-
-    def _place(self, t: int, channel: int) -> str:
-        return str(self._folder)
 
 
 def _finest(

@@ -12,7 +12,7 @@ import tifffile
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import layout
-from napari_celltrain.images.movie import Crop, Header, Movie, chosen
+from napari_celltrain.images.movie import Crop, Header, Movie, chosen, understood
 from napari_celltrain.images.tiff_chain import runs_in_a_circle
 from napari_celltrain.images.tiff_metadata import scale_of
 
@@ -54,7 +54,7 @@ class TiffMovie(Movie):
     ) -> None:
         self._path = path
         with header_of(path) as tiff:
-            index = chosen(series, len(tiff.series), path)
+            index, several = chosen(series, len(tiff.series), path), len(tiff.series) > 1
             image = tiff.series[index]
             self._layout = layout(axes or image.axes, image.shape, where=str(path))
             self._offset, self._stored_dtype = mapping(tiff, image)
@@ -69,8 +69,10 @@ class TiffMovie(Movie):
                 dtype=self._stored_dtype,
                 voxel_size_um=voxel,
                 frame_interval_s=interval,
-            )
+            ),
+            path,
         )
+        self.series = index + 1 if several else None
 
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         cut = self._layout.cut(t, channel, crop)
@@ -81,9 +83,6 @@ class TiffMovie(Movie):
             planes = self._planes
             block = cut_from_planes(planes.read, planes.page_size, self._layout.shape, cut)
         return self._layout.arrange(block, crop)
-
-    def _place(self, t: int, channel: int) -> str:
-        return str(self._path)
 
 
 class _PlacedPlanes:
@@ -160,13 +159,8 @@ def opened(path: Path) -> tifffile.TiffFile:
 @contextmanager
 def header_of(path: Path) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF file to look at its header; whatever goes wrong is a sentence about the file."""
-    with opened(path) as tiff:
-        try:
-            yield tiff
-        except CellTrainError:
-            raise
-        except Exception as error:
-            raise CellTrainError(f"{path} can't be read as a TIFF image: {error}.") from error
+    with opened(path) as tiff, understood(path, "a TIFF image"):
+        yield tiff
 
 
 def mapping(

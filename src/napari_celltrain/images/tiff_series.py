@@ -82,18 +82,10 @@ class TiffSeries(Movie):
                 dtype=dtype,
                 voxel_size_um=voxel,
                 frame_interval_s=interval,
-            )
+            ),
+            folder,
         )
-
-    @property
-    def pattern(self) -> Pattern:
-        """The pattern of the file names."""
-        return self._pattern
-
-    @property
-    def folder(self) -> Path:
-        """Where the pattern starts."""
-        return self._folder
+        self.pattern = pattern.text
 
     def stamp(self, t: int, channel: int) -> str | None:
         """Return a text that changes when one of the frame's files does."""

@@ -9,7 +9,7 @@ import numpy as np
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import GREY_WEIGHTS
 from napari_celltrain.images.extras import extra_library
-from napari_celltrain.images.movie import Crop, Header, Movie, chosen
+from napari_celltrain.images.movie import Crop, Header, Movie, chosen, understood
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
 
 if TYPE_CHECKING:
@@ -31,24 +31,19 @@ class ZeissMovie(Movie):
 
     def __init__(self, path: Path, *, series: str | int | None = None) -> None:
         self._path = path
-        self._library()
-        try:
-            with self._library().open_czi(str(path)) as file:
-                box = file.total_bounding_box
-                scenes = file.scenes_bounding_rectangle
-                numbers = sorted(scenes)
-                index = chosen(series, max(1, len(numbers)), path)
-                self._scene = numbers[index] if numbers else None
-                area = scenes[self._scene] if numbers else file.total_bounding_rectangle
-                self._area = (area.x, area.y, area.w, area.h)
-                self._first = {axis: box[axis][0] for axis in "TZC" if axis in box}
-                sizes = {axis: box[axis][1] for axis in "TZC" if axis in box}
-                types = set(file.pixel_types.values())
-                metadata = file.raw_metadata
-        except CellTrainError:
-            raise
-        except Exception as error:
-            raise CellTrainError(f"{path} can't be read as a CZI file: {error}.") from error
+        library = self._library()
+        with understood(path, "a CZI file"), library.open_czi(str(path)) as file:
+            box = file.total_bounding_box
+            scenes = file.scenes_bounding_rectangle
+            numbers = sorted(scenes)
+            index = chosen(series, max(1, len(numbers)), path)
+            self._scene = numbers[index] if numbers else None
+            area = scenes[self._scene] if numbers else file.total_bounding_rectangle
+            self._area = (area.x, area.y, area.w, area.h)
+            self._first = {axis: box[axis][0] for axis in "TZC" if axis in box}
+            sizes = {axis: box[axis][1] for axis in "TZC" if axis in box}
+            types = set(file.pixel_types.values())
+            metadata = file.raw_metadata
         dtypes = [np.dtype(DTYPES.get(kind, "float32")) for kind in types]
         depth = sizes.get("Z", 1)
         voxel, interval = _scale(metadata)
@@ -61,8 +56,10 @@ class ZeissMovie(Movie):
                 dtype=np.result_type(*dtypes),
                 voxel_size_um=voxel_size(*voxel, n_planes=depth),
                 frame_interval_s=interval,
-            )
+            ),
+            path,
         )
+        self.series = index + 1
 
     def _library(self) -> Any:
         return extra_library("pylibCZIrw.czi", self._path)
@@ -83,9 +80,6 @@ class ZeissMovie(Movie):
                 plane = {axis: first + place[axis] for axis, first in self._first.items()}
                 planes.append(_grey(file.read(roi=area, plane=plane, scene=self._scene)))
         return np.stack(planes)
-
-    def _place(self, t: int, channel: int) -> str:
-        return str(self._path)
 
 
 def _grey(pixels: NDArray[Any]) -> NDArray[Any]:
