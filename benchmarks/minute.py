@@ -69,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="*", default=["hela", "cho", "sim+", "organoid"])
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--steps", type=int, help="instead of minutes: does not depend on load")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], dest="assignments")
@@ -78,11 +79,14 @@ def main() -> None:
         "F1 | held-out goal after | took | Mvoxel per CPU s | not network | conv | MiB | steps |\n"
         + "|---" * 14 + "|"
     )
+    budget = f"budget.minutes={arguments.minutes}"
+    if arguments.steps:
+        budget = f"budget.steps={arguments.steps}"
     for key in arguments.sets:
         for seed in range(arguments.seeds):
             settings = TrainingSettings().changed(
                 [
-                    f"budget.minutes={arguments.minutes}", f"compute.threads={arguments.threads}",
+                    budget, f"compute.threads={arguments.threads}",
                     f"compute.seed={seed}", "compute.device=cpu", *arguments.assignments,
                 ]
             )

@@ -162,7 +162,7 @@ def speed(repeat, n_frames):
             found = len((Path(folder) / "c.csv").read_text().splitlines()) - 1
         rate = n_frames * np.prod(shape) / cpu
         print(
-            f"  {name}: {rate / 1e6:.2f} M voxels per CPU s ({detector.precision}), "
+            f"  {name}: {rate / 1e6:.2f} M voxels per CPU s ({detector.arithmetic}), "
             f"{rate / BEFORE[kind]:.0f} times before (target {target}); "
             f"{cpu / alone:.2f} times the network "
             f"alone in CPU time, {wall / alone_wall:.2f} in wall time (target 1.25); "

@@ -81,7 +81,7 @@ def test_packed_detector_is_the_detector(detector, movie):
     other = packed.unpack("cpu", 1)
     assert other is packed.unpack("cpu", 1)  # made once
     assert other.info == detector.info
-    assert other.precision == detector.precision
+    assert other.arithmetic == detector.arithmetic
     frame = movie.read_frame(3)
     one, two = (each.detect([frame], (2.0, 1.0, 1.0)) for each in (detector, other))
     assert np.array_equal(one.positions, two.positions)

@@ -98,3 +98,15 @@ def test_stacks_with_thick_planes_are_learnt_too(make_blobs, fast_settings, tmp_
     settings = TrainingSettings.from_dict(values)
     finished = train(Dataset((Member(stack),)), tmp_path / "run", settings)
     assert finished.best_f1 > 0.75
+
+
+def test_the_weights_do_not_depend_on_the_number_of_threads(small_dataset, fast_settings, tmp_path):
+    weights = []
+    for threads in (1, 2, 3):
+        settings = fast_settings.changed(
+            [f"compute.threads={threads}", "budget.steps=6", "optimiser.batch_size=7"]
+        )
+        folder = tmp_path / str(threads)
+        train(small_dataset, folder, settings)
+        weights.append(next((folder / "best").glob("weights-*")).read_bytes())
+    assert weights[0] == weights[1] == weights[2]

@@ -1,19 +1,46 @@
-"""Which device, how many threads, which precision: decided by looking, never by belief."""
+"""Which device, how many threads, which arithmetic: decided by looking, never by belief."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from napari_celltrain.errors import CellTrainError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 Precision = Literal["float32", "bfloat16"]
+Layout = Literal["channels last", "channels first"]
+WORTH = 1.33
+"""The rounding of bfloat16 has to be paid for by being so much faster."""
+BATCH = 2
+"""Crops or tiles that one thread computes at a time, as measured."""
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How numbers are kept while the network is computed."""
+
+    precision: Precision = "float32"
+    layout: Layout = "channels last"
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The layout as PyTorch calls it."""
+        last = self.layout == "channels last"
+        return torch.channels_last_3d if last else torch.contiguous_format
+
+    def __str__(self) -> str:
+        return f"{self.precision}, {self.layout}"
 
 
 def choose_device(name: str = "auto") -> tuple[torch.device, str]:
@@ -43,19 +70,13 @@ def choose_device(name: str = "auto") -> tuple[torch.device, str]:
 
 
 def usable_cores() -> int:
-    """Cores this process may use."""
+    """Cores this process may use; ``OMP_NUM_THREADS`` is respected, as PyTorch does."""
     try:
-        return len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
-
-
-def set_threads(threads: int | None) -> int:
-    """Use so many CPU threads; None: all cores but one, which the window keeps."""
-    n = threads or max(1, usable_cores() - 1)
-    if torch.get_num_threads() != n:
-        torch.set_num_threads(n)
-    return n
+        cores = os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return max(1, min(cores, int(wanted)) if wanted.isdecimal() else cores)
 
 
 def cache_folder() -> Path:
@@ -64,80 +85,124 @@ def cache_folder() -> Path:
     return Path(base or Path.home() / ".cache") / "napari-celltrain"
 
 
-def choose_precision(
-    device: torch.device, wanted: str = "auto", *, batch: int = 1
-) -> tuple[Precision, str]:
-    """Choose between float32 and bfloat16 by a short measurement, kept for this machine.
+def choose_arithmetic(device: torch.device, wanted: str = "auto") -> tuple[Arithmetic, str]:
+    """Choose precision and memory layout by a short measurement, kept for this machine.
 
-    On a processor bfloat16 has to be a third faster to be worth its rounding; many are slower
-    with it. Prediction computes one tile at a time and training several crops: PyTorch takes
-    another way for a batch of one, so each is measured (`batch`).
+    The network itself is computed there and back in each way on one thread. A single convolution
+    would not do: in some shapes it is three times as fast in bfloat16 where the whole network is
+    slower.
+
+    Parameters
+    ----------
+    device
+        Where the network will be computed.
+    wanted
+        ``float32`` or ``bfloat16`` as asked for, or ``auto``.
+
+    Returns
+    -------
+    What to use, and a sentence on why.
     """
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
     if wanted != "auto":
-        return ("bfloat16" if wanted == "bfloat16" else "float32"), "as asked"
-    if device.type == "cuda":
-        good = torch.cuda.get_device_capability(device) >= (8, 0)
-        return ("bfloat16", "this card computes it natively") if good else ("float32", "older card")
+        precisions = ("bfloat16",) if wanted == "bfloat16" else ("float32",)
+    elif device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        precisions = ("float32",)
     if device.type == "mps":
-        return "float32", "the safe choice on this device"
-    machine = platform.processor() or platform.machine()
-    key = f"{machine}|{_cpu_name()}|torch {torch.__version__}|network, batch of {batch}"
-    path = cache_folder() / "precision.json"
+        return Arithmetic(precisions[0], "channels first"), "the safe choice on this device"
+    layouts: tuple[Layout, ...] = ("channels last", "channels first")
+    choices = [Arithmetic(p, a) for p, a in itertools.product(precisions, layouts)]
+    taken = _measured(device, choices)
+    # of two layouts the faster; bfloat16 only where it is clearly faster
+    best = {p: min((c for c in choices if c.precision == p), key=taken.__getitem__)
+            for p in precisions}
+    chosen = best[precisions[0]]
+    if len(best) > 1 and taken[best["float32"]] > WORTH * taken[best["bfloat16"]]:
+        chosen = best["bfloat16"]
+    why = "measured here: a short training step takes " + ", ".join(
+        f"{1000 * taken[choice]:.0f} ms ({choice})" for choice in sorted(choices, key=taken.get)  # type: ignore[arg-type]
+    )
+    return chosen, why + ("" if wanted == "auto" else "; the precision is as asked")
+
+
+def _measured(device: torch.device, choices: Sequence[Arithmetic]) -> dict[Arithmetic, float]:
+    """Look up or measure the seconds that a short step takes in each way."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    key = f"{name}|torch {torch.__version__}|network 2"
+    path = cache_folder() / "arithmetic.json"
+    known = _read(path)
     try:
-        known = dict(json.loads(path.read_text()))
-        ratio = float(known[key])
-    except (OSError, ValueError, KeyError, TypeError):
-        ratio = _bfloat16_speed_up(batch)
-        try:
-            known = dict(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):
-            known = {}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(known | {key: ratio}))
-        except OSError:
-            pass  # a read-only home only costs the measurement again
-    text = f"measured here: bfloat16 is {ratio:.1f} times as fast as float32"
-    return ("bfloat16" if ratio > 1.33 else "float32"), text
+        return {choice: float(known[key][str(choice)]) for choice in choices}
+    except (KeyError, TypeError, ValueError):
+        pass
+    if device.type == "cpu":
+        from napari_celltrain.detector.threads import tile_threads
+
+        # in a thread that computes without help, as it will be
+        taken = tile_threads().submit(_time_steps, device, choices).result()
+    else:
+        taken = _time_steps(device, choices)
+    known = _read(path)
+    known[key] = known.get(key, {}) | {str(choice): s for choice, s in taken.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(known))
+    except OSError:
+        pass  # a read-only home only costs the measurement again
+    return taken
+
+
+def _read(path: Path) -> dict[str, dict[str, float]]:
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    good = isinstance(known, dict) and all(isinstance(v, dict) for v in known.values())
+    return known if good else {}
 
 
 def _cpu_name() -> str:
+    machine = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as file:
             names = (line.split(":")[1] for line in file if line.startswith("model name"))
-            return next(names).strip()
+            return f"{machine} {next(names).strip()}"
     except (OSError, StopIteration, IndexError):
-        return platform.machine()
+        return machine
 
 
-def _bfloat16_speed_up(batch: int) -> float:
-    """Compare the CPU time of one thread: what else runs on the machine must not decide."""
-    from napari_celltrain.detector.threads import tile_threads
-
-    return tile_threads().submit(_compare_precisions, batch).result()
-
-
-def _compare_precisions(batch: int) -> float:
-    """Time the network itself, there and back, so that it speaks for training and prediction.
-
-    A single convolution does not: in some shapes it is three times as fast in bfloat16 where the
-    whole network is slower.
-    """
+def _time_steps(
+    device: torch.device, choices: Sequence[Arithmetic]
+) -> dict[Arithmetic, float]:
+    """Time a small step in each way, side by side, the best of several."""
     from napari_celltrain.detector.design import choose_design
     from napari_celltrain.detector.network import CentreNet
 
     design = choose_design(
         diameter=10, spacing=12, voxel_size=(2.5, 1, 1), planes=8, unit="px", width=16
     )
-    network = CentreNet(design).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    image = torch.ones(batch, 1, 8, 64, 64).to(memory_format=torch.channels_last_3d)
-    best: dict[bool, float] = {}
+    networks = {
+        choice: CentreNet(design).to(device, memory_format=choice.memory_format)  # type: ignore[call-overload]
+        for choice in choices
+    }
+    side = 64 if device.type == "cpu" else 128
+    image = torch.ones(BATCH, 1, 8, side, side, device=device)
+    best: dict[Arithmetic, float] = {}
     for _ in range(4):
-        for narrow in (False, True):
-            begin = time.thread_time()
-            with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
-                output = network(image)
+        for choice, network in networks.items():
+            begin = _seconds(device)
+            narrow = choice.precision == "bfloat16"
+            with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
+                output = network(image.contiguous(memory_format=choice.memory_format))
             torch.autograd.grad(output.float().sum(), list(network.parameters()))
-            taken = time.thread_time() - begin
-            best[narrow] = min(taken, best.get(narrow, taken))
-    return round(best[False] / max(best[True], 1e-9), 2)
+            taken = max(_seconds(device) - begin, 1e-9)
+            best[choice] = round(min(taken, best.get(choice, taken)), 6)
+    return best
+
+
+def _seconds(device: torch.device) -> float:
+    """On a processor the thread's own time: what else runs on the machine must not decide."""
+    if device.type == "cpu":
+        return time.thread_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -21,9 +21,9 @@ from safetensors.torch import save as save_tensors
 
 from napari_celltrain import __version__
 from napari_celltrain.detector.compute import (
-    Precision,
+    Arithmetic,
+    choose_arithmetic,
     choose_device,
-    choose_precision,
     usable_cores,
 )
 from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
@@ -144,9 +144,9 @@ class Detector:
     device
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     threads
-        Tiles computed at once on a CPU; None: as many as PyTorch uses. The result is the same.
+        Tiles computed at once on a CPU; None: as many as cores. The result is the same.
     precision
-        ``auto``, ``float32`` or ``bfloat16``.
+        ``auto``, ``float32`` or ``bfloat16``; or the whole arithmetic as another process chose it.
     """
 
     def __init__(
@@ -156,24 +156,27 @@ class Detector:
         *,
         device: str = "auto",
         threads: int | None = None,
-        precision: str = "auto",
+        precision: str | Arithmetic = "auto",
     ) -> None:
         self.info = info
         self.weights = {key: value.detach().clone() for key, value in weights.items()}
         self.device, self.device_reason = choose_device(device)
         # only a processor has threads to share the work; a graphics card is asked by one
         self.threads = 1 if self.device.type != "cpu" else min(
-            threads or torch.get_num_threads(), max(1, usable_cores())
+            threads or usable_cores(), usable_cores()
         )
-        self.precision: Precision = choose_precision(self.device, precision)[0]
+        self.arithmetic = (
+            precision if isinstance(precision, Arithmetic)
+            else choose_arithmetic(self.device, precision)[0]
+        )
         network = CentreNet(info.design)
         network.load_state_dict(self.weights)
         network = network.eval().requires_grad_(False)
-        self._network = network.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._network = network.to(self.device, memory_format=self.arithmetic.memory_format)  # type: ignore[call-overload]
         self.memory_shared_by = self.threads
         """Tiles that memory is shared out to; tiles are chosen by it, whoever computes them."""
         self.tile_voxels = tile_voxels_for(
-            info.design, self.device, self.precision, self.threads
+            info.design, self.device, self.arithmetic.precision, self.threads
         )
 
     @property
@@ -459,11 +462,11 @@ class Detector:
         return np.clip(in_image, -0.5, np.array(frame.images[0].shape) - 0.5), scores[own]
 
     def _forward(self, image: torch.Tensor) -> torch.Tensor:
-        image = image.contiguous(memory_format=torch.channels_last_3d)
+        image = image.contiguous(memory_format=self.arithmetic.memory_format)
         with (
             torch.inference_mode(),
             torch.autocast(
-                self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+                self.device.type, torch.bfloat16, enabled=self.arithmetic.precision == "bfloat16"
             ),
         ):
             output: torch.Tensor = self._network(image)

@@ -23,15 +23,47 @@ from torch import nn
 if TYPE_CHECKING:
     from napari_celltrain.detector.design import Design
 
-def _convolution(
-    n_in: int,
-    n_out: int,
-    kernel: tuple[int, int, int],
-    stride: tuple[int, int, int] = (1, 1, 1),
-    gain: float = math.sqrt(2),
-) -> nn.Conv3d:
-    """A convolution that multiplies the variance of a rectified input by gain**2 / 2."""
-    layer = nn.Conv3d(n_in, n_out, kernel, stride, tuple(k // 2 for k in kernel))  # type: ignore[arg-type]
+
+class Convolution(nn.Conv3d):
+    """A convolution that is computed by oneDNN wherever that is possible.
+
+    On a processor, PyTorch hands small batches of small images to code of its own that takes
+    several times as long (its choice counts channels x planes x rows, and forgets columns).
+    Written weights and results are those of ``nn.Conv3d``.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Convolve (n, channels, z, y, x)."""
+        if (
+            not torch.compiler.is_compiling()  # knows better, and serves other machines
+            and input.device.type == "cpu"
+            and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+            and not torch.is_autocast_enabled("cpu")  # asks for another precision
+            and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        ):
+            return torch.mkldnn_convolution(
+                input, self.weight, self.bias, self.padding, self.stride, self.dilation, 1  # type: ignore[arg-type]
+            )
+        return super().forward(input)
+
+
+class Pointwise(nn.Conv3d):
+    """A convolution with a kernel of one voxel: one matrix product over channels-last memory.
+
+    As a convolution it would first be copied into another layout, which takes longer.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out, 1)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Mix the channels of (n, channels, z, y, x)."""
+        weight = self.weight.reshape(self.out_channels, self.in_channels)
+        return F.linear(input.movedim(1, -1), weight, self.bias).movedim(-1, 1)
+
+
+def _initialise(layer: nn.Conv3d, gain: float = math.sqrt(2)) -> nn.Conv3d:
+    """Let a convolution multiply the variance of a rectified input by gain**2 / 2."""
     with torch.no_grad():
         layer.weight.normal_(std=gain / math.sqrt(layer.weight[0].numel()))
         assert layer.bias is not None
@@ -39,8 +71,23 @@ def _convolution(
     return layer
 
 
+def _convolution(
+    n_in: int,
+    n_out: int,
+    kernel: tuple[int, int, int],
+    stride: tuple[int, int, int] = (1, 1, 1),
+    gain: float = math.sqrt(2),
+) -> nn.Conv3d:
+    padding = tuple(k // 2 for k in kernel)
+    return _initialise(Convolution(n_in, n_out, kernel, stride, padding), gain)  # type: ignore[arg-type]
+
+
 class Block(nn.Module):
-    """Two convolutions and a short cut; starts close to doing nothing."""
+    """Two convolutions and a short cut; starts close to doing nothing.
+
+    What comes in and goes out is rectified (He et al., "Deep residual learning for image
+    recognition", CVPR 2016), so that everything between the convolutions happens in place.
+    """
 
     def __init__(self, width: int, kernel: tuple[int, int, int], flat_first: bool = False) -> None:
         super().__init__()
@@ -49,9 +96,9 @@ class Block(nn.Module):
         self.conv2 = _convolution(width, width, kernel, gain=0.5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Add what the two convolutions find to what came in."""
-        change: torch.Tensor = self.conv2(F.relu_(self.conv1(F.relu(x))))
-        return x + change
+        """Add what the two convolutions find to what came in, and rectify."""
+        change: torch.Tensor = self.conv2(F.relu_(self.conv1(x)))
+        return F.relu_(change.add_(x))
 
 
 class CentreNet(nn.Module):
@@ -70,7 +117,7 @@ class CentreNet(nn.Module):
         if kernels[0][0] == 1:
             in_depth = 1
         stem_kernel = (in_depth, in_plane[0], in_plane[1])
-        self.stem = _convolution(design.n_inputs, widths[0], stem_kernel, strides[0], gain=1.0)
+        self.stem = _convolution(design.n_inputs, widths[0], stem_kernel, strides[0])
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
         self.encode = nn.ModuleList()
@@ -87,8 +134,8 @@ class CentreNet(nn.Module):
             in_depth, *in_plane = (3 if s == 2 else 1 for s in stride)
             down_kernel = (in_depth, in_plane[0], in_plane[1])
             self.down.append(_convolution(width, below, down_kernel, stride))
-            self.up.append(_convolution(below, width, (1, 1, 1)))
-        self.head = nn.Conv3d(widths[0], 4, 1)
+            self.up.append(_initialise(Pointwise(below, width)))
+        self.head = Pointwise(widths[0], 4)
         with torch.no_grad():
             assert self.head.bias is not None
             self.head.weight.mul_(0.1)
@@ -97,17 +144,17 @@ class CentreNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits and offsets, (n, 4, z', y', x')."""
-        x = self.encode[0](self.stem(x))
+        x = self.encode[0](F.relu_(self.stem(x)))
         skips = []
         for level, down in enumerate(self.down):
             skips.append(x)
-            x = self.encode[level + 1](down(F.relu(x)))
+            x = self.encode[level + 1](F.relu_(down(x)))
         x = self.encode[-1](x)
         for level in reversed(range(len(self.down))):
             skip = skips[level]
-            up = self.up[level](F.relu(x))
-            x = self.decode[level](skip + F.interpolate(up, size=skip.shape[2:], mode="nearest"))
-        output: torch.Tensor = self.head(F.relu(x))
+            up = F.interpolate(self.up[level](x), size=skip.shape[2:], mode="nearest")
+            x = self.decode[level](F.relu_(up.add_(skip)))
+        output: torch.Tensor = self.head(x)
         return output
 
 

@@ -16,7 +16,7 @@ from napari_celltrain.prediction.predict import predict
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from napari_celltrain.detector.compute import Precision
+    from napari_celltrain.detector.compute import Arithmetic
     from napari_celltrain.experiment import ZYX, Finding, FrameSource
     from napari_celltrain.prediction.predict import FrameResult, OnDamaged
 
@@ -33,7 +33,7 @@ class PackedDetector:
 
     info: str
     weights: bytes
-    precision: Precision
+    arithmetic: Arithmetic
     tile_voxels: int
     memory_shared_by: int
     digest: str
@@ -43,7 +43,7 @@ class PackedDetector:
         """Pack a detector."""
         weights = {key: value.cpu().contiguous() for key, value in detector.weights.items()}
         return cls(
-            detector.info.model_dump_json(), save_tensors(weights), detector.precision,
+            detector.info.model_dump_json(), save_tensors(weights), detector.arithmetic,
             detector.tile_voxels, detector.memory_shared_by, weights_digest(detector),
         )
 
@@ -55,7 +55,7 @@ class PackedDetector:
                 _loaded.clear()  # one at a time is needed
                 _loaded[key] = Detector(
                     DetectorInfo.model_validate_json(self.info), load_tensors(self.weights),
-                    device=device, threads=threads, precision=self.precision,
+                    device=device, threads=threads, precision=self.arithmetic,
                 )
                 _loaded[key].tile_voxels = self.tile_voxels
                 _loaded[key].memory_shared_by = self.memory_shared_by

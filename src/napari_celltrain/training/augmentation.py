@@ -65,7 +65,7 @@ def make_batch(
         torch.from_numpy(known).to(device),
         design,
     )
-    return Batch(images.contiguous(memory_format=torch.channels_last_3d), target)
+    return Batch(images, target)
 
 
 def _warp(

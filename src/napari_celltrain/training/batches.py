@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from typing import TYPE_CHECKING
 
+from napari_celltrain.detector.compute import BATCH
 from napari_celltrain.detector.threads import compute_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari_celltrain.training.augmentation import Batch
 
 AHEAD = 2
+
+
+def parts_of(crops: Sequence[int], device: str) -> list[Sequence[int]]:
+    """Divide the crops of a step into the parts that threads compute on their own.
+
+    Two or three crops each on a processor (PyTorch differentiates a single one by a slow way);
+    another device takes all at once.
+    """
+    n = max(1, len(crops) // BATCH) if device == "cpu" else 1
+    cuts = [len(crops) * i // n for i in range(n + 1)]
+    return [crops[a:b] for a, b in itertools.pairwise(cuts)]
 
 
 class BatchLoader:
@@ -22,14 +35,14 @@ class BatchLoader:
     Parameters
     ----------
     make
-        Returns the batch of a step; depends on nothing but the step.
+        Returns the parts of the batch of a step; depends on nothing but the step.
     first
         The step to begin with.
     """
 
-    def __init__(self, make: Callable[[int], Batch], first: int) -> None:
+    def __init__(self, make: Callable[[int], Sequence[Batch]], first: int) -> None:
         self._make = make
-        self._queue: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
+        self._queue: queue.Queue[Sequence[Batch] | BaseException] = queue.Queue(AHEAD)
         self._closed = threading.Event()
         self._thread = threading.Thread(
             target=self._work, args=(first,), name="celltrain batches", daemon=True
@@ -45,7 +58,7 @@ class BatchLoader:
         except BaseException as error:  # handed to the loop, which raises it
             self._put(error)
 
-    def _put(self, item: Batch | BaseException) -> None:
+    def _put(self, item: Sequence[Batch] | BaseException) -> None:
         while not self._closed.is_set():
             try:
                 self._queue.put(item, timeout=0.1)
@@ -53,7 +66,7 @@ class BatchLoader:
                 continue
             return
 
-    def next(self) -> Batch:
+    def next(self) -> Sequence[Batch]:
         """Return the batch of the next step; raises what making it raised."""
         item = self._queue.get()
         if isinstance(item, BaseException):

@@ -25,7 +25,7 @@ from napari_celltrain.experiment import Finding
 from napari_celltrain.files import write_text
 from napari_celltrain.training import processes
 from napari_celltrain.training.augmentation import make_batch
-from napari_celltrain.training.batches import BatchLoader
+from napari_celltrain.training.batches import BatchLoader, parts_of
 from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
 from napari_celltrain.training.control import Control
 from napari_celltrain.training.crops import CropSampler
@@ -246,6 +246,8 @@ class _Run:
                 crop_shape=tuple(kept["crop_shape"]),
                 batch_size=kept["batch_size"],
                 learning_rate=self.settings.optimiser.learning_rate or kept["learning_rate"],
+                # sums in another order would not be the uninterrupted run's
+                arithmetic=replace(plan.arithmetic, layout=kept.get("layout", "channels last")),
             )
             if self.run.read_state().get("fingerprint") not in (None, fingerprint(self.dataset)):
                 self.find(
@@ -309,7 +311,7 @@ class _Run:
             "design": plan.design.model_dump(),
             "plan": {
                 "crop_shape": plan.crop_shape, "batch_size": self.batch_size,
-                "learning_rate": plan.learning_rate,
+                "learning_rate": plan.learning_rate, "layout": plan.arithmetic.layout,
             },
             "next_evaluation": self.next_evaluation,
             "evaluation_gap": self.evaluation_gap,
@@ -357,11 +359,15 @@ class _Run:
 
         self.batch_size = self.together.whole(plan.batch_size)
 
-        def make(step: int) -> Batch:
-            crops = [sampler.draw(step, n) for n in self.together.share(self.batch_size)]
-            return make_batch(
-                crops, plan.crop_shape, self.settings.augmentation, plan.design, self.device
-            )
+        def make(step: int) -> list[Batch]:
+            parts = parts_of(self.together.share(self.batch_size), self.device.type)
+            return [
+                make_batch(
+                    [sampler.draw(step, n) for n in part],
+                    plan.crop_shape, self.settings.augmentation, plan.design, self.device,
+                )
+                for part in parts
+            ]
 
         self.tell(StateChanged("training", "Training."))
         self.last_checkpoint_s = time.monotonic()
@@ -398,11 +404,12 @@ class _Run:
                     self._save(plan)
         finally:
             loader.close()
+            self.learner.close()
             processes.leave()
         return ends or "stopped by the user"
 
     def _with_smaller_batches(
-        self, plan: Plan, loader: BatchLoader, make: Callable[[int], Batch]
+        self, plan: Plan, loader: BatchLoader, make: Callable[[int], list[Batch]]
     ) -> tuple[Plan, BatchLoader]:
         """Halve the batch after running out of memory, and go on with the same step."""
         loader.close()
@@ -438,7 +445,12 @@ class _Run:
             for size, e in zip(plan.voxel_sizes, self.dataset.experiments, strict=True)
         ]
         image_voxels = crops * math.prod(plan.crop_shape) * sum(stretch) / len(stretch)
-        return Meter(image_voxels, flop, measure_flops(largest, its_input))
+        part = len(parts_of(range(crops), self.device.type)[0])
+        peak = measure_flops(
+            largest, torch.Size((part, *its_input[1:])), self.learner.threads,
+            min(plan.threads, max(1, crops // part)),
+        )
+        return Meter(image_voxels, flop, peak)
 
     def _ran_out(self) -> StopReason:
         if self.schedule.by_convergence:
@@ -448,9 +460,9 @@ class _Run:
 
     def _one_step(self, plan: Plan, loader: BatchLoader, rate: float) -> None:
         waited, cpu = time.perf_counter(), time.process_time()
-        batch = loader.next()
+        parts = loader.next()
         begin = time.perf_counter()
-        self.learner.learn(batch, rate)
+        self.learner.learn(parts, rate)
         end = time.perf_counter()
         self._pace.add(self.batch_size)
         assert self._meter is not None
@@ -510,7 +522,7 @@ class _Run:
         )
         return Detector(
             info, self.learner.average, device=str(self.device),
-            precision=self.settings.compute.precision,
+            threads=self.settings.compute.threads, precision=self.settings.compute.precision,
         )
 
     def _evaluate(self, plan: Plan, split: Split, held_out: HeldOut) -> None:
@@ -599,7 +611,8 @@ class _Run:
         if len(held_out.some(self.settings.data.max_held_out_frames)) == len(held_out.frames):
             return None
         best = Detector.from_folder(
-            self.run.best, device=str(self.device), precision=self.settings.compute.precision
+            self.run.best, device=str(self.device), threads=self.settings.compute.threads,
+            precision=self.settings.compute.precision
         )
         verdict = held_out.evaluate(best, held_out.frames)
         assert verdict is not None

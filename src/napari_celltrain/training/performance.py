@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from napari_celltrain.detector.network import CentreNet
 
 
@@ -112,22 +114,49 @@ def step_flop(network: CentreNet, shape: tuple[int, ...]) -> tuple[float, nn.Con
     return total, largest[1], largest[2]
 
 
-def measure_flops(layer: nn.Conv3d, shape: torch.Size, *, repeats: int = 5) -> float:
-    """Measure operations per second of a convolution alone, forward and backward."""
+def measure_flops(
+    layer: nn.Conv3d,
+    shape: torch.Size,
+    threads: Executor | None = None,
+    at_once: int = 1,
+    *,
+    repeats: int = 5,
+) -> float:
+    """Measure operations per second of a convolution alone, forward and backward.
+
+    Parameters
+    ----------
+    layer
+        The convolution.
+    shape
+        Of its input.
+    threads
+        To compute it in; None: in this thread.
+    at_once
+        Threads that compute it at the same time, as they compute the parts of a step.
+    repeats
+        The best of so many counts.
+    """
     device = layer.weight.device
     image = torch.ones(shape, device=device).to(memory_format=torch.channels_last_3d)
-    image.requires_grad_()
-    weight = layer.weight.detach().clone().requires_grad_()
+    weight = layer.weight.detach()
+    output = nn.functional.conv3d(image, weight, None, layer.stride, layer.padding)
+    gradient = torch.ones_like(output)
+
+    def once() -> None:
+        own, its = image.detach().requires_grad_(), weight.detach().requires_grad_()
+        result = nn.functional.conv3d(own, its, None, layer.stride, layer.padding)
+        torch.autograd.grad(result, (own, its), gradient)
+
     best = math.inf
-    output = gradient = None
     for _ in range(repeats):
         begin = time.perf_counter()
-        output = nn.functional.conv3d(image, weight, None, layer.stride, layer.padding)
-        if gradient is None:
-            gradient = torch.ones_like(output)
-        torch.autograd.grad(output, (image, weight), gradient)
+        if threads is None:
+            once()
+        else:
+            for future in [threads.submit(once) for _ in range(at_once)]:
+                future.result()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - begin)
-    assert output is not None
-    return 3 * 2.0 * output.numel() * layer.weight[0].numel() / best
+    return at_once * 3 * 2.0 * output.numel() * layer.weight[0].numel() / best

@@ -9,7 +9,12 @@ import numpy as np
 import psutil
 from scipy.spatial import cKDTree
 
-from napari_celltrain.detector.compute import choose_device, choose_precision, set_threads
+from napari_celltrain.detector.compute import (
+    BATCH,
+    choose_arithmetic,
+    choose_device,
+    usable_cores,
+)
 from napari_celltrain.detector.design import Design, choose_design
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import ZYX, Experiment, Finding
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_celltrain.dataset import Split
-    from napari_celltrain.detector.compute import Precision
+    from napari_celltrain.detector.compute import Arithmetic
     from napari_celltrain.training.settings import TrainingSettings
 
 STEP_VOXELS = {"cpu": 130_000, "cuda": 4_000_000, "mps": 1_000_000}
@@ -30,6 +35,8 @@ STEP_VOXELS = {"cpu": 130_000, "cuda": 4_000_000, "mps": 1_000_000}
 CROP_WIDTH = {"flat": 128, "deep": 80}
 CROP_CELLS = 2.5
 """Depth of a crop in cell diameters."""
+MOST_PAIRS = 8
+"""Larger batches than that are not made only because there are threads for them."""
 WIDTHS = {"cpu": 16, "cuda": 32, "mps": 32}
 BYTES_PER_VOXEL = 900
 """Peak memory of a training step for each working voxel, at width 16 (measured)."""
@@ -49,7 +56,7 @@ class Plan:
         (z, y, x) working voxels.
     batch_size
         Crops a step.
-    device, precision, threads
+    device, arithmetic, threads
         Where and how it runs.
     learning_rate
         At its peak.
@@ -64,7 +71,7 @@ class Plan:
     crop_shape: tuple[int, int, int]
     batch_size: int
     device: torch.device
-    precision: Precision
+    arithmetic: Arithmetic
     threads: int
     learning_rate: float
     choices: tuple[Choice, ...] = ()
@@ -100,13 +107,8 @@ def make_plan(
     findings: list[Finding] = []
     device, why = choose_device(settings.compute.device)
     choices.append(Choice("device", str(device), why))
-    threads = set_threads(settings.compute.threads)
-    choices.append(
-        Choice("CPU threads", str(threads),
-               "as asked" if settings.compute.threads else "all cores but one, for the window")
-    )
-    precision, why = choose_precision(device, settings.compute.precision, batch=4)
-    choices.append(Choice("precision", precision, why))
+    arithmetic, why = choose_arithmetic(device, settings.compute.precision)
+    choices.append(Choice("arithmetic", str(arithmetic), why))
 
     members = sorted({member for member, _ in split.train})
     if start_design is not None:
@@ -124,8 +126,16 @@ def make_plan(
     choices.append(
         Choice("crop", " x ".join(map(str, crop_shape)) + " working voxels (z, y, x)", why)
     )
-    batch_size, why = _batch_size(crop_shape, design, device.type, settings)
+    threads = settings.compute.threads or usable_cores()
+    batch_size, why = _batch_size(crop_shape, design, device.type, threads, settings)
     choices.append(Choice("batch size", str(batch_size), why))
+    if device.type == "cpu":
+        useful = max(1, batch_size // BATCH)
+        why = "as asked" if settings.compute.threads else "all cores"
+        if useful < threads:
+            why = f"each computes {BATCH} crops of a step"
+        threads = min(threads, useful)
+        choices.append(Choice("CPU threads", str(threads), why))
     rate = settings.optimiser.learning_rate
     if rate is None:
         rate = 5e-4 if start_design is not None else 2e-3
@@ -134,7 +144,7 @@ def make_plan(
                    "low, so that what it knows is kept" if start_design else "from scratch")
         )
     return Plan(
-        design, tuple(sizes), crop_shape, batch_size, device, precision, threads, rate,
+        design, tuple(sizes), crop_shape, batch_size, device, arithmetic, threads, rate,
         tuple(choices), tuple(findings),
     )
 
@@ -322,13 +332,16 @@ def _crop_shape(
 
 
 def _batch_size(
-    crop: tuple[int, int, int], design: Design, device: str, settings: TrainingSettings
+    crop: tuple[int, int, int], design: Design, device: str, threads: int,
+    settings: TrainingSettings,
 ) -> tuple[int, str]:
     if settings.optimiser.batch_size is not None:
         return settings.optimiser.batch_size, "as asked"
     voxels = crop[0] * crop[1] * crop[2]
     wanted = max(2, round(STEP_VOXELS[device] / voxels))
     if device == "cpu":
+        # in pairs, and some for each thread: what they compute side by side takes no longer
+        wanted = BATCH * max(-(-wanted // BATCH), min(threads, MOST_PAIRS))
         free = psutil.virtual_memory().available
         fits = max(1, int(0.3 * free / (voxels * BYTES_PER_VOXEL * design.width / 16)))
         if fits < wanted:

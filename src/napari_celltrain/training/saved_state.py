@@ -7,11 +7,12 @@ that somebody made up, before anything is allocated for it.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from napari_celltrain.detector.compute import Layout, Precision  # noqa: TC001 (pydantic again)
 from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.errors import CellTrainError
@@ -39,6 +40,7 @@ class SavedPlan(_Saved):
     crop_shape: tuple[Side, Side, Side]
     batch_size: int = Field(ge=1, le=2**16)
     learning_rate: float = Field(gt=0, le=0.1)
+    layout: Layout = "channels last"
 
     @model_validator(mode="after")
     def _fits_into_a_machine(self) -> Self:
@@ -74,7 +76,7 @@ class SavedState(_Saved):
     mean_loss: float
     next_evaluation: Count
     evaluation_gap: Count
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
 
 
 def check_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:

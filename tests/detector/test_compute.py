@@ -1,0 +1,82 @@
+"""Decisions about device, threads and arithmetic come from looking."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from napari_celltrain.detector import compute
+from napari_celltrain.detector.compute import Arithmetic, choose_arithmetic, usable_cores
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def timings(tmp_path, monkeypatch):
+    """Steps that take as long as the test says; counts how often they were measured."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    taken = {
+        Arithmetic("float32", "channels last"): 0.02,
+        Arithmetic("float32", "channels first"): 0.03,
+        Arithmetic("bfloat16", "channels last"): 0.018,
+        Arithmetic("bfloat16", "channels first"): 0.05,
+    }
+    calls = []
+
+    def measure(device, choices):
+        calls.append(device)
+        return {choice: taken[choice] for choice in choices}
+
+    monkeypatch.setattr(compute, "_time_steps", measure)
+    return taken, calls
+
+
+def test_bfloat16_must_be_much_faster_to_be_worth_its_rounding(timings):
+    chosen, why = choose_arithmetic(CPU)
+    assert chosen == Arithmetic("float32", "channels last")
+    assert "20 ms" in why
+    assert "18 ms" in why
+
+
+def test_what_is_fastest_by_far_is_taken(timings):
+    taken, _ = timings
+    taken[Arithmetic("bfloat16", "channels first")] = 0.01
+    assert choose_arithmetic(CPU)[0] == Arithmetic("bfloat16", "channels first")
+
+
+def test_a_precision_that_is_asked_for_leaves_only_the_layout_to_measure(timings):
+    chosen, why = choose_arithmetic(CPU, "bfloat16")
+    assert chosen == Arithmetic("bfloat16", "channels last")
+    assert "as asked" in why
+
+
+def test_it_is_measured_once_a_machine(timings):
+    _, calls = timings
+    first = choose_arithmetic(CPU)
+    assert choose_arithmetic(CPU) == first
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 3}', "null", '{"x": {"float32": "?"}}'])
+def test_a_damaged_record_is_measured_again(timings, content):
+    path = compute.cache_folder() / "arithmetic.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert choose_arithmetic(CPU)[0].precision == "float32"
+    assert json.loads(path.read_text())
+
+
+def test_the_real_measurement_ends_in_one_of_the_ways(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    chosen, why = choose_arithmetic(CPU)
+    assert chosen.precision in ("float32", "bfloat16")
+    assert " ms (" in why
+
+
+def test_the_usual_variable_limits_the_cores(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert usable_cores() == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert usable_cores() >= 1
