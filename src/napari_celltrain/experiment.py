@@ -272,6 +272,9 @@ class Experiment:
     image_offsets
         (z, y, x) pixels for a time point: what the source file adds to image pixels. Already
         subtracted from `annotations.positions`; kept to write the file back as it was.
+    carried
+        By the name of a format: what such a file said that nothing here uses; kept to write the
+        file back as it was.
     source
         The file or folder the annotations came from.
     findings
@@ -288,6 +291,7 @@ class Experiment:
     completeness: Completeness = "time-points"
     regions: tuple[Region, ...] = ()
     image_offsets: Mapping[int, ZYX] = field(default_factory=dict)
+    carried: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: Path | None = None
     findings: tuple[Finding, ...] = ()
 

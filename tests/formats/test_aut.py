@@ -354,3 +354,46 @@ def test_only_its_own_files_are_recognised(name, content, ours, tmp_path):
     path.write_text(content)
     found = format_of(path)
     assert (found is not None and found.name == "OrganoidTracker") == ours
+
+
+CARRIED = {
+    "image_timings": {"min_time_point": 1, "timings_m": [0, 12, 30]},
+    "image_channel_descriptions": [{"name": "H2B", "colormap": "gray"}],
+    "image_filters": {"channel_0": [{"type": "threshold", "min": 8}]},
+    "beacons": {"1": [[1, 2, 3]]}, "data_axes": [{"a": 1}], "other_data": {"mine": [1, "x"]},
+    "color": [1, 0.5, 0],
+}
+TWO = [{"time_point": 1, "coords_xyz_px": [[1, 2, 3], [9, 8, 7.5]]},
+       {"time_point": 2, "coords_xyz_px": [[1, 2, 3]]}]
+
+
+def test_what_nothing_here_uses_is_written_back(read, tmp_path):
+    experiment = read({"version": "v2", "positions": TWO, **CARRIED})
+    write_experiment(tmp_path / "again.aut", experiment)
+    written = json.loads((tmp_path / "again.aut").read_text("utf-8"))
+    assert {key: written.get(key) for key in CARRIED} == CARRIED
+
+
+def test_connections_between_positions_that_are_still_there_are_written_back(read, tmp_path):
+    connections = {
+        "1": {"from_xyz_px": [[1, 2, 3], [1, 2, 3]], "to_xyz_px": [[9, 8, 7.5], [5, 5, 5]],
+              "metadata": {"kind": ["a", "b"], "short": [1]}},
+        "2": {"from_xyz_px": [[1, 2, 3]], "to_xyz_px": [[9, 8, 7.5]]},
+        "x": {"from_xyz_px": [], "to_xyz_px": []},
+        "3": [[{"x": 1, "y": 2, "z": 3}, {"x": 1, "y": 2, "z": 4}]],
+    }
+    offsets = [{"x": 5, "y": 0, "z": 0, "_time_point_number": 1}]
+    experiment = read({"version": "v2", "positions": TWO, "connections": connections,
+                       "image_offsets": offsets})
+    assert experiment.annotations.positions[0].tolist() == [3, 2, -4]
+    write_experiment(tmp_path / "again.aut", experiment)
+    written = json.loads((tmp_path / "again.aut").read_text("utf-8"))
+    assert written["connections"] == {
+        "1": {"from_xyz_px": [[1, 2, 3]], "to_xyz_px": [[9, 8, 7.5]], "metadata": {"kind": ["a"]}}
+    }
+
+
+def test_what_could_not_be_written_again_is_not_carried(read):
+    experiment = read({"version": "v2", "positions": TWO, "other_data": {"a": float("nan")},
+                       "color": [1, 0, 0]})
+    assert experiment.carried == {"OrganoidTracker": {"color": [1, 0, 0]}}

@@ -41,6 +41,7 @@ def everything():
         "all", annotations, voxel_size_um=VOXEL, frame_interval_s=300.0, time_range=(0, 4),
         regions=(Region(((0, 0), (0, 40), (40, 40))),), completeness="region",
         image_offsets={1: (0.0, 2.0, 3.0)},
+        carried={"OrganoidTracker": {"beacons": {"1": [[1, 2, 3]]}}},
     )  # fmt: skip
 
 
@@ -83,6 +84,8 @@ def missing(experiment, read):
         gone.add("time-range")
     if not read.image_offsets:
         gone.add("offsets")
+    if not read.carried:
+        gone.add("carried")
     if read.completeness != experiment.completeness:
         gone.add("completeness")
     return gone

@@ -10,6 +10,7 @@ import numpy as np
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import ZYX, Annotations, Experiment, Finding, Status
 from napari_celltrain.formats.attaching import stated_images
+from napari_celltrain.formats.aut_carried import NAME, carried_of
 from napari_celltrain.formats.aut_v1 import (
     annotations_of_graph,
     annotations_of_positions,
@@ -44,9 +45,10 @@ _OWN_JSON = re.compile(
 class AutFormat:
     """Reads and writes what OrganoidTracker reads and writes."""
 
-    name = "OrganoidTracker"
+    name = NAME
     suffixes = (".aut", ".json")
-    keeps = Keeps(gaps=False, link_columns="all", frame_interval="with size", offsets=True)
+    keeps = Keeps(gaps=False, link_columns="all", frame_interval="with size", offsets=True,
+                  carried=NAME)
 
     def recognises(self, path: Path) -> bool:
         """See `TrackingFormat.recognises`."""
@@ -116,6 +118,7 @@ def _experiment(content: Any, path: Path, options: ReadOptions) -> Experiment:
         voxel_size_um=options.voxel_size_um or voxel_size,
         frame_interval_s=interval,
         image_offsets=offsets,
+        carried=carried_of(content),
         source=path,
         findings=tuple(findings),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_celltrain.formats.aut_carried import put_back
 from napari_celltrain.formats.aut_v2 import LINEAGE_PREFIX
 from napari_celltrain.formats.cleaning import plain
 from napari_celltrain.formats.tracks import in_between, tracks_of
@@ -22,7 +23,8 @@ def aut_text(experiment: Experiment) -> str:
 
     Kept are the cells, links (a link that skips time points gets positions in between, for the
     format knows no gaps, marked ``interpolated``), columns, voxel size, frame interval and image
-    offsets. Not kept are positions that are no cells, and regions.
+    offsets, and what was carried along from such a file. Not kept are positions that are no
+    cells, and regions.
     """
     from napari_celltrain.formats.aut import moved
 
@@ -50,6 +52,7 @@ def aut_text(experiment: Experiment) -> str:
         {"x": x, "y": y, "z": z, "_time_point_number": int(t)}
         for t, (z, y, x) in sorted(experiment.image_offsets.items())
     ]
+    put_back(content, experiment.carried, annotations.t, xyz)
     return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
 

@@ -51,6 +51,8 @@ class Keeps:
         Whether readers expect micrometres.
     image, time_range, offsets
         Where the images are; the time points to use; the image offsets.
+    carried
+        The format whose `Experiment.carried` goes back into it.
     """
 
     not_cells: bool = False
@@ -67,6 +69,7 @@ class Keeps:
     image: bool = False
     time_range: bool = False
     offsets: bool = False
+    carried: str = ""
 
 
 def losses(experiment: Experiment, keeps: Keeps) -> list[Finding]:
@@ -231,6 +234,10 @@ def _of_the_image(experiment: Experiment, keeps: Keeps) -> Found:
                 "The image offsets are not noted; positions are pixels of the image",
             )
         )
+    for name, carried in experiment.carried.items():
+        if name != keeps.carried:
+            found.append(("info", "carried", f"What only {name} knows is left out: "
+                          f"{', '.join(carried)}"))
     if experiment.regions or experiment.completeness != "time-points":
         found.append(("warning", "completeness", "Where the annotation is complete is not noted"))
     return found
