@@ -72,6 +72,15 @@ def test_recognising_a_large_file_takes_milliseconds(tmp_path):
         assert time.perf_counter() - start < 0.1
 
 
+def test_declining_a_folder_of_many_images_takes_milliseconds(tmp_path):
+    for number in range(5000):
+        (tmp_path / f"img_{number:06}.tif").touch()
+    format_of(tmp_path)
+    start = time.perf_counter()
+    assert format_of(tmp_path) is None
+    assert time.perf_counter() - start < 0.05
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -79,8 +80,12 @@ def _tables(path: Path) -> list[Path]:
     for inside in ("man_track.txt", "TRA/man_track.txt", "res_track.txt"):
         if (path / inside).is_file():
             return [path / inside]
-    truths = sorted(path.glob("*_GT/TRA/man_track.txt"))
-    return truths or sorted(path.glob("*_RES/res_track.txt"))
+    with os.scandir(path) as entries:  # the folder of a movie may have 100 000
+        names = sorted(one.name for one in entries if one.name.endswith(("_GT", "_RES")))
+    truths = [path / name / "TRA" / "man_track.txt" for name in names if name.endswith("_GT")]
+    truths = [table for table in truths if table.is_file()]
+    results = [path / name / "res_track.txt" for name in names if name.endswith("_RES")]
+    return truths or [table for table in results if table.is_file()]
 
 
 def _experiment(table: Path, asked: Path, options: ReadOptions) -> Experiment:

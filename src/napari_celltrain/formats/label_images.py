@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +29,9 @@ _MOST_COMPRESSED = 1032
 """How many bytes of image a byte of file can hold at most in deflate, the usual compression."""
 _ALWAYS_READ = 2**28
 """Images up to this many bytes are read however well they are compressed."""
+
+_LOOKED_AT = 500
+"""How many names of a folder are looked at to tell whether it is one of label images."""
 
 _LABEL_NAME = re.compile(
     r"^(.*(?:man_track|man_seg|mask|label|seg).*?)(\d+)\.tiff?$", re.IGNORECASE
@@ -199,10 +204,13 @@ class LabelImagesFormat:
     suffixes = ()
 
     def recognises(self, path: Path) -> bool:
-        """See `TrackingFormat.recognises`."""
+        """See `TrackingFormat.recognises`; looks at some of the names only."""
         try:
-            return path.is_dir() and not path.suffix and bool(numbered_label_files(path))
-        except OSError:
+            if path.suffix or not path.is_dir():
+                return False
+            with os.scandir(path) as entries:
+                return any(_LABEL_NAME.match(one.name) for one in islice(entries, _LOOKED_AT))
+        except (OSError, ValueError):
             return False
 
     def read(self, path: Path, **options: Any) -> list[Experiment]:
