@@ -60,6 +60,16 @@ def ome_zarr(zarr_format):
     return write
 
 
+def czi(folder):
+    library = pytest.importorskip("pylibCZIrw.czi")
+    with library.create_czi(str(folder / "movie.czi")) as writer:
+        for t, frame in enumerate(MOVIE):
+            for c in range(2):
+                for z in range(4):
+                    writer.write(frame[c, z, :, :, None], plane={"T": t, "C": c, "Z": z})
+    return folder / "movie.czi"
+
+
 FAMILIES = {
     "tiff": [
         tiff("imagej.tif", imagej=True),
@@ -69,6 +79,7 @@ FAMILIES = {
         tiff("strips.tif", compression="zstd", rowsperstrip=5),
     ],
     "hdf5": [bigdataviewer],
+    "czi": [czi],
     "zarr": [ome_zarr(2), ome_zarr(3)],
 }
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from napari_celltrain.experiment import ZYX
 
 Crop = tuple[slice, slice, slice]
+ALWAYS_DECODED = 2**28
+MOST_COMPRESSED = 2000
+"""Pixels of more bytes than `ALWAYS_DECODED` and so many times the file's are not believed."""
 WHOLE: Crop = (slice(None), slice(None), slice(None))
 
 
@@ -38,6 +41,12 @@ class Header:
     frame_interval_s: float | None = None
 
     def __post_init__(self) -> None:
+        """Refuse sizes that no image has, which damaged files claim."""
+        if min(self.n_channels, *self.frame_shape) < 1:
+            raise CellTrainError(
+                f"{self.name} claims {self.n_channels} channels of frames of {self.frame_shape} "
+                "(z, y, x) pixels; it is damaged."
+            )
         # Pixels are handed out in the machine's own byte order, whatever the file's.
         object.__setattr__(self, "dtype", np.dtype(self.dtype).newbyteorder("="))
 

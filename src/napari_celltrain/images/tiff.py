@@ -12,7 +12,15 @@ import tifffile
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import layout
-from napari_celltrain.images.movie import Crop, Header, Movie, chosen, understood
+from napari_celltrain.images.movie import (
+    ALWAYS_DECODED,
+    MOST_COMPRESSED,
+    Crop,
+    Header,
+    Movie,
+    chosen,
+    understood,
+)
 from napari_celltrain.images.tiff_chain import runs_in_a_circle
 from napari_celltrain.images.tiff_metadata import scale_of
 
@@ -21,11 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-
-ALWAYS_DECODED = 2**28
-MOST_COMPRESSED = 2000
-"""Planes of more bytes than `ALWAYS_DECODED` and so many times the file's are not believed."""
 
 
 class TiffMovie(Movie):

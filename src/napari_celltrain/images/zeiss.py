@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,15 @@ import numpy as np
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import GREY_WEIGHTS
 from napari_celltrain.images.extras import extra_library
-from napari_celltrain.images.movie import Crop, Header, Movie, chosen, understood
+from napari_celltrain.images.movie import (
+    ALWAYS_DECODED,
+    MOST_COMPRESSED,
+    Crop,
+    Header,
+    Movie,
+    chosen,
+    understood,
+)
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
 
 if TYPE_CHECKING:
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+MOST_CHANNELS = 1000
 DTYPES = {"Gray8": "uint8", "Bgr24": "uint8", "Gray16": "uint16", "Bgr48": "uint16"}
 
 
@@ -42,17 +52,23 @@ class ZeissMovie(Movie):
             self._area = (area.x, area.y, area.w, area.h)
             self._first = {axis: box[axis][0] for axis in "TZC" if axis in box}
             sizes = {axis: box[axis][1] for axis in "TZC" if axis in box}
+            if not 0 < sizes.get("C", 1) <= MOST_CHANNELS:
+                raise CellTrainError(f"{path} claims {sizes['C']} channels; it is damaged.")
             types = set(file.pixel_types.values())
             metadata = file.raw_metadata
         dtypes = [np.dtype(DTYPES.get(kind, "float32")) for kind in types]
         depth = sizes.get("Z", 1)
+        shape = (depth, area.h, area.w)
+        claimed = math.prod(max(0, size) for size in shape) * np.result_type(*dtypes).itemsize
+        if claimed > max(ALWAYS_DECODED, MOST_COMPRESSED * path.stat().st_size):
+            raise CellTrainError(f"{path} claims more pixels than it can hold; it is damaged.")
         voxel, interval = _scale(metadata)
         super().__init__(
             Header(
                 name=path.name,
                 time_points=range(sizes.get("T", 1)),
                 n_channels=sizes.get("C", 1),
-                frame_shape=(depth, area.h, area.w),
+                frame_shape=shape,
                 dtype=np.result_type(*dtypes),
                 voxel_size_um=voxel_size(*voxel, n_planes=depth),
                 frame_interval_s=interval,
