@@ -143,7 +143,7 @@ def test_ctrl_c_keeps_what_is_done(sample, trained, tmp_path, result, monkeypatc
         (["--out", "cells.docx"], ".csv"),
         (["--out", "cells.csv", "--time-points", "50:60"], "0 to 7"),
         (["--out", "cells.csv", "--channel", "2"], "channel"),
-        (["--out", "cells.csv", "--plot", "counts.pdf"], ".svg"),
+        (["--out", "cells.csv", "--plot", "counts.docx"], ".svg"),
         (["--out", "cells.csv", "--counts", "counts.xls"], ".csv"),
         (["--out", "."], "folder"),
     ],

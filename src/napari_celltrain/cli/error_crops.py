@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_celltrain.cli.output import say
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.sharing.pictures import ORANGE, dot, enlarged, grey, png
+from napari_celltrain.sharing.pictures import ORANGE, dot, enlarged, grey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,14 +28,29 @@ class ErrorCrop:
 
     Parameters
     ----------
-    png
-        The image file, grey, the error in its middle within a ring of four dots.
-    caption
-        Where it is, and the score of a false detection.
+    picture
+        (y, x, 3), grey, the error in its middle within a ring of four dots.
+    experiment
+        Its name.
+    place
+        Where in it, and the score of a false detection.
     """
 
-    png: bytes
-    caption: str
+    picture: NDArray[np.uint8]
+    experiment: str
+    place: str
+
+
+def errors_of(folder: RunFolder, at_most: int) -> dict[str, list[ErrorCrop]]:
+    """Return pictures of errors by heading; none, and a remark, where they can't be made."""
+    if at_most <= 0:
+        return {}
+    try:
+        missed, false = error_crops(folder, at_most)
+    except CellTrainError as error:
+        say(f"No pictures of errors: {error}")
+        return {}
+    return {"Missed cells": missed, "False detections, the surest first": false}
 
 
 def error_crops(folder: RunFolder, at_most: int) -> tuple[list[ErrorCrop], list[ErrorCrop]]:
@@ -108,18 +124,20 @@ def _crop(
         slice(low[1], min(shape[2], x + half + 1)),
     )
     plane = experiment.images.read_crop(t, experiment.channels[0], crop)[0]
-    caption = f"{experiment.name}, t {t}, z {position[0]:.1f}, y {position[1]:.1f}, "
-    caption += f"x {position[2]:.1f}"
+    values = [f"t {t}", *(f"{name} {p:.0f}" for name, p in zip("zyx", position, strict=True))]
     if score is not None:
-        caption += f", score {score:.2f}"
-    return ErrorCrop(_png(plane, (y - low[0], x - low[1]), diameter_px / 2), caption)
+        values.append(f"score {score:.2f}")
+    picture = _marked(plane, (y - low[0], x - low[1]), diameter_px / 2)
+    return ErrorCrop(picture, experiment.name, ", ".join(values))
 
 
-def _png(plane: NDArray[Any], centre: tuple[int, int], radius: float) -> bytes:
+def _marked(
+    plane: NDArray[Any], centre: tuple[int, int], radius: float
+) -> NDArray[np.uint8]:
     """Return a plane in grey, enlarged to about 128 pixels, with dots around its centre."""
     picture, factor = enlarged(grey(plane), 128)
     y, x = ((c + 0.5) * factor for c in centre)
     away = 1.3 * radius * factor
     for dy, dx in ((0, away), (0, -away), (away, 0), (-away, 0)):
         dot(picture, y + dy, x + dx, 2, ORANGE)
-    return png(picture)
+    return picture

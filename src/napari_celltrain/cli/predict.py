@@ -17,8 +17,8 @@ from napari_celltrain.cli.arguments import (
     time_points,
     voxel_size,
 )
+from napari_celltrain.cli.charts import SUFFIXES, counts_figure, drawing, require_matplotlib, save
 from napari_celltrain.cli.output import Progress, print_json, say
-from napari_celltrain.cli.svg_chart import bar_chart, stacked
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_text
 
@@ -92,7 +92,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out time points that can't be read (and name them) instead of stopping",
     )
     parser.add_argument("--counts", type=Path, metavar="FILE", help="cells per time point, as .csv")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="the same as a chart, .svg")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="the same as a chart: .svg, .png or .pdf"
+    )
     parser.add_argument(
         "--tile", type=tile, metavar="Z,Y,X", help="image pixels to compute at once"
     )
@@ -213,8 +215,11 @@ def _is_list(images: str) -> bool:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse what can't be written before anything slow is loaded."""
-    if arguments.plot is not None and arguments.plot.suffix.lower() != ".svg":
-        raise CellTrainError(f"{arguments.plot.name}: plots are written as .svg.")
+    if arguments.plot is not None:
+        if arguments.plot.suffix.lower() not in SUFFIXES:
+            endings = ", ".join(SUFFIXES)
+            raise CellTrainError(f"{arguments.plot.name}: plots are written as {endings}.")
+        require_matplotlib()
     if arguments.counts is not None and arguments.counts.suffix.lower() != ".csv":
         raise CellTrainError(f"{arguments.counts.name}: counts are written as .csv.")
 
@@ -236,17 +241,8 @@ def _write_extras(summary: Summary, arguments: argparse.Namespace) -> None:
 
         write_text(arguments.counts, counts_table(summary.counts))
     if arguments.plot is not None:
-        names = list(dict.fromkeys(name for name, _, _ in summary.counts))
-        charts = []
-        for name in names:
-            counted = [(t, n) for one, t, n in summary.counts if one == name and n is not None]
-            charts.append(
-                bar_chart(
-                    [t for t, _ in counted],
-                    [float(n) for _, n in counted],
-                    title=f"{name}: cells found",
-                    x_label="time point",
-                    y_label="cells",
-                )
-            )
-        write_text(arguments.plot, stacked(charts))
+        counts: dict[str, list[tuple[int, int]]] = {}
+        for name, t, n in summary.counts:
+            counts.setdefault(name, []).extend([] if n is None else [(t, n)])
+        with drawing():
+            save(counts_figure(counts), arguments.plot)

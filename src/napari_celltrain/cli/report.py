@@ -7,9 +7,11 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from napari_celltrain import __version__
-from napari_celltrain.cli.output import duration, say
-from napari_celltrain.cli.plot import f1_chart, loss_chart
+from napari_celltrain.cli.charts import as_svg, run_figure
+from napari_celltrain.cli.error_crops import errors_of
+from napari_celltrain.cli.output import duration
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.sharing.pictures import png
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,11 +44,14 @@ def report(folder: RunFolder, history: list[Event], *, max_errors: int) -> str:
         Pictures of missed cells, and of false detections, at most; 0 leaves them out.
     """
     name = folder.path.absolute().name
-    charts = [chart for chart in (f1_chart(history), loss_chart(history)) if chart is not None]
+    try:
+        charts = f'<div class="charts">{as_svg(run_figure(history))}</div>'
+    except CellTrainError as error:
+        charts = f"<p>{escape(str(error))}</p>"
     parts = [
         f"<h1>{escape(name)}</h1>",
         _summary(folder),
-        f'<div class="charts">{"".join(charts)}</div>' if charts else "<p>Not trained yet.</p>",
+        charts,
         _choices(history),
         _findings(history),
     ]
@@ -110,19 +115,11 @@ def _findings(history: list[Event]) -> str:
 
 
 def _errors(folder: RunFolder, at_most: int) -> str:
-    from napari_celltrain.cli.error_crops import error_crops
-
-    try:
-        missed, false = error_crops(folder, at_most)
-    except CellTrainError as error:
-        say(f"The report shows no pictures of errors: {error}")
-        return f"<h2>Errors</h2><p>No pictures: {escape(str(error))}</p>"
+    crops = errors_of(folder, at_most)
+    if not crops:
+        return "<h2>Errors</h2><p>No pictures: the run's images or its detector are not here.</p>"
     return "<h2>Errors on held-out frames</h2>" + "".join(
-        f"<h3>{title}</h3>{_figures(crops)}"
-        for title, crops in (
-            ("Missed cells", missed),
-            ("False detections, the surest first", false),
-        )
+        f"<h3>{title}</h3>{_figures(some)}" for title, some in crops.items()
     )
 
 
@@ -130,9 +127,9 @@ def _figures(crops: Sequence[ErrorCrop]) -> str:
     if not crops:
         return "<p>None.</p>"
     return "".join(
-        f'<figure><img alt="{escape(crop.caption)}" src="data:image/png;base64,'
-        f'{base64.b64encode(crop.png).decode()}"><figcaption>{escape(crop.caption)}</figcaption>'
-        "</figure>"
+        f'<figure><img alt="an error" src="data:image/png;base64,'
+        f'{base64.b64encode(png(crop.picture)).decode()}">'
+        f"<figcaption>{escape(crop.experiment)}<br>{escape(crop.place)}</figcaption></figure>"
         for crop in crops
     )
 
