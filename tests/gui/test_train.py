@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,6 +15,7 @@ import numpy as np
 import pytest
 from napari.layers import Points
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_celltrain.dataset import Dataset, Member
@@ -62,6 +68,14 @@ def ended(qtbot, widget):
 
 def training(qtbot, widget):
     qtbot.waitUntil(lambda: "Step" in widget.progress.numbers.text(), timeout=60_000)
+
+
+def add_files(widget, monkeypatch, qtbot, *paths):
+    """Press Add files…, and answer the dialog."""
+    answer = ([str(path) for path in paths], "")
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_, **__: answer)
+    widget.table.add_button.click()
+    qtbot.waitUntil(lambda: not widget.errands.busy, timeout=20_000)
 
 
 def test_an_empty_viewer_says_what_to_do_first(open_widget):
@@ -307,15 +321,19 @@ def test_the_voxel_size_is_asked_for_where_nobody_knows_it(ready, qtbot):
     assert voxel.isVisibleTo(widget)  # it can still be corrected
 
 
-def test_files_are_added_and_removed(open_widget, small_movie, tmp_path):
+def test_files_are_added_and_removed(open_widget, tmp_path, monkeypatch, qtbot):
     from napari_celltrain.simulation import write_sample
 
     _, _, widget = open_widget()
     write_sample(tmp_path / "sample", kind="plane", time_points=6, size=(1, 96, 96))
-    widget.table.add_files([tmp_path / "sample" / "dataset.toml"])
+    add_files(widget, monkeypatch, qtbot, tmp_path / "sample" / "dataset.toml")
     assert len(widget.table.entries) >= 1
     count = len(widget.table.entries)
     widget.table.remove_button.click()
+    assert len(widget.table.entries) == count - 1
+    (tmp_path / "notes.csv").write_text("nothing to see")
+    add_files(widget, monkeypatch, qtbot, tmp_path / "notes.csv")
+    assert "notes.csv" in widget.progress.sentence.text()
     assert len(widget.table.entries) == count - 1
 
 
@@ -331,7 +349,7 @@ def test_a_run_of_another_program_can_be_watched(ready, tmp_path, qtbot):
     widget.start_button.click()
     ended(qtbot, widget)
     folder = widget.run_folder
-    widget.runs.buttons["watch"].click()
+    widget.runs.buttons["open"].click()
     assert len(widget.progress.curve._evaluations) >= 1
     shown = len(widget.progress.curve._evaluations)
     line = next(
@@ -344,6 +362,125 @@ def test_a_run_of_another_program_can_be_watched(ready, tmp_path, qtbot):
     widget.follower.look()
     assert len(widget.progress.curve._evaluations) == shown + 1
     widget.follower.stop()
+
+
+def test_a_run_on_the_command_line_is_watched_to_its_end(open_widget, tmp_path, qtbot):
+    from napari_celltrain.simulation import write_sample
+
+    _, _, widget = open_widget()
+    write_sample(tmp_path / "sample", kind="plane", time_points=6, size=(1, 96, 96))
+    folder = tmp_path / "runs" / "elsewhere"
+    settings = [part for one in SMALL if "steps" not in one for part in ("--set", one)]
+    command = [sys.executable, "-m", "napari_celltrain", "train",
+               str(tmp_path / "sample" / "dataset.toml"), "--out", str(folder),
+               "--minutes", "20", *settings]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            qtbot.waitUntil(
+                lambda: process.poll() is not None or len(RunFolder(folder).read_history()) > 8,
+                timeout=60_000,
+            )
+            widget.tabs.setCurrentIndex(2)
+            widget.runs.show_folder(widget.folder)
+            widget.runs.select(folder)
+            assert widget.runs.selected.state == "training now"
+            assert not widget.runs.buttons["delete"].isEnabled()
+            assert not widget.runs.buttons["resume"].isEnabled()
+            widget.runs.buttons["open"].click()
+            assert "which another program trains" in widget.progress.sentence.text()
+            training(qtbot, widget)
+            before = widget.progress.numbers.text()
+            qtbot.waitUntil(lambda: widget.progress.numbers.text() != before, timeout=30_000)
+            assert "device" in widget.form._choices.text()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+            qtbot.waitUntil(
+                lambda: "another program" not in widget.progress.sentence.text(), timeout=10_000
+            )
+            assert widget.runs.selected.state == "can be resumed"
+            assert widget.runs.buttons["resume"].isEnabled()
+        finally:
+            process.kill()
+    widget.follower.stop()
+
+
+def test_a_full_disk_holds_the_run_and_it_goes_on_by_itself(ready, monkeypatch, qtbot):
+    _, _, widget = ready
+    endless(widget)
+    widget.form.row("compute.checkpoint_every_s").value = 1
+    widget.start_button.click()
+    training(qtbot, widget)
+    full = threading.Event()
+    full.set()
+    real = os.fsync
+
+    def failing(file):
+        if full.is_set():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    qtbot.waitUntil(lambda: "space" in widget.progress.sentence.text(), timeout=60_000)
+    assert widget.running
+    held = widget.progress.numbers.text()
+    qtbot.wait(300)
+    assert widget.progress.numbers.text() == held
+    full.clear()
+    qtbot.waitUntil(lambda: widget.progress.numbers.text() != held, timeout=30_000)
+    widget.stop()
+    ended(qtbot, widget)
+    assert any(RunFolder(widget.run_folder).checkpoints.iterdir())
+
+
+def test_a_detector_is_packed_into_a_file(ready, tmp_path, monkeypatch, qtbot):
+    _, _, widget = ready
+    widget.start_button.click()
+    ended(qtbot, widget)
+    place = tmp_path / "mine"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(place), ""))
+    widget.runs.buttons["pack"].click()
+    qtbot.waitUntil(lambda: not widget.errands.busy, timeout=20_000)
+    assert (tmp_path / "mine.celltrain").exists()
+    assert "whoever drags it" in widget.progress.sentence.text()
+
+
+def test_the_folder_of_a_run_can_be_shown(ready, monkeypatch, qtbot):
+    _, _, widget = ready
+    widget.start_button.click()
+    ended(qtbot, widget)
+    shown = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: shown.append(url.toLocalFile()))
+    widget.runs.buttons["folder"].click()
+    assert [Path(one) for one in shown] == [widget.run_folder]
+
+
+def test_the_list_says_what_a_run_learnt_from_and_when(ready, qtbot):
+    _, _, widget = ready
+    widget.start_button.click()
+    ended(qtbot, widget)
+    run = widget.runs.selected
+    assert [widget.runs.table.item(0, column).text() for column in range(4)] == [
+        run.path.name, f"{run.f1:.3f}", run.date[:10], "finished",
+    ]  # fmt: skip
+    assert "Learnt from sample plane" in widget.runs.details.text()
+
+
+def test_a_finding_is_shown_in_the_experiment_it_is_about(ready, small_movie, qtbot):
+    from napari.layers import Layer
+
+    from napari_celltrain.gui.layers import experiment_layers
+
+    viewer, _, widget = ready
+    second = [Layer.create(*layer) for layer in experiment_layers(small_movie)]  # of the same name
+    for layer in second:
+        viewer.add_layer(layer)
+    qtbot.waitUntil(lambda: len(widget.table.entries) == 2)
+    second[-1].add((2, 0, 900, 900))
+    qtbot.waitUntil(lambda: any(one.points for one in widget.findings.findings), timeout=10_000)
+    finding = next(one for one in widget.findings.findings if one.points)
+    widget.findings.show_requested.emit(finding)
+    assert viewer.layers.selection.active == second[-1]
+    assert second[-1].selected_data == {len(second[-1].data) - 1}
 
 
 def test_train_further_starts_from_the_chosen_detector(ready, monkeypatch, qtbot):
@@ -381,13 +518,14 @@ def test_a_run_on_files_is_exported_for_another_computer(open_widget, tmp_path, 
 
     _, _, widget = open_widget()
     write_sample(tmp_path / "sample", kind="plane", time_points=6, size=(1, 96, 96))
-    widget.table.add_files([tmp_path / "sample" / "dataset.toml"])
+    add_files(widget, monkeypatch, qtbot, tmp_path / "sample" / "dataset.toml")
     widget.start_button.click()
     ended(qtbot, widget)
     target = tmp_path / "cluster"
     target.mkdir()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(target))
     widget.runs.buttons["export"].click()
+    qtbot.waitUntil(lambda: not widget.errands.busy, timeout=20_000)
     assert "celltrain train" in widget.progress.sentence.text()
     assert len(load_dataset(target / "dataset.toml").members) >= 1
     assert (target / "settings.toml").exists()
@@ -414,6 +552,28 @@ def test_held_out_errors_are_a_layer(ready, qtbot):
     assert set(layer.features["outcome"]) <= {"found", "missed", "false"}
     assert len(layer.data) > 0
     assert "Held-out frames" in widget.progress.sentence.text()
+
+
+def test_held_out_errors_follow_a_run_while_it_trains(ready, qtbot):
+    viewer, _, widget = ready
+    widget.form.row("budget.steps").value = 2000  # judged every hundred
+    widget.errors_box.setChecked(True)
+    widget.start_button.click()
+    name = "sample plane held-out errors"
+    qtbot.waitUntil(lambda: name in viewer.layers, timeout=60_000)
+    assert not widget.extra.busy  # the run has told it; nothing is computed again
+    first = viewer.layers[name]
+    assert set(first.features["outcome"]) <= {"found", "missed", "false"}
+    told = widget._errors
+    assert len(first.data) == sum(
+        len(frame.found) + len(frame.missed) + len(frame.false) for frame in told.frames
+    )
+    first.visible = False
+    qtbot.waitUntil(lambda: widget._errors is not told, timeout=60_000)
+    assert viewer.layers[name] is not first
+    assert not viewer.layers[name].visible  # hidden by hand stays hidden
+    widget.stop()
+    ended(qtbot, widget)
 
 
 def test_settings_go_to_a_file_and_back(ready, tmp_path, monkeypatch):

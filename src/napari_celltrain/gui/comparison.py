@@ -20,25 +20,45 @@ FOUND, MISSED, FALSE = "found", "missed", "false"
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Outcomes:
+    """The place of each right, missing and wrong cell.
+
+    Parameters
+    ----------
+    t, positions
+        Time points, shape (N,), and (z, y, x) pixels, shape (N, 3).
+    outcome
+        ``found``, ``missed`` or ``false`` for each.
+    """
+
+    t: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    outcome: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, places: Iterable[tuple[int, NDArray[np.float64], str]]) -> Outcomes:
+        """Put (time point, positions, outcome) together."""
+        places = list(places)
+        return cls(
+            np.concatenate([np.empty(0, np.int64), *(np.full(len(p), t) for t, p, _ in places)]),
+            np.concatenate([np.empty((0, 3)), *(p for _, p, _ in places)]),
+            np.concatenate([np.empty(0, "U6"), *(np.full(len(p), o) for _, p, o in places)]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison(Outcomes):
     """The sum over frames, and the place of each outcome.
 
     Parameters
     ----------
     scores
         Precision, recall, F1, localisation error.
-    t, positions
-        Of every right, missing and wrong cell, shapes (N,) and (N, 3).
-    outcome
-        ``found``, ``missed`` or ``false`` for each.
     unit
         Of the localisation error.
     """
 
     scores: Scores
-    t: NDArray[np.int64]
-    positions: NDArray[np.float64]
-    outcome: NDArray[np.str_]
     unit: str
 
     @property
@@ -85,13 +105,8 @@ def compare(frames: Iterable[tuple[int, ScoredFrame]], threshold: float, unit: s
             (t, frame.truth[counts][~seen], MISSED),
             (t, found[~right & ~excused], FALSE),
         ]
-    return Comparison(
-        total,
-        np.concatenate([np.empty(0, np.int64), *(np.full(len(p), t) for t, p, _ in places)]),
-        np.concatenate([np.empty((0, 3)), *(p for _, p, _ in places)]),
-        np.concatenate([np.empty(0, "U6"), *(np.full(len(p), o) for _, p, o in places)]),
-        unit,
-    )
+    every = Outcomes.of(places)
+    return Comparison(every.t, every.positions, every.outcome, total, unit)
 
 
 def _near(

@@ -178,7 +178,7 @@ class CountsWidget(DockPage):
 
     def _go_to_finding(self, finding: Finding) -> None:
         for found, one in zip(self._open, self.counted, strict=True):
-            if finding in one.closer.findings:
+            if any(finding is own for own in one.closer.findings):
                 go_to(self.viewer, found, finding.time_point, finding.points)
                 return
 

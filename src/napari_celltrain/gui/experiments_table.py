@@ -32,7 +32,6 @@ from napari_celltrain.gui.voxel_size import VoxelSizeRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from napari.components import ViewerModel
 
@@ -114,18 +113,6 @@ class ExperimentsTable(QWidget):
         self.refresh()
         self.table.selectRow(len(self.entries) - 1)
         self.changed.emit()
-
-    def add_files(self, paths: Sequence[Path]) -> None:
-        """Add the experiments of some files.
-
-        Raises
-        ------
-        CellTrainError
-            When one can't be read; then none is added.
-        """
-        from napari_celltrain.dataset import load_dataset
-
-        self.add_members(load_dataset(list(paths)).members)
 
     def remove_selected(self) -> None:
         """Remove the selected experiment if it came from a file; layers are unticked."""

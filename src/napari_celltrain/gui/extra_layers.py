@@ -9,19 +9,23 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_celltrain.dataset import Dataset
+from napari_celltrain.experiment import Experiment
+from napari_celltrain.gui.comparison import FALSE, FOUND, MISSED, Outcomes
+from napari_celltrain.gui.errands import Errands
 from napari_celltrain.gui.layers import METADATA, hollow, note
 from napari_celltrain.gui.result_layers import add_errors
-from napari_celltrain.gui.work import Job, Work
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari.components import ViewerModel
 
-    from napari_celltrain.experiment import Experiment
     from napari_celltrain.gui.comparison import Comparison
+    from napari_celltrain.gui.detector_chooser import DetectorCard
+    from napari_celltrain.gui.work import Work
+    from napari_celltrain.training.events import HeldOutErrors
     from napari_celltrain.training.settings import TrainingSettings
 
 PREVIEW = "augmentation preview"
@@ -44,45 +48,57 @@ class ExtraLayers(QObject):
     def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._job: Job | None = None
-        self._next: tuple[Work, Any] | None = None
+        self._errands = Errands(self)
+        self._errands.said.connect(self.said)
 
     @property
     def busy(self) -> bool:
         """True while something is being made."""
-        return self._job is not None
+        return self._errands.busy
+
+    def stop(self) -> None:
+        """Make no more."""
+        self._errands.stop()
 
     def preview(self, dataset: Dataset, settings: TrainingSettings) -> None:
         """Show training crops, before and after the random changes."""
         self.said.emit("Preparing the preview.")
-        self._request(_preview_work(dataset, settings), self._show_preview)
+        self._errands.do(_preview_work(dataset, settings), self._show_preview)
 
     def held_out_errors(
         self, dataset: Dataset | Path, run_folder: Path, settings: TrainingSettings
     ) -> None:
         """Show what the best detector of a run finds and misses on its held-out frames."""
-        self._request(_errors_work(dataset, run_folder, settings), self._show_errors)
+        self._errands.do(_errors_work(dataset, run_folder, settings), self._show_errors)
 
-    def _request(self, work: Work, show: Any) -> None:
-        self._next = (work, show)
-        if self._job is None:
-            self._start()
+    def told_errors(
+        self, told: HeldOutErrors, experiments: Sequence[Experiment], card: DetectorCard | None
+    ) -> None:
+        """Show what a run that trains now has told of its errors.
 
-    def _start(self) -> None:
-        if self._next is None:
-            return
-        (work, show), self._next = self._next, None
-        self._job = Job(work, self, interval_ms=100)
-        self._job.returned.connect(show)
-        self._job.failed.connect(self.said)
-        self._job.ended.connect(self._ended)
-        self._job.start()
-
-    def _ended(self) -> None:
-        if self._job is not None:
-            self._job.deleteLater()
-            self._job = None
-        self._start()
+        Parameters
+        ----------
+        told
+            The errors of the last evaluation.
+        experiments
+            Of the data set, where they are known here; else images are found by their names.
+        card
+            Of the detector, which says how wide a cell is.
+        """
+        for member in sorted({frame.member for frame in told.frames}):
+            frames = [frame for frame in told.frames if frame.member == member]
+            known = member < len(experiments)
+            experiment = experiments[member] if known else Experiment(frames[0].experiment)
+            outcomes = Outcomes.of(
+                (frame.time_point, places, kind)
+                for frame in frames
+                for places, kind in (
+                    (frame.found, FOUND), (frame.missed, MISSED), (frame.false, FALSE)
+                )
+            )  # fmt: skip
+            voxel = experiment.known_voxel_size_um
+            width = 10.0 if card is None else card.diameter_px(None if voxel is None else voxel[2])
+            self._add_errors(experiment, outcomes, width)
 
     def _show_preview(self, crops: list[Any]) -> None:
         for layer in list(self._viewer.layers):
@@ -123,18 +139,23 @@ class ExtraLayers(QObject):
         )
 
     def _show_errors(self, results: list[tuple[Experiment, Comparison, float]]) -> None:
-        active = self._viewer.layers.selection.active
         for experiment, comparison, diameter_px in results:
-            name = f"{experiment.name} held-out errors"
-            if name in self._viewer.layers:
-                self._viewer.layers.remove(name)
-            image = _image_of(self._viewer, experiment)
-            if image is not None:
-                add_errors(self._viewer, name, comparison, image, diameter_px)
-        if active in self._viewer.layers:  # somebody may be editing it
-            self._viewer.layers.selection.active = active
+            self._add_errors(experiment, comparison, diameter_px)
         words = "; ".join(f"{one.name}: {comparison.in_words}" for one, comparison, _ in results)
         self.said.emit(f"Held-out frames, {words}" if words else "No held-out frames.")
+
+    def _add_errors(self, experiment: Experiment, outcomes: Outcomes, diameter_px: float) -> None:
+        active = self._viewer.layers.selection.active
+        name = f"{experiment.name} held-out errors"
+        visible = True
+        if name in self._viewer.layers:
+            visible = self._viewer.layers[name].visible
+            self._viewer.layers.remove(name)
+        image = _image_of(self._viewer, experiment)
+        if image is not None:
+            add_errors(self._viewer, name, outcomes, image, diameter_px).visible = visible
+        if active in self._viewer.layers:  # somebody may be editing it
+            self._viewer.layers.selection.active = active
 
 
 def _image_of(viewer: ViewerModel, experiment: Experiment) -> Image | None:

@@ -42,20 +42,21 @@ class FindingsList(QWidget):
     def set_findings(self, findings: Sequence[Finding]) -> None:
         """Show these instead."""
         ordered = tuple(sorted(findings, key=lambda one: _ORDER.index(one.severity)))
-        if ordered == self.findings and self._rows:
-            return
+        same = ordered == self.findings and bool(self._rows)
         self.findings = ordered
+        if same:
+            return
         for row in self._rows:
             self._layout.removeWidget(row)
             row.hide()
             row.deleteLater()
-        self._rows = [self._row(finding) for finding in ordered[: self._most]]
+        self._rows = [self._row(*one) for one in enumerate(ordered[: self._most])]
         if len(ordered) > self._most:
             self._rows.append(QLabel(f"and {len(ordered) - self._most} more", self))
         for row in self._rows:
             self._layout.addWidget(row)
 
-    def _row(self, finding: Finding) -> QWidget:
+    def _row(self, number: int, finding: Finding) -> QWidget:
         row = QWidget(self)
         layout = QHBoxLayout(row)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -73,7 +74,7 @@ class FindingsList(QWidget):
         if finding.time_point is not None or finding.points:
             button = QPushButton("Show", row)
             button.setAccessibleName(f"Show: {finding.message}")
-            button.setProperty("finding", self.findings.index(finding))
+            button.setProperty("finding", number)
             button.clicked.connect(self._emit_show)
             layout.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
         return row

@@ -201,7 +201,7 @@ class ImageChooser(QWidget):
 
     def _image_chosen(self, *_: Any) -> None:
         try:
-            source, _, _ = self.movie()
+            source = self.movie()[0]
         except CellTrainError:
             self.changed.emit()
             return

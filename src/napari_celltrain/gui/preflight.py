@@ -24,11 +24,19 @@ class Preflight(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.findings: list[Finding] = []
+        self._owners: list[tuple[Finding, object]] = []
         self._job: Job | None = None
-        self._next: list[Experiment] | None = None
+        self._next: list[tuple[object, Experiment]] | None = None
 
-    def look(self, experiments: Sequence[Experiment]) -> None:
-        """Look at these; while an earlier look is under way, the latest request waits for it."""
+    def owner(self, finding: Finding) -> object:
+        """Return the identity of the experiment that a finding is about; None when unknown."""
+        return next((identity for one, identity in self._owners if one is finding), None)
+
+    def look(self, experiments: Sequence[tuple[object, Experiment]]) -> None:
+        """Look at these (identity, experiment).
+
+        While an earlier look is under way, the latest request waits for it.
+        """
         self._next = list(experiments)
         if self._job is None:
             self._start()
@@ -38,12 +46,12 @@ class Preflight(QObject):
         if experiments is None:
             return
 
-        def work(report: Callable[[Any], None], stop: threading.Event) -> list[Finding]:
+        def work(report: Callable[[Any], None], stop: threading.Event) -> Any:
             from napari_celltrain.statistics import findings
 
             return [
-                finding
-                for experiment in experiments
+                (finding, identity)
+                for identity, experiment in experiments
                 for finding in findings(experiment)
                 if not stop.is_set()
             ]
@@ -54,13 +62,15 @@ class Preflight(QObject):
         self._job.ended.connect(self._end)
         self._job.start()
 
-    def _keep(self, findings: list[Finding]) -> None:
-        self.findings = findings
+    def _keep(self, owners: list[tuple[Finding, object]]) -> None:
+        self._owners = owners
+        self.findings = [finding for finding, _ in owners]
 
     def _fail(self, sentence: str) -> None:
         from napari_celltrain.experiment import Finding
 
         words = f"The data could not be checked: {sentence}"
+        self._owners = []
         self.findings = [Finding("warning", "not-looked", words)]
 
     def _end(self) -> None:

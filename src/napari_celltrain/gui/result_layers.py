@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_celltrain.gui.candidates import Candidates
-    from napari_celltrain.gui.comparison import Comparison
+    from napari_celltrain.gui.comparison import Outcomes
 
 _PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
@@ -116,22 +116,22 @@ def score_colours(scores: np.ndarray) -> np.ndarray:
 
 
 def add_errors(
-    viewer: ViewerModel, name: str, comparison: Comparison, image: Image, diameter_px: float
+    viewer: ViewerModel, name: str, outcomes: Outcomes, image: Image, diameter_px: float
 ) -> Points:
     """Add a layer of found, missed and false cells, in different colours and shapes."""
-    data, place = in_layer(image, comparison.t, comparison.positions)
-    outcomes = comparison.outcome.tolist()
+    data, place = in_layer(image, outcomes.t, outcomes.positions)
+    kinds = outcomes.outcome.tolist()
     layer = Points(
         data,
         name=name,
-        size=[OUTCOME_SIZES[one] * diameter_px for one in outcomes] or diameter_px,
-        features={"outcome": comparison.outcome},
-        symbol=[OUTCOME_SYMBOLS[one] for one in outcomes] or "disc",
+        size=[OUTCOME_SIZES[one] * diameter_px for one in kinds] or diameter_px,
+        features={"outcome": outcomes.outcome},
+        symbol=[OUTCOME_SYMBOLS[one] for one in kinds] or "disc",
         metadata={METADATA: {"role": "errors"}},
         **{
             **hollow("white"),
-            "border_color": [OUTCOME_COLOURS[one] for one in outcomes] or "white",
-            "face_color": [OUTCOME_FACES[one] for one in outcomes] or "transparent",
+            "border_color": [OUTCOME_COLOURS[one] for one in kinds] or "white",
+            "face_color": [OUTCOME_FACES[one] for one in kinds] or "transparent",
         },
         **place,
     )

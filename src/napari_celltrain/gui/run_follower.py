@@ -20,11 +20,14 @@ class RunFollower(QObject):
     """Tells the events in a run's history: first all there are, then each new one."""
 
     told = Signal(list)
+    ended = Signal()
+    """The other program no longer trains."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.run: RunFolder | None = None
         self._read = 0
+        self.busy = False
         self._timer = QTimer(self)
         self._timer.setInterval(INTERVAL_MS)
         self._timer.timeout.connect(self.look)
@@ -33,6 +36,7 @@ class RunFollower(QObject):
         """Watch a run from its beginning."""
         self.run = RunFolder(folder)
         self._read = 0
+        self.busy = self.run.is_locked()
         self._timer.start()
         self.look()
 
@@ -45,8 +49,15 @@ class RunFollower(QObject):
         """Read what is new."""
         if self.run is None:
             return
+        locked = self.run.is_locked()  # asked first: what was written until then is read below
+        self._read_on(self.run)
+        if self.busy and not locked:
+            self.ended.emit()
+        self.busy = locked
+
+    def _read_on(self, run: RunFolder) -> None:
         try:
-            with open(self.run.history_file, "rb") as history:
+            with open(run.history_file, "rb") as history:
                 size = history.seek(0, 2)
                 if size < self._read:  # resumed from an earlier checkpoint: written anew
                     self._read = 0

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
     QHeaderView,
+    QLabel,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
@@ -27,11 +28,13 @@ ACTIONS = {
     "resume": ("Resume", "Go on with this run from its last checkpoint."),
     "tune": ("Train further", "Start a new run from this detector, on the data in the Data tab."),
     "predict": ("Find cells", "Use this detector in the Predict cells widget."),
-    "watch": ("Watch", "Show the curve of this run, also while another program trains it."),
+    "open": ("Open", "Show the curve of this run, also while another program trains it."),
+    "folder": ("Folder", "Show the folder of this run in the system's file browser."),
+    "pack": ("Pack…", "Write the detector into one file, to give it to others."),
     "export": ("Export…", "Write the data set and the command to train on another computer."),
     "delete": ("Delete…", "Delete the run folder; asks first."),
 }
-_NEED_DETECTOR = {"tune", "predict"}
+_NEED_DETECTOR = {"tune", "predict", "pack"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class RunSummary:
     date: str
     state: str
     has_detector: bool
+
+    @property
+    def in_words(self) -> str:
+        """What it learnt from, and when."""
+        learnt = f"Learnt from {self.data}" if self.data else "What it learnt from is not written"
+        return f"{learnt}; begun {self.date}." if self.date else f"{learnt}."
 
 
 def summaries(folder: Path) -> list[RunSummary]:
@@ -93,8 +102,8 @@ class RunList(QWidget):
         super().__init__(parent)
         self.folder: Path | None = None
         self.runs: list[RunSummary] = []
-        self.table = QTableWidget(0, 3, self)
-        self.table.setHorizontalHeaderLabels(["Run", "F1", "State"])
+        self.table = QTableWidget(0, 4, self)
+        self.table.setHorizontalHeaderLabels(["Run", "F1", "Date", "State"])
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -102,9 +111,12 @@ class RunList(QWidget):
         self.table.setAccessibleName("Runs")
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for column in (1, 2):
+        for column in (1, 2, 3):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
-        self.table.itemSelectionChanged.connect(self._enable)
+        self.table.itemSelectionChanged.connect(self._show_selected)
+        self.details = QLabel(self)
+        self.details.setWordWrap(True)
+        self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.buttons: dict[str, QPushButton] = {}
         grid = QGridLayout()
         for number, (key, (text, tip)) in enumerate(ACTIONS.items()):
@@ -117,8 +129,9 @@ class RunList(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table, 1)
+        layout.addWidget(self.details)
         layout.addLayout(grid)
-        self._enable()
+        self._show_selected()
 
     @property
     def selected(self) -> RunSummary | None:
@@ -134,15 +147,15 @@ class RunList(QWidget):
         self.table.setRowCount(len(self.runs))
         for row, run in enumerate(self.runs):
             f1 = "–" if run.f1 is None else f"{run.f1:.3f}"
-            for column, text in enumerate((run.path.name, f1, run.state)):
+            for column, text in enumerate((run.path.name, f1, run.date[:10], run.state)):
                 item = QTableWidgetItem(text)
-                item.setToolTip(f"{run.path}\n{run.date}\nlearnt from: {run.data}")
+                item.setToolTip(f"{run.path}\n{run.in_words}")
                 item.setTextAlignment(Qt.AlignmentFlag.AlignVCenter)
                 self.table.setItem(row, column, item)
         paths = [run.path for run in self.runs]
         if before is not None and before.path in paths:
             self.table.selectRow(paths.index(before.path))
-        self._enable()
+        self._show_selected()
 
     def select(self, path: Path) -> None:
         """Select a run."""
@@ -150,8 +163,9 @@ class RunList(QWidget):
             if run.path == path:
                 self.table.selectRow(row)
 
-    def _enable(self) -> None:
+    def _show_selected(self) -> None:
         run = self.selected
+        self.details.setText("" if run is None else run.in_words)
         for key, button in self.buttons.items():
             enabled = run is not None and (key not in _NEED_DETECTOR or run.has_detector)
             if run is not None and run.state == "training now" and key in ("resume", "delete"):

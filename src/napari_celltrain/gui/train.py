@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_celltrain.dataset import Dataset
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui import preferences
-from napari_celltrain.gui.run_export import export_run
+from napari_celltrain.gui.detector_chooser import read_card
+from napari_celltrain.gui.errands import Errands
+from napari_celltrain.gui.going_there import go_to, show_finding
+from napari_celltrain.gui.run_actions import RunActions
+from napari_celltrain.gui.run_errands import reading
 from napari_celltrain.gui.train_page import TrainPage
 from napari_celltrain.gui.training_session import TrainingSession
-from napari_celltrain.training.events import Choice, Evaluation, FindingEvent
+from napari_celltrain.training.events import Choice, FindingEvent, HeldOutErrors
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
 
@@ -38,6 +41,9 @@ class TrainWidget(TrainPage):
         self._dataset: Dataset | Path | None = None
         self._run_findings: list[Finding] = []
         self._start_from: Path | None = None
+        self._errors: HeldOutErrors | None = None
+        self.errands = Errands(self)
+        self.actions = RunActions(self, self.errands)
         self._connect()
         self.watcher.layers_changed.connect(self._layers_changed)
         self.watcher.points_changed.connect(self._layers_changed)
@@ -105,7 +111,9 @@ class TrainWidget(TrainPage):
             self.session.stop()
 
     def stop_work(self) -> None:
-        """End the training, with a checkpoint."""
+        """End the training, with a checkpoint, and everything else."""
+        self.extra.stop()
+        self.errands.stop()
         if self.running:
             self.stop()
             show_info("The training was stopped with its window; it can be resumed under Runs.")
@@ -128,8 +136,16 @@ class TrainWidget(TrainPage):
             self.progress.say(str(error))
 
     def show_errors(self) -> None:
-        """Show the best detector's errors on the held-out frames, if that is wanted."""
+        """Show what is found, missed and false in held-out frames, if that is wanted.
+
+        While a run trains here, it has told it; of any other run the best detector is asked.
+        """
         if not self.errors_box.isChecked() or self.run_folder is None:
+            return
+        if self.running:
+            if self._errors is not None:
+                here = self._dataset.experiments if isinstance(self._dataset, Dataset) else ()
+                self.extra.told_errors(self._errors, here, read_card(self.run_folder))
             return
         run = RunFolder(self.run_folder)
         try:
@@ -145,12 +161,12 @@ class TrainWidget(TrainPage):
         if self.running:
             self.progress.say("A training is running here; its curve is shown.")
             return
-        self.run_folder, self._dataset = folder, None
+        self.run_folder, self._dataset, self._errors = folder, None, None
         self.form.clear_choices()
         self._begin_progress()
         self.follower.follow(folder)
-        busy = RunFolder(folder).is_locked()
-        if busy:
+        self._show_state()
+        if self.follower.busy:
             self.progress.say(f"Watching '{folder.name}', which another program trains.")
         else:
             self.progress.end()
@@ -180,7 +196,7 @@ class TrainWidget(TrainPage):
         if self.session is not None:
             self.session.deleteLater()
         self.session, self.run_folder, self._dataset = session, folder, dataset
-        self._run_findings = []
+        self._run_findings, self._errors = [], None
         self.form.clear_choices()
         self._begin_progress()
         if resume:
@@ -195,10 +211,11 @@ class TrainWidget(TrainPage):
             self.splitter.setSizes([round(0.45 * height), round(0.55 * height)])
 
     def _told(self, events: list[Any]) -> None:
-        if any(isinstance(event, Evaluation) and event.best for event in events):
-            self.show_errors()
         for event in events:
-            if isinstance(event, Choice):
+            if isinstance(event, HeldOutErrors):
+                self._errors = event
+                self.show_errors()
+            elif isinstance(event, Choice):
                 self.form.show_choice(event)
             elif isinstance(event, FindingEvent) and event.finding.severity != "info":
                 self._run_findings.append(event.finding)
@@ -251,7 +268,7 @@ class TrainWidget(TrainPage):
         for entry in self.table.entries:
             if entry.use:
                 try:
-                    experiments.append(entry.read())
+                    experiments.append((entry.identity, entry.read()))
                 except CellTrainError as error:
                     self.progress.say(str(error))
         self.preflight.look(experiments)
@@ -271,16 +288,13 @@ class TrainWidget(TrainPage):
         self.errors_box.setVisible(self.run_folder is not None)
 
     def _act(self, action: str, folder: Path) -> None:
-        getattr(self, f"_{action}_run")(folder)
-
-    def _resume_run(self, folder: Path) -> None:
-        self.resume(folder)
-
-    def _tune_run(self, folder: Path) -> None:
-        self.tune(folder)
-
-    def _watch_run(self, folder: Path) -> None:
-        self.watch(folder)
+        acts = {
+            "resume": self.resume, "tune": self.tune, "open": self.watch,
+            "predict": self._predict_run, "folder": self.actions.folder,
+            "pack": self.actions.pack, "export": self.actions.export,
+            "delete": self.actions.delete,
+        }  # fmt: skip
+        acts[action](folder)
 
     def _predict_run(self, folder: Path) -> None:
         from napari_celltrain.gui.predict import PredictWidget
@@ -292,17 +306,6 @@ class TrainWidget(TrainPage):
     def _predict_now(self) -> None:
         if self.run_folder is not None:
             self._predict_run(self.run_folder)
-
-    def _export_run(self, folder: Path) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Write the data set and the command to")
-        if chosen:
-            self._say_or_fail(lambda: export_run(folder, Path(chosen)))
-
-    def _delete_run(self, folder: Path) -> None:
-        question = f"Delete the run '{folder.name}' with its detector? This can't be undone."
-        if QMessageBox.question(self, "Delete the run", question) == QMessageBox.Yes:
-            shutil.rmtree(folder, ignore_errors=True)
-            self.runs.show_folder(self.folder)
 
     def _say_or_fail(self, act: Any) -> None:
         try:
@@ -317,7 +320,7 @@ class TrainWidget(TrainPage):
     def _add_files(self) -> None:
         paths, _ = QFileDialog.getOpenFileNames(self, "Add experiments to learn from")
         if paths:
-            self._say_or_fail(lambda: self.table.add_files([Path(path) for path in paths]))
+            self.errands.do(reading([Path(path) for path in paths]), self.table.add_members)
 
     def _load_settings(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Load settings", filter="Settings (*.toml)")
@@ -355,6 +358,11 @@ class TrainWidget(TrainPage):
         self.runs.action_requested.connect(self._act)
         self.runs_folder.editingFinished.connect(self._runs_folder_changed)
         self.follower.told.connect(self._followed)
+        self.follower.ended.connect(self._follow_ended)
+        self.errands.said.connect(self.progress.say)
+        self.actions.said.connect(self.progress.say)
+        self.actions.deleted.connect(self._runs_folder_changed)
+        self.tabs.currentChanged.connect(self._tab_shown)
 
     def _runs_folder_changed(self) -> None:
         self.runs.show_folder(self.folder)
@@ -365,10 +373,28 @@ class TrainWidget(TrainPage):
                 self.form.show_choice(event)
         self.progress.add(events)
 
-    def _go_to(self, finding: Finding) -> None:
-        from napari_celltrain.gui.going_there import show_finding
+    def _follow_ended(self) -> None:
+        self.progress.end()
+        self.runs.show_folder(self.folder)
+        self._show_state()
+        if self.run_folder is not None and not RunFolder(self.run_folder).is_finished():
+            self.progress.say("The other program has stopped training; the run can be resumed.")
 
-        show_finding(self.viewer, finding)
+    def _tab_shown(self, number: int) -> None:
+        if self.tabs.widget(number) is not None and self.tabs.tabText(number) == "Runs":
+            self.runs.show_folder(self.folder)  # another program may have made one
+
+    def _go_to(self, finding: Finding) -> None:
+        identity = self.preflight.owner(finding)
+        entry = next((one for one in self.table.entries if one.identity == identity), None)
+        if entry is None:
+            show_finding(self.viewer, finding)
+        elif entry.open_experiment is None:
+            self.progress.say(f"'{entry.name}' is not open; drag its file into napari to see it.")
+        else:
+            # of a filtered annotation the rows are other ones than in the layer
+            points = () if entry.corrected_time_points() is not None else finding.points
+            go_to(self.viewer, entry.open_experiment, finding.time_point, points)
 
 
 def _short(name: str) -> str:

@@ -1,0 +1,64 @@
+"""What can be done with a run besides training: show its folder, give it away, delete it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QUrl, Signal
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QFileDialog, QMessageBox
+
+from napari_celltrain.detector.package import SUFFIX
+from napari_celltrain.gui.run_errands import exporting, packing
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
+    from napari_celltrain.gui.errands import Errands
+
+
+class RunActions(QObject):
+    """Asks where it has to, and does it; `said` tells what came of it."""
+
+    said = Signal(str)
+    deleted = Signal()
+
+    def __init__(self, parent: QWidget, errands: Errands) -> None:
+        super().__init__(parent)
+        self._widget = parent
+        self._errands = errands
+
+    def folder(self, run: Path) -> None:
+        """Show the folder in the system's file browser."""
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(run)))
+
+    def pack(self, run: Path) -> None:
+        """Write the detector into one file."""
+        place, _ = QFileDialog.getSaveFileName(
+            self._widget,
+            "Write the detector to",
+            f"{run.name}{SUFFIX}",
+            f"Detectors (*{SUFFIX})",
+        )
+        if place:
+            path = Path(place if place.endswith(SUFFIX) else place + SUFFIX)
+            self._errands.do(packing(run, path), self.said.emit)
+
+    def export(self, run: Path) -> None:
+        """Write the data set and the command that trains elsewhere."""
+        chosen = QFileDialog.getExistingDirectory(
+            self._widget, "Write the data set and the command to"
+        )
+        if chosen:
+            self._errands.do(exporting(run, Path(chosen)), self.said.emit)
+
+    def delete(self, run: Path) -> None:
+        """Delete the folder, if that is really wanted."""
+        question = f"Delete the run '{run.name}' with its detector? This can't be undone."
+        if QMessageBox.question(self._widget, "Delete the run", question) == QMessageBox.Yes:
+            shutil.rmtree(run, ignore_errors=True)
+            if run.exists():
+                self.said.emit(f"Not all of {run} could be deleted.")
+            self.deleted.emit()
