@@ -14,6 +14,10 @@ from napari_celltrain.dataset.dataset_file import _File
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+OWN = re.compile(
+    r"https://(github\.com/napari-celltrain/napari-celltrain/blob|"
+    r"raw\.githubusercontent\.com/napari-celltrain/napari-celltrain)/main/"
+)
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.M | re.S)
 
 
@@ -121,5 +125,42 @@ def test_inline_commands_exist():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
-        if not target.startswith(("http://", "https://", "mailto:")):
+        own = OWN.match(target)
+        if own:
+            assert (ROOT / target[own.end() :]).exists(), f"{page.name} links to {target}"
+        elif not target.startswith(("http://", "https://", "mailto:")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_works_where_nothing_is_beside_it():
+    text = (ROOT / "README.md").read_text("utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert target.startswith(("https://", "#")), f"on the hub, {target} leads nowhere"
+
+
+def test_every_page_is_on_the_site():
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_multi_constructor("tag:", lambda *_: None)
+    nav = str(yaml.load((ROOT / "mkdocs.yml").read_text("utf-8"), Loader)["nav"])
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"'{page.name}'" in nav
+
+
+def test_the_version_is_the_same_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert f"version: {project['version']}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_every_dependency_has_its_reason():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    design = (ROOT / "docs" / "design.md").read_text("utf-8").partition("## Dependencies")[2]
+    for requirement in project["dependencies"]:
+        name = re.split(r"[\[<>=!~; ]", requirement)[0]
+        assert re.search(rf"\b{re.escape(name)}\b", design), requirement
+    for extra in project["optional-dependencies"]:
+        assert f"`{extra}`" in design, extra

@@ -172,13 +172,13 @@ def _draw_scores(ax: Axes, found: Sequence[Evaluation], end: float) -> None:
         label = f"best F1: {best.f1:.3f}"
         ax.plot(best.seconds / 60, best.f1, "o", color=_COLOURS[0], markersize=9, mfc="none",
                 label=label)  # fmt: skip
-    ax.set(title="Held-out frames", xlabel="minutes", xlim=(0, end), ylim=(0, 1.05))
+    ax.set(title="Held-out frames", xlabel="minutes", xlim=(0, 1.02 * end), ylim=(0, 1.05))
     ax.legend(loc="lower right", ncols=4)
 
 
 def _draw_loss(ax: Axes, steps: Sequence[Step], end: float) -> None:
     ax.plot([step.seconds / 60 for step in steps], [step.loss for step in steps], color=_COLOURS[0])
-    ax.set(title="Training loss", xlabel="minutes", xlim=(0, end))
+    ax.set(title="Training loss", xlabel="minutes", xlim=(0, 1.02 * end))
     ax.set_ylim(bottom=0)
 
 
@@ -193,4 +193,5 @@ def _draw_pictures(part: FigureBase, title: str, crops: Sequence[ErrorCrop]) -> 
         ax.axis("off")
     for ax, crop in zip(axes, crops, strict=False):
         ax.imshow(crop.picture, interpolation="nearest")
-        ax.set_title(crop.place, fontsize=6, fontweight="normal", loc="center")
+        place = crop.place.replace(", score", "\nscore")
+        ax.set_title(place, fontsize=6, fontweight="normal", loc="center")

@@ -124,7 +124,8 @@ def _crop(
         slice(low[1], min(shape[2], x + half + 1)),
     )
     plane = experiment.images.read_crop(t, experiment.channels[0], crop)[0]
-    values = [f"t {t}", *(f"{name} {p:.0f}" for name, p in zip("zyx", position, strict=True))]
+    named = [("t", t), ("z", z), ("y", y), ("x", x)]
+    values = [f"{name} {value}" for name, value in named if name != "z" or shape[0] > 1]
     if score is not None:
         values.append(f"score {score:.2f}")
     picture = _marked(plane, (y - low[0], x - low[1]), diameter_px / 2)
