@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,9 @@ from scipy.spatial import cKDTree
 from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.formats.registry import read_experiments
 from napari_celltrain.images import open_images
+from napari_celltrain.simulation.sample import _experiment as film
+from napari_celltrain.simulation.scene import SCENES, Scene
+from napari_celltrain.statistics import estimate_diameter
 
 if TYPE_CHECKING:
     from napari_celltrain.experiment import ZYX, Experiment
@@ -49,6 +52,12 @@ class AnnotatedSet:
         """(0, time point) of the test frames."""
         return [(0, t) for t in range(self.test[0], self.test[1] + 1)]
 
+    def diameter(self) -> float:
+        """Median cell diameter of the training frames, measured at the annotated places."""
+        estimate = estimate_diameter(self.training_set().experiments[0])
+        assert estimate is not None
+        return estimate.diameter
+
     def half_spacing(self) -> float:
         """Half the median distance of nearest neighbours in the test frames, in um or px."""
         annotations = self.experiment().annotations
@@ -60,6 +69,27 @@ class AnnotatedSet:
             distances.append(cKDTree(points).query(points, k=2)[0][:, 1])
         return float(np.median(np.concatenate(distances))) / 2
 
+
+@dataclass(frozen=True)
+class SimulatedSet(AnnotatedSet):
+    """A movie of the simulator, divided by time point; its truth is exact."""
+
+    scene: Scene = SCENES["organoid"]
+
+    def experiment(self) -> Experiment:
+        """All of it."""
+        return film(self.scene, np.random.default_rng(5)).with_(name=self.key)
+
+    def diameter(self) -> float:
+        """As simulated."""
+        return self.scene.diameter_um
+
+
+DENSE = replace(
+    SCENES["organoid"], name="dense", shape=(24, 160, 160), time_points=9, n_cells=300,
+    diameter_um=6.6, spacing=0.84, on_shell=False, photons=25.0,
+)
+"""Neighbours nearer than a diameter, in low light."""
 
 SETS = {
     s.key: s
@@ -74,6 +104,8 @@ SETS = {
         AnnotatedSet("bbbc039", "bbbc039_u2os_2d_a", None, (0, 22), (24, 29)),
         AnnotatedSet("dsb2018", "dsb2018_256x256", None, (0, 22), (24, 29)),
         AnnotatedSet("laptrack", "laptrack_nuclei_crop_2dt", None, (0, 3), (5, 5)),
+        SimulatedSet("organoid", "", (2.0, 0.4, 0.4), (0, 13), (15, 17)),
+        SimulatedSet("dense", "", (2.0, 0.4, 0.4), (0, 6), (8, 8), scene=DENSE),
     )
 }
 """Fields of one plate or collection are independent; in movies a gap lies before the test block."""

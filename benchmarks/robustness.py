@@ -52,8 +52,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="*", default=["hela", "sim+", "bbbc039"])
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--steps", type=int, help="instead of minutes: does not depend on load")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], dest="assignments")
     parser.add_argument("--detector", type=Path, help="use this one instead of training")
     arguments = parser.parse_args()
+    budget = f"budget.minutes={arguments.minutes}"
+    if arguments.steps:
+        budget = f"budget.steps={arguments.steps}"
     print("| set | " + " | ".join(changes()) + " |\n" + "|---" * (len(changes()) + 1) + "|")
     for key in arguments.sets:
         chosen = SETS[key]
@@ -62,7 +68,7 @@ def main() -> None:
             place = arguments.detector or folder / "run"
             if arguments.detector is None:
                 settings = TrainingSettings().changed(
-                    [f"budget.minutes={arguments.minutes}", "compute.threads=2"]
+                    [budget, f"compute.threads={arguments.threads}", *arguments.assignments]
                 )
                 train(chosen.training_set(), place, settings)
             detector = Detector.from_folder(place, device="cpu", threads=2)

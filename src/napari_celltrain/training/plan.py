@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 STEP_VOXELS = {"cpu": 130_000, "cuda": 4_000_000, "mps": 1_000_000}
 """Working voxels of one optimiser step: many small steps teach more in a minute than few large."""
-CROP_WIDTH = {"flat": 128, "deep": 80}
+CROP_WIDTH = {"flat": 128, "deep": 64}
 CROP_CELLS = 2.5
 """Depth of a crop in cell diameters."""
 MOST_PAIRS = 8
