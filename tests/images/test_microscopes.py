@@ -63,6 +63,19 @@ def test_a_czi_gives_the_pixels_that_were_written(tmp_path):
     np.testing.assert_array_equal(second.read_frame(1), MOVIE[1, 0, :, :9, :8])
 
 
+def test_a_crash_of_the_library_is_a_sentence(tmp_path, monkeypatch):
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    from napari_celltrain.images import zeiss
+
+    path = tmp_path / "movie.czi"
+    with czi.create_czi(str(path)) as writer:
+        writer.write(MOVIE[0, 0, 0, :, :, None], plane={"T": 0, "C": 0, "Z": 0})
+    open_images(path)
+    monkeypatch.setattr(zeiss, "_TRY", "import os; os.abort()")
+    with pytest.raises(CellTrainError, match=r"movie\.czi is damaged: the library .* crashed"):
+        open_images(path)
+
+
 class Nd2File:
     """Two fields of view; a stored frame is a plane of both channels."""
 

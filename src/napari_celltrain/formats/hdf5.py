@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats.documents import beginning
+from napari_celltrain.images.apart import run_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_LONGEST_S = 120
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,19 +85,8 @@ def read_groups(path: Path, *groups: str) -> Content:
     if not looks_like_hdf5(path):
         raise CellTrainError(f"{path} is no HDF5 file.")
     program = Path(__file__).with_name("hdf5_apart.py")
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", str(program), str(path), *groups],
-            capture_output=True, timeout=_LONGEST_S, check=False, stdin=subprocess.DEVNULL,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CellTrainError(f"{path} is damaged: reading it comes to no end.") from error
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = " ".join(said[-1].split())[:200] if said else "the HDF5 library crashed"
-        raise CellTrainError(f"{path} is damaged: {reason}.")
-    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as answer:
+    answered = run_apart(path, str(program), str(path), *groups)
+    with np.load(io.BytesIO(answered), allow_pickle=False) as answer:
         arrays = {name[5:]: answer[name] for name in answer.files if name.startswith("data ")}
         attributes = json.loads(answer["attributes"].tobytes())
     return Content(arrays, attributes)

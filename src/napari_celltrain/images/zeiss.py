@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.images.apart import run_apart
 from napari_celltrain.images.axes import GREY_WEIGHTS
 from napari_celltrain.images.extras import extra_library
 from napari_celltrain.images.movie import (
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_CHANNELS = 1000
+_TRY = """
+import sys
+from pylibCZIrw import czi
+try:
+    with czi.open_czi(sys.argv[1]):
+        pass
+except Exception as error:
+    sys.exit("it can't be read as a CZI file: " + str(error))
+"""
+"""The library crashes at some damaged headers, so they are opened in another process first."""
 DTYPES = {"Gray8": "uint8", "Bgr24": "uint8", "Gray16": "uint16", "Bgr48": "uint16"}
 
 
@@ -42,6 +53,8 @@ class ZeissMovie(Movie):
     def __init__(self, path: Path, *, series: str | int | None = None) -> None:
         self._path = path
         library = self._library()
+        if path.is_file():
+            run_apart(path, "-c", _TRY, str(path))
         with understood(path, "a CZI file"), library.open_czi(str(path)) as file:
             box = file.total_bounding_box
             scenes = file.scenes_bounding_rectangle
