@@ -112,3 +112,55 @@ def test_what_is_neither_run_nor_data(tmp_path, refused):
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "thesis.txt").write_text("x")
     assert "empty" in refused("export-job", tmp_path, "--out", tmp_path / "used")
+
+
+@pytest.fixture
+def prediction_job(small_run, make_blobs, tmp_path):
+    """Two movies, one with an awkward name, and a run that knows how to find their cells."""
+    for number, name in enumerate(["a movie.tif", "b'c.tif"]):
+        blobs = make_blobs(times=2, seed=20 + number)
+        pixels = np.concatenate([blobs.images.read_frame(t) for t in (0, 1)])
+        tifffile.imwrite(tmp_path / name, pixels, metadata={"axes": "TYX"}, imagej=False)
+    movies = [str(tmp_path / "a movie.tif"), str(tmp_path / "b'c.tif")]
+    return [str(small_run), "--predict", *movies]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_a_prediction_job_finds_the_cells_of_each_movie(prediction_job, tmp_path):
+    job = tmp_path / "job"
+    assert main(["export-job", *prediction_job, "--out", str(job), "--kind", "shell",
+                 "--voxel-size", "1,1,1"]) == 0  # fmt: skip
+    # by its name on the path, as on a cluster
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    command = bin_folder / "celltrain"
+    command.write_text(
+        f'#!/bin/bash\nexec "{sys.executable}" -m napari_celltrain "$@"\n'
+    )
+    command.chmod(0o755)
+    path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", str(job / "job.sh")], env=os.environ | {"PATH": path},
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in (job / "cells").glob("*.aut")) == ["1.aut", "2.aut"]
+
+
+def test_a_prediction_job_is_an_array_job_of_a_scheduler(prediction_job, tmp_path):
+    job = tmp_path / "job"
+    assert main(["export-job", *prediction_job, "--out", str(job), "--minutes", "60"]) == 0
+    script = (job / "job.sh").read_text("utf-8")
+    assert "#SBATCH --array=1-2" in script
+    assert "#SBATCH --time=01:22:00" in script
+    assert (job / "detector" / "detector.json").is_file()
+    assert (job / "movies.txt").read_text("utf-8").splitlines() == prediction_job[2:]
+    if shutil.which("bash"):
+        assert subprocess.run(["bash", "-n", str(job / "job.sh")]).returncode == 0
+
+
+def test_a_data_set_is_no_detector_to_predict_with(sample, tmp_path, capsys):
+    command = ["export-job", str(sample), "--predict", "a.tif", "--out", str(tmp_path / "job")]
+    assert main(command) == 2
+    assert "neither a detector" in capsys.readouterr().err
+    assert not (tmp_path / "job").exists()

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import tifffile
@@ -44,14 +45,21 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _train(dataset, out, *, size: int = 1, steps: int = 4, resume: bool = False):
-    """Start `size` processes as torchrun does; return their (exit status, output)."""
+def _train(dataset, out, **changes):
+    """Run processes to their end; return their (exit status, output, errors)."""
+    started = _start(dataset, out, **changes)
+    results = [process.communicate(timeout=200) for process in started]
+    return [(p.returncode, *r) for p, r in zip(started, results, strict=True)]
+
+
+def _start(dataset, out, *, size=1, steps=4, resume=False, more=()):
+    """Start `size` processes as torchrun does."""
     command = [
         sys.executable, "-m", "napari_celltrain", "train", str(dataset), "--out", str(out),
         "--steps", str(steps), "--device", "cpu", "--threads", "1", "--json",
         "--set", "design.width=8", "--set", "optimiser.crop_size=48",
         "--set", "optimiser.batch_size=4", "--set", "compute.precision=float32",
-        *(["--resume"] if resume else []),
+        *(["--resume"] if resume else []), *more,
     ]
     port = str(_free_port())
     started = []
@@ -66,8 +74,7 @@ def _train(dataset, out, *, size: int = 1, steps: int = 4, resume: bool = False)
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )
         )
-    results = [process.communicate(timeout=200) for process in started]
-    return [(p.returncode, *r) for p, r in zip(started, results, strict=True)]
+    return started
 
 
 def _weights(run) -> torch.Tensor:
@@ -101,3 +108,25 @@ def test_every_crop_of_a_batch_is_drawn_once():
         shares = [list(Processes(rank, size).share(whole)) for rank in range(size)]
         assert len({len(share) for share in shares}) == 1
         assert sorted(number for share in shares for number in share) == list(range(whole))
+
+
+@pytest.mark.parametrize("dies", [0, 1])
+def test_a_process_that_dies_ends_the_run_with_its_checkpoint_intact(on_disk, tmp_path, dies):
+    out = tmp_path / "run"
+    started = _start(
+        on_disk, out, size=2, steps=100_000, more=["--set", "compute.checkpoint_every_s=0.2"]
+    )
+    deadline = time.monotonic() + 100
+    while not list((out / "checkpoints").glob("step-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    started[dies].kill()
+    survivor = started[1 - dies]
+    _, told = survivor.communicate(timeout=100)
+    started[dies].communicate()
+    assert survivor.returncode == 2
+    assert "has ended; the last checkpoint is safe" in told or dies == 0
+    checkpoint, damaged = load_newest(out / "checkpoints")
+    assert checkpoint is not None
+    assert not damaged
+    went_on = _train(on_disk, out, steps=checkpoint.step + 2, resume=True)
+    assert went_on[0][0] == 0, went_on[0][2]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_celltrain import __version__
-from napari_celltrain.cli.arguments import add_json, positive, positive_int
+from napari_celltrain.cli.arguments import add_json, positive, positive_int, voxel_size
+from napari_celltrain.cli.job_scripts import (
+    prediction_script,
+    prediction_steps,
+    training_script,
+    training_steps,
+)
 from napari_celltrain.cli.output import Progress, print_json
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_text
@@ -17,16 +20,15 @@ from napari_celltrain.files import write_text
 if TYPE_CHECKING:
     import argparse
 
-    from napari_celltrain.training.settings import TrainingSettings
-
-SUMMARY = "Write data, settings and a job script to train on a cluster."
+SUMMARY = "Write a job script, with all that it needs, to train or predict on a cluster."
 EXAMPLES = """\
 examples:
   celltrain export-job dataset.toml --out job --kind slurm --minutes 60
   celltrain export-job run --out job --kind shell      go on with a run elsewhere
   celltrain export-job dataset.toml --out job --gpus 4 --nodes 2
+  celltrain export-job run --predict a.tif b.tif --out job      an array job, a movie each
 
-Copy the folder, install napari-celltrain there, submit job.sh, copy job/run back, open it.
+Copy the folder, install napari-celltrain there, submit job.sh, copy the result back, open it.
 """
 _NOT_CARRIED = ("prepared", "run.lock", "run.pid", "dataset.toml", "*.damaged", ".celltrain-*")
 
@@ -57,6 +59,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory", type=positive_int, default=16, metavar="GIB", help="default: 16"
     )
+    parser.add_argument(
+        "--predict",
+        nargs="+",
+        metavar="IMAGES",
+        help="predict these movies with RUN's detector instead; they are named, not copied",
+    )
+    parser.add_argument(
+        "--voxel-size",
+        type=voxel_size,
+        metavar="Z,Y,X",
+        help="of the movies to predict, in um, where their files don't say",
+    )
     add_json(parser)
 
 
@@ -72,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CellTrainError(f"{out} exists and is not an empty folder; choose another place.")
+    if arguments.predict:
+        return _predict(arguments)
     run_folder = RunFolder(arguments.source)
     is_run = run_folder.is_run()
     if is_run and not run_folder.dataset_file.is_file():
@@ -96,69 +112,31 @@ def run(arguments: argparse.Namespace) -> int:
     write_text(out / "settings.toml", settings.to_toml())
     if is_run:
         shutil.copytree(run_folder.path, out / "run", ignore=shutil.ignore_patterns(*_NOT_CARRIED))
-    write_text(out / "job.sh", _script(arguments, settings))
-    write_text(out / "README.txt", _how_to(arguments))
+    write_text(out / "job.sh", training_script(arguments, settings.budget.minutes))
+    write_text(out / "README.txt", training_steps(arguments))
     if arguments.json:
         print_json({"out": str(out), "frames": n_frames, "experiments": len(dataset)})
     else:
-        print(_how_to(arguments), end="")
+        print(training_steps(arguments), end="")
     return 0
 
 
-def _script(arguments: argparse.Namespace, settings: TrainingSettings) -> str:
-    options = "train dataset.toml --out run --settings settings.toml --resume"
-    workers = f"--nproc-per-node={max(1, arguments.gpus)}"
-    command = f"celltrain {options}"
-    if arguments.gpus > 1:
-        command = f"torchrun --standalone {workers} -m napari_celltrain {options}"
-    lines = ["#!/bin/bash"]
-    if arguments.kind == "slurm":
-        lines += [
-            f"#SBATCH --job-name={shlex.quote('celltrain-' + arguments.out.resolve().name)}",
-            f"#SBATCH --nodes={arguments.nodes}",
-            "#SBATCH --ntasks-per-node=1",
-            f"#SBATCH --cpus-per-task={arguments.cpus}",
-            f"#SBATCH --mem={arguments.memory}G",
-            *([f"#SBATCH --gres=gpu:{arguments.gpus}"] if arguments.gpus else []),
-            f"#SBATCH --time={_limit(settings.budget.minutes)}",
-            "#SBATCH --output=job-%j.log",
-            "# Two minutes before the limit, and when the job is pre-empted: save and go on later.",
-            "#SBATCH --signal=B:TERM@120",
-            "#SBATCH --requeue",
-            'cd "$SLURM_SUBMIT_DIR" || exit 1',
-        ]
-        if arguments.nodes > 1:
-            lines.append('head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)')
-            command = (
-                f"srun torchrun --nnodes={arguments.nodes} {workers} --rdzv-backend=c10d "
-                '--rdzv-id="$SLURM_JOB_ID" --rdzv-endpoint="$head:29400" '
-                f"-m napari_celltrain {options}"
-            )
+def _predict(arguments: argparse.Namespace) -> int:
+    """Write a job that predicts movies; the images are too large to be copied twice."""
+    from napari_celltrain.detector.detector import Detector
+
+    movies = list(arguments.predict)
+    if any("\n" in movie or not movie.strip() for movie in movies):
+        raise CellTrainError("The name of a movie is empty or has a line break.")
+    if arguments.nodes > 1:
+        raise CellTrainError("A movie is predicted by one machine: leave --nodes out.")
+    detector = Detector.from_folder(arguments.source, device="cpu")
+    detector.save(arguments.out / "detector")
+    write_text(arguments.out / "movies.txt", "".join(f"{movie}\n" for movie in movies))
+    write_text(arguments.out / "job.sh", prediction_script(arguments, len(movies)))
+    write_text(arguments.out / "README.txt", prediction_steps(arguments))
+    if arguments.json:
+        print_json({"out": str(arguments.out), "movies": len(movies)})
     else:
-        lines += ['cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1']
-    lines += [
-        "# source /path/to/environment/bin/activate",
-        f"exec {command}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _limit(minutes: float | None) -> str:
-    """Return the time limit: a fifth and ten minutes more than the training, else a day."""
-    whole = 24 * 60 if minutes is None else math.ceil(1.2 * minutes + 10)
-    return f"{whole // 60:02}:{whole % 60:02}:00"
-
-
-def _how_to(arguments: argparse.Namespace) -> str:
-    name = arguments.out.resolve().name
-    start = "sbatch job.sh" if arguments.kind == "slurm" else "bash job.sh"
-    return (
-        f"{arguments.out} holds the annotated frames, the settings and the job script.\n"
-        f"1. Copy it to the cluster:       rsync -a {shlex.quote(str(arguments.out))} CLUSTER:\n"
-        f"2. Install the same version:     pip install napari-celltrain=={__version__}\n"
-        f"3. Start it there:               cd {shlex.quote(name)} && {start}\n"
-        "   The same command goes on with a job that was stopped or pre-empted.\n"
-        "4. Bring the result back:        rsync -a --exclude prepared "
-        f"CLUSTER:{shlex.quote(name)}/run .\n"
-        "   and open the folder in the runs list, or: celltrain predict run IMAGES --out FILE\n"
-    )
+        print(prediction_steps(arguments), end="")
+    return 0
