@@ -266,6 +266,7 @@ class CountsWidget(DockPage):
         self.table.itemSelectionChanged.connect(self._select)
         self.chart.time_point_clicked.connect(self._go_to_time)
         self.findings.show_requested.connect(self._go_to_finding)
+        self.export_button.setToolTip("Write this table and the cells per time point to a file.")
         self.export_button.clicked.connect(self._export)
         for label in (self.enough, self.message):
             label.setWordWrap(True)

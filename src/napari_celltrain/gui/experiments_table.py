@@ -186,6 +186,7 @@ class ExperimentsTable(QWidget):
             self.role.addItem(text, role)
         self.role.setToolTip("What is tested on is never learnt from; it tells the honest F1.")
         self.channel = QComboBox()
+        self.channel.setToolTip("The channel with the cells; several are looked at together.")
         self.first, self.last = QSpinBox(), QSpinBox()
         for box, text in ((self.first, "first"), (self.last, "last")):
             box.setAccessibleName(f"{text.capitalize()} time point")
@@ -200,7 +201,7 @@ class ExperimentsTable(QWidget):
             "Where every cell is marked, anything else found is an error. Where only some are, "
             "unmarked places say nothing."
         )
-        self.only_corrected = QCheckBox()
+        self.only_corrected = QCheckBox("only what I corrected")
         self.only_corrected.setToolTip(
             "This is a copy of detections. Ticked: only time points in which you changed "
             "something are taken as known; the others are what the detector thinks. Untick it "

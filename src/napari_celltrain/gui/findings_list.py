@@ -74,6 +74,7 @@ class FindingsList(QWidget):
         if finding.time_point is not None or finding.points:
             button = QPushButton("Show", row)
             button.setAccessibleName(f"Show: {finding.message}")
+            button.setToolTip("Go there.")
             button.setProperty("finding", number)
             button.clicked.connect(self._emit_show)
             layout.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)

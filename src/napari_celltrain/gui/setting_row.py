@@ -76,6 +76,9 @@ class SettingRow:
         name = f"{self.section}.{self.name}"
         self.native.setToolTip(f"<p>{field.description}</p><p><i>{name}</i></p>")
         self.native.setAccessibleName(self.title)
+        for number, part in enumerate(self.native.findChildren(QAbstractSpinBox), 1):
+            part.setAccessibleName(f"{self.title}, number {number}")
+            part.setToolTip(self.native.toolTip())
         self.native.setMinimumWidth(90)
         if kind is float:
             self.native.setDecimals(_decimals(self.control.step, field.default))

@@ -30,6 +30,7 @@ class ThresholdPanel(QWidget):
         self.slider.setValue(STEPS // 2)
         self.slider.setPageStep(STEPS // 20)
         self.slider.setAccessibleName("Score threshold")
+        self.slider.setToolTip("Cells with at least this score are kept; nothing is run again.")
         self.value = QLabel(self)
         self.value.setMinimumWidth(self.fontMetrics().horizontalAdvance("0.000 "))
         self.reset = QPushButton("Calibrated", self)
