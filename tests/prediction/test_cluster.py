@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 
 import numpy as np
@@ -24,21 +26,39 @@ def cluster():
         yield running
 
 
-def test_results_are_those_of_one_process_also_when_a_worker_is_killed(
-    cluster, detector, make_movie
-):
-    movie = make_movie((10, 8, 40, 40))
+def predict_and_kill(cluster, detector, movie, after: int, random) -> bool:
+    """Kill a worker after so many results; returns whether one was there to be killed."""
     expected = {one.t: one for one in predict(detector, movie)}
-    found = {}
+    found, killed = {}, False
     for one in predict_with_dask(detector, movie, address=cluster.scheduler_address):
         assert one.t not in found
         found[one.t] = one
-        if len(found) == 2 and os.name != "nt":
-            os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+        if len(found) == after and os.name != "nt":
+            pids = [worker.pid for worker in cluster.workers.values() if worker.pid]
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(random.choice(pids), signal.SIGKILL)
+                killed = True
     assert sorted(found) == sorted(expected)
     for t, one in expected.items():
         assert np.array_equal(one.positions, found[t].positions)
         assert np.array_equal(one.scores, found[t].scores)
+    return killed
+
+
+def test_results_are_those_of_one_process_also_when_a_worker_is_killed(
+    cluster, detector, make_movie
+):
+    predict_and_kill(cluster, detector, make_movie((10, 8, 40, 40)), 2, random.Random(0))
+
+
+@pytest.mark.slow
+def test_twenty_workers_killed_at_random_lose_nothing(cluster, detector, make_movie):
+    movie, chance, killed = make_movie((10, 8, 40, 40)), random.Random(1), 0
+    for _ in range(40):
+        killed += predict_and_kill(cluster, detector, movie, chance.randint(1, 9), chance)
+        if killed == 20:
+            break
+    assert killed == 20
 
 
 def test_a_damaged_time_point_is_a_sentence(cluster, detector, make_movie):
