@@ -79,7 +79,7 @@ def cells(shape, width, seed):
     return np.clip(image, 0, 65535).astype(np.uint16), np.clip(centres, 0, np.array(shape) - 1)
 
 
-def detector_for(shape, width, folder, steps=80):
+def detector_for(shape, width, folder, steps=80, threads=1, callbacks=()):
     """A detector trained briefly on such frames: it finds about as many cells as there are."""
     frames = [cells(shape, width, seed) for seed in range(100, 104)]
     t = np.repeat(np.arange(len(frames)), [len(centres) for _, centres in frames])
@@ -99,9 +99,10 @@ def detector_for(shape, width, folder, steps=80):
             "budget": {"steps": steps},
             "design": {"diameter_um": width, "width": 16},
             "data": {"max_held_out_frames": 1},
+            "compute": {"threads": threads, "device": "cpu"},
         }
     )
-    train(Dataset((Member(experiment),)), Path(folder) / "run", settings)
+    train(Dataset((Member(experiment),)), Path(folder) / "run", settings, callbacks)
     return Detector.from_folder(Path(folder) / "run", device="cpu", threads=1)
 
 
