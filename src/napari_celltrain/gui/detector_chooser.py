@@ -92,7 +92,7 @@ class DetectorChooser(QWidget):
         )
         self.box.setAccessibleName("Detector")
         self.box.setToolTip("A trained detector; a folder can be dropped here too.")
-        self.browse = QPushButton("Other", self)
+        self.browse = QPushButton("Other  ", self)
         self.browse.setToolTip("Choose a detector that is not in the list.")
         menu = QMenu(self.browse)
         menu.addAction("Run or detector folder…", self._browse_folder)

@@ -15,6 +15,7 @@ class Foldable(QWidget):
         self._button = QToolButton(self)
         self._button.setText(title)
         self._button.setCheckable(True)
+        self._button.setToolTip("Show or hide these settings.")
         self._button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._button.setAutoRaise(True)
         self._button.toggled.connect(self.set_open)

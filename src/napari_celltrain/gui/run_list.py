@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
@@ -92,6 +92,13 @@ def summary(place: Path) -> RunSummary:
     )
 
 
+class _Table(QTableWidget):
+    """A table that is content with four lines, so that the buttons below stay in sight."""
+
+    def sizeHint(self) -> QSize:
+        return QSize(256, 7 * self.fontMetrics().height())
+
+
 class RunList(QWidget):
     """A table of runs with buttons for the selected one."""
 
@@ -102,7 +109,7 @@ class RunList(QWidget):
         super().__init__(parent)
         self.folder: Path | None = None
         self.runs: list[RunSummary] = []
-        self.table = QTableWidget(0, 4, self)
+        self.table = _Table(0, 4, self)
         self.table.setHorizontalHeaderLabels(["Run", "F1", "Date", "State"])
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -128,6 +135,7 @@ class RunList(QWidget):
             self.buttons[key] = button
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.details)
         layout.addLayout(grid)
