@@ -241,8 +241,8 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
     told = []
     long = settings.changed(["budget.steps=2000", "compute.checkpoint_every_s=100"])
     monkeypatch.setattr(
-        loop._Run, "_schedule_evaluation",
-        lambda self, cost: setattr(self, "next_evaluation", self.step + 10),
+        loop.Evaluations, "schedule",
+        lambda self, step, *_: setattr(self, "next_step", step + 10),
     )
     finished = train(dataset, tmp_path / "run", long, [told.append])
     assert finished.reason == "overfitting"
@@ -259,16 +259,16 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
 
 
 def test_a_batch_that_does_not_fit_is_halved(dataset, settings, tmp_path, monkeypatch):
-    original = learner.detection_loss
+    original = learner.Learner.learn
     batches = []
 
-    def loss(output, target):
-        batches.append(len(output))
-        if len(output) > 2:
+    def learn(self, parts, rate):
+        batches.append(sum(len(part.images) for part in parts))
+        if batches[-1] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
-        return original(output, target)
+        original(self, parts, rate)
 
-    monkeypatch.setattr(learner, "detection_loss", loss)
+    monkeypatch.setattr(learner.Learner, "learn", learn)
     told = []
     large = settings.changed(["optimiser.batch_size=8"])
     finished = train(dataset, tmp_path / "run", large, [told.append])

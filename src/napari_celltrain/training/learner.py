@@ -10,6 +10,7 @@ threads there are.
 from __future__ import annotations
 
 import math
+import time
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,8 @@ class Learner:
         self.nonfinite_in_bfloat16 = 0
         self.mean_loss = math.nan
         """Of the last steps, the newest counting most; NaN before the first."""
+        self.network_s = 0.0
+        """Computing time of all steps: of all threads on a processor, else of the clock."""
         torch.manual_seed(settings.compute.seed)
         self.network = CentreNet(plan.design).to(
             self.device, memory_format=self._format  # type: ignore[call-overload]
@@ -95,6 +98,7 @@ class Learner:
 
     def learn(self, parts: Sequence[Batch], rate: float) -> None:
         """Take one optimiser step; one whose gradient is not finite changes nothing."""
+        begin = self._clock()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         crops = sum(len(part.images) for part in parts)
@@ -108,9 +112,9 @@ class Learner:
             ]
             wait(under_way)  # all of them, also when one has failed: the step may be tried again
             done = [future.result() for future in under_way]
-        loss, gradients = done[0]
-        for more, others in done[1:]:
-            loss = loss + more
+        loss, gradients, seconds = done[0]
+        for more, others, further in done[1:]:
+            loss, seconds = loss + more, seconds + further
             torch._foreach_add_(gradients, others)
         for parameter, gradient in zip(self.parameters.values(), gradients, strict=True):
             parameter.grad = gradient
@@ -126,9 +130,16 @@ class Learner:
         else:
             self._skip_step()
         self.step += 1
+        self.network_s += self._clock() - begin + (0.0 if self.threads is None else seconds)
 
-    def _gradients(self, part: Batch, share: float) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Compute loss and gradients of a part that is such a share of the step."""
+    def _clock(self) -> float:
+        return time.thread_time() if self.device.type == "cpu" else time.perf_counter()
+
+    def _gradients(
+        self, part: Batch, share: float
+    ) -> tuple[torch.Tensor, list[torch.Tensor], float]:
+        """Compute loss and gradients of a part that is such a share of the step, and time it."""
+        begin = self._clock()
         images = part.images.contiguous(memory_format=self._format)
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
@@ -137,7 +148,7 @@ class Learner:
         heat, offset = detection_loss(output, part.target)
         loss = (heat + offset) * share
         gradients = torch.autograd.grad(loss, list(self.parameters.values()))
-        return loss.detach(), list(gradients)
+        return loss.detach(), list(gradients), self._clock() - begin
 
     def _update_average(self) -> None:
         decay = min(self._decay, (1 + self.step) / (10 + self.step))

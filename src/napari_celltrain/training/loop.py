@@ -29,20 +29,18 @@ from napari_celltrain.training.batches import BatchLoader, parts_of
 from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
 from napari_celltrain.training.control import Control
 from napari_celltrain.training.crops import CropSampler
-from napari_celltrain.training.description import describe, judged
+from napari_celltrain.training.evaluations import Evaluations
 from napari_celltrain.training.events import (
     CheckpointSaved,
-    Evaluation,
     Event,
     FindingEvent,
     Finished,
-    HeldOutErrors,
     StateChanged,
     Step,
     StopReason,
 )
 from napari_celltrain.training.fingerprint import fingerprint
-from napari_celltrain.training.held_out import HeldOut, Verdict
+from napari_celltrain.training.held_out import HeldOut
 from napari_celltrain.training.learner import Learner
 from napari_celltrain.training.memory import memory_mib
 from napari_celltrain.training.pace import Pace
@@ -53,7 +51,6 @@ from napari_celltrain.training.run import HistoryWriter, RunFolder
 from napari_celltrain.training.saved_state import check_checkpoint
 from napari_celltrain.training.schedule import Schedule
 from napari_celltrain.training.settings import TrainingSettings
-from napari_celltrain.training.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,8 +60,6 @@ if TYPE_CHECKING:
     from napari_celltrain.training.events import Callback
     from napari_celltrain.training.processes import Processes
 
-EVALUATION_SHARE = 0.08
-"""Evaluations take at most about this share of the time."""
 RETRY_S = 5.0
 """A run that could not write tries again after so long."""
 
@@ -151,15 +146,11 @@ class _Run:
         self.callbacks, self.began, self.together = callbacks, began, together
         self.seconds_before = 0.0
         self.paused_s = 0.0
-        self.standing = Standing()
-        self.next_evaluation = 0
-        self.evaluation_gap = 0
         self.last_checkpoint_s = 0.0
         self.saved_step = 0
         self.schedule = Schedule(settings.budget)
         self._pace = Pace()
         self._meter: Meter | None = None
-        self._levels: tuple[float, float] | None = None
         self.batch_size = 0
 
     # --- telling -------------------------------------------------------------------------------
@@ -206,13 +197,18 @@ class _Run:
             self.dataset.experiments, split.held_out, plan.voxel_sizes,
             exclude_dying=self.settings.data.exclude_dying,
         )
+        levels = typical_levels(
+            self.dataset.experiments, split.train, plan.design, plan.voxel_sizes
+        )
+        self.evaluations = Evaluations(
+            self.dataset, self.settings, self.run, plan, split, held_out, levels
+        )
         self._build(plan, start, checkpoint)
         if self.control.stopping:
-            return self._finish(self.control.reason, held_out, plan, split)
+            return self._finish(self.control.reason, plan)
         if start is not None and self.together.is_first:
-            self._evaluate(plan, split, held_out)  # never end up with less than it started from
-        reason = self._train(plan, split, frames, held_out)
-        return self._finish(reason, held_out, plan, split)
+            self._evaluate(plan)  # never end up with less than it started from
+        return self._finish(self._train(plan, frames), plan)
 
     def _find_checkpoint(self) -> Checkpoint | None:
         checkpoint, damaged = load_newest(self.run.checkpoints)
@@ -272,9 +268,6 @@ class _Run:
 
     def _prepare(self, split: Split, plan: Plan) -> list[PreparedFrame]:
         self.tell(StateChanged("preparing", f"Reading {len(split.train)} annotated frames."))
-        self._levels = typical_levels(
-            self.dataset.experiments, split.train, plan.design, plan.voxel_sizes
-        )
         return prepare(
             self.dataset.experiments, split.train, plan.design, plan.voxel_sizes,
             self.run.prepared,
@@ -293,12 +286,10 @@ class _Run:
             return
         state = checkpoint.state
         self.learner.load(checkpoint.tensors, state)
-        self.standing.load(state)
+        self.evaluations.load(state)
         self.schedule.load(state["schedule"])
         self.saved_step = checkpoint.step
         self.seconds_before = state["seconds"]
-        self.next_evaluation = state["next_evaluation"]
-        self.evaluation_gap = state["evaluation_gap"]
         if self.run.is_finished() or not self.schedule.by_convergence:
             self.schedule.reopen()  # a run that is resumed after its end was given more to do
         if self.together.is_first:
@@ -313,10 +304,8 @@ class _Run:
                 "crop_shape": plan.crop_shape, "batch_size": self.batch_size,
                 "learning_rate": plan.learning_rate, "layout": plan.arithmetic.layout,
             },
-            "next_evaluation": self.next_evaluation,
-            "evaluation_gap": self.evaluation_gap,
             **self.learner.state(),
-            **self.standing.state(),
+            **self.evaluations.state(),
         }
         checkpoint = Checkpoint(self.step, self.learner.tensors(), state)
         if self._keep(lambda: save_checkpoint(self.run.checkpoints, checkpoint)):
@@ -349,9 +338,7 @@ class _Run:
 
     # --- training ------------------------------------------------------------------------------
 
-    def _train(
-        self, plan: Plan, split: Split, frames: list[PreparedFrame], held_out: HeldOut
-    ) -> StopReason:
+    def _train(self, plan: Plan, frames: list[PreparedFrame]) -> StopReason:
         sampler = CropSampler(
             frames, plan.design, plan.crop_shape, self.settings.augmentation,
             cells_share=self.settings.optimiser.cells_share, seed=self.settings.compute.seed,
@@ -371,11 +358,11 @@ class _Run:
 
         self.tell(StateChanged("training", "Training."))
         self.last_checkpoint_s = time.monotonic()
-        if not self.next_evaluation:
-            self._schedule_evaluation(0.0)
+        if not self.evaluations.next_step:
+            self.evaluations.schedule(self.step, 0.0, 0.0)
         self._meter = self._new_meter(plan, len(self.together.share(self.batch_size)))
-        if self.together.is_first and 0 < self.next_evaluation <= self.step:
-            self._evaluate(plan, split, held_out)  # the last sitting was stopped in the midst of it
+        if self.together.is_first and 0 < self.evaluations.next_step <= self.step:
+            self._evaluate(plan)  # the last sitting was stopped in the midst of it
         loader = BatchLoader(make, self.step)
         ends: StopReason | None = None
         try:
@@ -393,9 +380,9 @@ class _Run:
                     continue
                 if not self.together.is_first:
                     continue
-                if self.step >= self.next_evaluation:
-                    self._evaluate(plan, split, held_out)
-                    by_heart = self.standing.overfitting(self.learner.mean_loss)
+                if self.step >= self.evaluations.next_step:
+                    self._evaluate(plan)
+                    by_heart = self.evaluations.standing.overfitting(self.learner.mean_loss)
                     if by_heart is not None:
                         self.find("warning", "overfitting", by_heart)
                         ends = "overfitting"
@@ -461,14 +448,13 @@ class _Run:
     def _one_step(self, plan: Plan, loader: BatchLoader, rate: float) -> None:
         waited, cpu = time.perf_counter(), time.process_time()
         parts = loader.next()
-        begin = time.perf_counter()
+        begin, before = time.perf_counter(), self.learner.network_s
         self.learner.learn(parts, rate)
-        end = time.perf_counter()
         self._pace.add(self.batch_size)
         assert self._meter is not None
         self._meter.add(
             cpu_s=time.process_time() - cpu, step_s=time.perf_counter() - waited,
-            network_s=end - begin,
+            waited_s=begin - waited, network_s=self.learner.network_s - before,
         )
         if self._pace.due():
             self._tell_step(rate)
@@ -497,90 +483,41 @@ class _Run:
         if not self.control.stopping:
             self.tell(StateChanged("training", "Training."))
 
-    # --- evaluation ----------------------------------------------------------------------------
-
-    def _schedule_evaluation(self, cost_s: float) -> None:
-        """Choose the step of the next evaluation, so that evaluations cost little of the time."""
-        budget = self.settings.budget
-        pace = self._pace.steps_per_s
-        if budget.minutes is None:
-            gap = max(25, budget.steps // 20) if budget.steps is not None else 100
-            self.evaluation_gap = max(gap, self.evaluation_gap)
-            if budget.steps is None:
-                affordable = cost_s / EVALUATION_SHARE * pace
-                while self.evaluation_gap < affordable:
-                    self.evaluation_gap *= 2
-        else:
-            gap_s = max(cost_s / EVALUATION_SHARE, 0.05 * 60 * budget.minutes, 1.5)
-            self.evaluation_gap = max(10, int(gap_s * (pace or 10.0)))
-        self.next_evaluation = self.step + self.evaluation_gap
-
-    def _detector(self, plan: Plan, split: Split, verdict: Verdict | None = None) -> Detector:
-        info = describe(
-            self.run.path.name, plan.design, self.dataset.experiments, split, verdict,
-            step=self.step, levels=self._levels,
-        )
-        return Detector(
-            info, self.learner.average, device=str(self.device),
-            threads=self.settings.compute.threads, precision=self.settings.compute.precision,
-        )
-
-    def _evaluate(self, plan: Plan, split: Split, held_out: HeldOut) -> None:
+    def _evaluate(self, plan: Plan) -> None:
         self.tell(StateChanged("evaluating", "Looking for cells in held-out frames."))
         begin = time.monotonic()
-        detector = self._detector(plan, split)
-        frames = held_out.some(self.settings.data.max_held_out_frames)
-        verdict = held_out.evaluate(detector, frames, lambda: self.control.stopping)
-        if verdict is None:
+        done = self.evaluations.judge(self.learner, lambda: self.control.stopping)
+        if done is None:
             return
-        best = self.standing.add(verdict, self.step, self.learner.mean_loss)
+        verdict, best = done
         if best:
-            better = self._detector(plan, split, verdict)
+            better = self.evaluations.detector(self.learner, verdict)
             self._keep(lambda: better.save(self.run.best))
         self.schedule.evaluated(self.step, best)
-        self.tell(
-            Evaluation(
-                step=self.step, seconds=self.seconds, f1=verdict.f1,
-                precision=verdict.scores.precision, recall=verdict.scores.recall,
-                localisation_error_um=verdict.scores.localisation_error,
-                threshold=verdict.threshold, train_loss=self.learner.mean_loss, best=best,
-                trustworthy=split.trustworthy, unit=plan.design.unit,
-            )
-        )
-        self.tell(
-            HeldOutErrors(
-                self.step,
-                tuple(
-                    frame.errors(verdict.threshold, self.dataset.experiments[frame.member].name)
-                    for frame in verdict.frames
-                ),
-            )
-        )
-        self._schedule_evaluation(time.monotonic() - begin)
+        for event in self.evaluations.events(verdict, self.learner, self.seconds, best):
+            self.tell(event)
+        self.evaluations.schedule(self.step, time.monotonic() - begin, self._pace.steps_per_s)
         self._save(plan)
-        self.tell(StateChanged("training", self.standing.in_words(self.step)))
+        self.tell(StateChanged("training", self.evaluations.standing.in_words(self.step)))
 
     # --- the end -------------------------------------------------------------------------------
 
-    def _finish(
-        self, reason: str, held_out: HeldOut | None, plan: Plan, split: Split
-    ) -> Finished:
+    def _finish(self, reason: str, plan: Plan) -> Finished:
         natural = reason not in ("stopped by the user", "interrupted")
+        standing = self.evaluations.standing
+        f1, threshold = max(standing.best_f1, 0.0), standing.best_threshold
         if not self.together.is_first:
             return Finished(
-                cast("StopReason", reason), self.step, self.seconds,
-                max(self.standing.best_f1, 0.0), self.standing.best_threshold, "",
+                cast("StopReason", reason), self.step, self.seconds, f1, threshold, ""
             )
-        if natural and held_out is not None:
-            if self.standing.best_step != self.step:
-                self._evaluate(plan, split, held_out)
+        if natural:
+            if standing.best_step != self.step:
+                self._evaluate(plan)
             self._save(plan)
-        f1, threshold = max(self.standing.best_f1, 0.0), self.standing.best_threshold
-        if natural and held_out is not None:
-            f1, threshold = self._judge_best(held_out) or (f1, threshold)
+            f1, threshold = self.evaluations.judge_best()
         if natural:
             sentence = f"Finished: {reason}. F1 {f1:.3f} on held-out frames."
-            if not split.trustworthy:
+            if not self.evaluations.split.trustworthy:
                 sentence += " This figure is not to be trusted: too little could be held out."
         else:
             sentence = f"{reason.capitalize()} at step {self.step}; resume to go on."
@@ -601,24 +538,6 @@ class _Run:
         self.tell(finished)
         self.tell(StateChanged("finished", sentence))
         return finished
-
-    def _judge_best(self, held_out: HeldOut) -> tuple[float, float] | None:
-        """Calibrate the best detector on all held-out frames, if only some were used so far.
-
-        Returns its F1 and threshold. What stands so far keeps the figures on the fixed few, so
-        that a run that is extended later goes on comparing like with like.
-        """
-        if len(held_out.some(self.settings.data.max_held_out_frames)) == len(held_out.frames):
-            return None
-        best = Detector.from_folder(
-            self.run.best, device=str(self.device), threads=self.settings.compute.threads,
-            precision=self.settings.compute.precision
-        )
-        verdict = held_out.evaluate(best, held_out.frames)
-        assert verdict is not None
-        best.info = judged(best.info, verdict)
-        best.save(self.run.best)
-        return verdict.f1, verdict.threshold
 
 
 def _now() -> str:

@@ -26,7 +26,8 @@ class Meter:
     flop
         Of one forward and backward pass.
     peak_flops
-        Operations per second of the largest convolution alone; 0 when it was not measured.
+        Operations per second of the largest convolution alone, of one thread where there are
+        several; 0 when it was not measured.
     """
 
     def __init__(self, image_voxels: float, flop: float, peak_flops: float) -> None:
@@ -34,13 +35,25 @@ class Meter:
         self.steps = 0
         self.cpu_s = 0.0
         self.step_s = 0.0
+        self.waited_s = 0.0
         self.network_s = 0.0
 
-    def add(self, *, cpu_s: float, step_s: float, network_s: float) -> None:
-        """Count one step: CPU seconds of all threads, its wall time, and that of the network."""
+    def add(self, *, cpu_s: float, step_s: float, waited_s: float, network_s: float) -> None:
+        """Count one step.
+
+        Parameters
+        ----------
+        cpu_s
+            CPU seconds of all threads.
+        step_s, waited_s
+            Its wall time, and how much of that was spent waiting for data.
+        network_s
+            Computing time of forward, backward and optimiser, of all threads together.
+        """
         self.steps += 1
         self.cpu_s += cpu_s
         self.step_s += step_s
+        self.waited_s += waited_s
         self.network_s += network_s
 
     def report(self, nonfinite_steps: int) -> dict[str, float]:
@@ -55,7 +68,7 @@ class Meter:
         figures = {"nonfinite_steps": float(nonfinite_steps), "peak_rss_mib": peak_rss_mib()}
         if self.steps:
             figures["image_voxels_per_cpu_s"] = self.steps * self.image_voxels / self.cpu_s
-            figures["share_not_network"] = 1 - self.network_s / self.step_s
+            figures["share_not_network"] = self.waited_s / self.step_s
             if self.peak_flops:
                 speed = self.steps * self.flop / self.network_s
                 figures["conv_efficiency"] = speed / self.peak_flops
@@ -124,6 +137,9 @@ def measure_flops(
 ) -> float:
     """Measure operations per second of a convolution alone, forward and backward.
 
+    On a processor they are counted by the computing time of each thread, as those of the steps
+    are: what else runs on the machine is no matter of the network.
+
     Parameters
     ----------
     layer
@@ -143,20 +159,22 @@ def measure_flops(
     output = nn.functional.conv3d(image, weight, None, layer.stride, layer.padding)
     gradient = torch.ones_like(output)
 
-    def once() -> None:
+    def once() -> float:
+        begin = clock()
         own, its = image.detach().requires_grad_(), weight.detach().requires_grad_()
         result = nn.functional.conv3d(own, its, None, layer.stride, layer.padding)
         torch.autograd.grad(result, (own, its), gradient)
-
-    best = math.inf
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        if threads is None:
-            once()
-        else:
-            for future in [threads.submit(once) for _ in range(at_once)]:
-                future.result()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - begin)
-    return at_once * 3 * 2.0 * output.numel() * layer.weight[0].numel() / best
+        return clock() - begin
+
+    clock = time.thread_time if device.type == "cpu" else time.perf_counter
+    best = math.inf
+    for _ in range(repeats):
+        if threads is None:
+            taken = once()
+        else:
+            under_way = [threads.submit(once) for _ in range(at_once)]
+            taken = sum(future.result() for future in under_way) / at_once
+        best = min(best, max(taken, 1e-9))
+    return 3 * 2.0 * output.numel() * layer.weight[0].numel() / best

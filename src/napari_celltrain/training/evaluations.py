@@ -1,0 +1,147 @@
+"""Judging the detector while it is learnt: how often, on which frames, and which one is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.training.description import describe, judged
+from napari_celltrain.training.events import Evaluation, HeldOutErrors
+from napari_celltrain.training.standing import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari_celltrain.dataset import Dataset, Split
+    from napari_celltrain.training.held_out import HeldOut, Verdict
+    from napari_celltrain.training.learner import Learner
+    from napari_celltrain.training.plan import Plan
+    from napari_celltrain.training.run import RunFolder
+    from napari_celltrain.training.settings import TrainingSettings
+
+SHARE = 0.08
+"""Evaluations take at most about this share of the time."""
+
+
+class Evaluations:
+    """The evaluations of a run.
+
+    Parameters
+    ----------
+    dataset, settings, run
+        Of the run.
+    plan, split
+        What was decided for it.
+    held_out
+        The frames that nothing is learnt from.
+    levels
+        Typical dark and bright levels of the training frames; None when there are none.
+    """
+
+    def __init__(
+        self, dataset: Dataset, settings: TrainingSettings, run: RunFolder, plan: Plan,
+        split: Split, held_out: HeldOut, levels: tuple[float, float] | None,
+    ) -> None:
+        self.dataset, self.settings, self.run = dataset, settings, run
+        self.plan, self.split, self.held_out, self.levels = plan, split, held_out, levels
+        self.standing = Standing()
+        self.next_step = 0
+        """The step of the next one; 0 before the first is scheduled."""
+        self.gap = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {
+            "next_evaluation": self.next_step, "evaluation_gap": self.gap, **self.standing.state()
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go back to what a checkpoint kept."""
+        self.next_step, self.gap = state["next_evaluation"], state["evaluation_gap"]
+        self.standing.load(state)
+
+    def schedule(self, step: int, cost_s: float, steps_per_s: float) -> None:
+        """Choose the step of the next one, so that evaluations cost little of the time.
+
+        Parameters
+        ----------
+        step
+            Steps done.
+        cost_s
+            Of the last evaluation.
+        steps_per_s
+            Pace of training; 0 when it is not known yet.
+        """
+        budget = self.settings.budget
+        if budget.minutes is None:
+            gap = max(25, budget.steps // 20) if budget.steps is not None else 100
+            self.gap = max(gap, self.gap)
+            if budget.steps is None:
+                affordable = cost_s / SHARE * steps_per_s
+                while self.gap < affordable:
+                    self.gap *= 2
+        else:
+            gap_s = max(cost_s / SHARE, 0.05 * 60 * budget.minutes, 1.5)
+            self.gap = max(10, int(gap_s * (steps_per_s or 10.0)))
+        self.next_step = step + self.gap
+
+    def detector(self, learner: Learner, verdict: Verdict | None = None) -> Detector:
+        """Return the detector as it stands: the running average of the weights."""
+        info = describe(
+            self.run.path.name, self.plan.design, self.dataset.experiments, self.split, verdict,
+            step=learner.step, levels=self.levels,
+        )
+        return Detector(
+            info, learner.average, device=str(self.plan.device),
+            threads=self.settings.compute.threads, precision=self.settings.compute.precision,
+        )
+
+    def judge(self, learner: Learner, stopping: Callable[[], bool]) -> tuple[Verdict, bool] | None:
+        """Judge the detector on the same few frames each time.
+
+        Returns
+        -------
+        The verdict, and whether it is the best so far; None when it was stopped.
+        """
+        frames = self.held_out.some(self.settings.data.max_held_out_frames)
+        verdict = self.held_out.evaluate(self.detector(learner), frames, stopping)
+        if verdict is None:
+            return None
+        return verdict, self.standing.add(verdict, learner.step, learner.mean_loss)
+
+    def events(
+        self, verdict: Verdict, learner: Learner, seconds: float, best: bool
+    ) -> tuple[Evaluation, HeldOutErrors]:
+        """Return what is told of a verdict."""
+        experiments = self.dataset.experiments
+        evaluation = Evaluation(
+            step=learner.step, seconds=seconds, f1=verdict.f1,
+            precision=verdict.scores.precision, recall=verdict.scores.recall,
+            localisation_error_um=verdict.scores.localisation_error,
+            threshold=verdict.threshold, train_loss=learner.mean_loss, best=best,
+            trustworthy=self.split.trustworthy, unit=self.plan.design.unit,
+        )
+        errors = tuple(
+            frame.errors(verdict.threshold, experiments[frame.member].name)
+            for frame in verdict.frames
+        )
+        return evaluation, HeldOutErrors(learner.step, errors)
+
+    def judge_best(self) -> tuple[float, float]:
+        """Calibrate the best detector on all held-out frames, if only some were used so far.
+
+        Returns its F1 and threshold. What stands so far keeps the figures on the fixed few, so
+        that a run that is extended later goes on comparing like with like.
+        """
+        few = self.held_out.some(self.settings.data.max_held_out_frames)
+        if len(few) == len(self.held_out.frames):
+            return max(self.standing.best_f1, 0.0), self.standing.best_threshold
+        best = Detector.from_folder(
+            self.run.best, device=str(self.plan.device), threads=self.settings.compute.threads,
+            precision=self.settings.compute.precision,
+        )
+        verdict = self.held_out.evaluate(best, self.held_out.frames)
+        assert verdict is not None
+        best.info = judged(best.info, verdict)
+        best.save(self.run.best)
+        return verdict.f1, verdict.threshold
