@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,73 @@ def test_manifest_is_valid(built):
     assert manifest.contributions.widgets
     assert manifest.contributions.readers
     manifest.validate_imports()
+
+
+def test_the_tools_of_the_package_index_have_no_complaint(built):
+    for module in ("twine", "check_wheel_contents"):
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    files = [str(file) for file in built.iterdir() if file.suffix in (".whl", ".gz")]
+    wheels = [file for file in files if file.endswith(".whl")]
+    for command in (["twine", "check", "--strict", *files], ["check_wheel_contents", *wheels]):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], capture_output=True, text=True, timeout=100
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+START = """
+import sys, time
+from npe2 import PluginManager, PluginManifest
+begin = time.process_time()
+manager = PluginManager()
+manager.register(PluginManifest.from_distribution("napari-celltrain"))
+print(time.process_time() - begin)
+loaded = [name for name in sys.modules if name.startswith("napari_celltrain.") or name == "torch"]
+assert not loaded, loaded
+"""
+
+
+def test_napari_starts_as_fast_as_without():
+    pytest.importorskip("npe2")
+    seconds = []
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", START], capture_output=True, text=True, timeout=100
+        )
+        assert done.returncode == 0, done.stderr
+        seconds.append(float(done.stdout))
+    assert min(seconds) < 0.1
+
+
+def test_no_dependency_forces_its_licence_on_others():
+    """Of all that a plain install brings; the Qt binding is the user's choice."""
+    seen: dict[str, str] = {}
+    waiting = [_named(one) for one in metadata.requires("napari-celltrain") or [] if _plain(one)]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        try:
+            about = metadata.metadata(name)
+        except metadata.PackageNotFoundError:
+            continue  # for another system or another Python
+        words = [about.get("License-Expression") or "", *(about.get_all("Classifier") or [])]
+        if not about.get("License-Expression"):
+            words.append((about.get("License") or "").partition("\\n")[0])
+        seen[name] = " ".join(one for one in words if "icen" in one or "::" not in one)
+        waiting += [_named(one) for one in metadata.requires(name) or [] if _plain(one)]
+    assert len(seen) > 20
+    strict = {
+        name: text
+        for name, text in seen.items()
+        if re.search(r"\\bA?GPL|(?<!Lesser )General Public", text) and " OR " not in text
+    }
+    assert not strict
+
+
+def _plain(requirement: str) -> bool:
+    return "extra ==" not in requirement
+
+
+def _named(requirement: str) -> str:
+    return re.split(r"[\\[<>=!~; (]", requirement)[0].lower()
