@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QScrollBar,
+    QTabBar,
     QTableWidget,
 )
 
@@ -43,7 +44,7 @@ def controls(widget):
     for one in widget.findChildren(CONTROLS):
         inside = one.parentWidget()
         made_by_qt = one.objectName().startswith("qt_") or isinstance(one, QScrollBar)
-        part_of_another = isinstance(inside, QAbstractSpinBox | QComboBox | QTableWidget)
+        part_of_another = isinstance(inside, QAbstractSpinBox | QComboBox | QTableWidget | QTabBar)
         if not made_by_qt and not part_of_another:
             found.append(one)
     return found
