@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -99,3 +102,21 @@ def test_a_crash_of_the_hdf5_library_is_a_sentence(write, monkeypatch):
     monkeypatch.setattr(hdf5, "__file__", str(program))
     with pytest.raises(CellTrainError, match="the library that reads it crashed"):
         read_experiments(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processor time is not limited there")
+def test_a_file_in_which_the_library_runs_in_a_circle_is_refused_in_seconds(write, monkeypatch):
+    from pathlib import Path
+
+    import napari_celltrain.formats.hdf5 as hdf5
+
+    path = write()
+    endless = Path(hdf5.__file__).with_name("hdf5_apart.py").read_text("utf-8")
+    program = path.with_name("hdf5_apart.py")
+    program.write_text(endless.replace("import h5py\n", "\n    while True:\n        pass\n", 1))
+    monkeypatch.setattr(hdf5, "__file__", str(program))
+    before = os.times()
+    with pytest.raises(CellTrainError, match="crashed"):
+        read_experiments(path)
+    after = os.times()
+    assert after.children_user - before.children_user < 6
