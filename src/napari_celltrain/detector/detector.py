@@ -336,17 +336,16 @@ class Detector:
                         yield found
                 elif more and (
                     not under_way
-                    or (
-                        len(unfinished) < min(self.threads, *(one.at_once for one in under_way))
-                        and held < HELD_BYTES
-                    )
+                    # one more than is computed: what comes next is made ready meanwhile
+                    or (len(unfinished) <= self._busy(under_way) and held < HELD_BYTES)
                 ):
                     try:
                         frames, voxel_size_um = next(coming)
                     except StopIteration:
                         more = False
                         continue
-                    under_way.append(self._begin(frames, voxel_size_um, floor, tile))
+                    ahead = bool(under_way) and len(unfinished) >= self._busy(under_way)
+                    under_way.append(self._begin(frames, voxel_size_um, floor, tile, ahead))
                     del frames
                 else:
                     wait(unfinished, return_when=FIRST_COMPLETED)
@@ -354,14 +353,23 @@ class Detector:
             for frame in under_way:
                 frame.cancel()
 
+    def _busy(self, under_way: Iterable[_Frame]) -> int:
+        """How many tiles may be computed at once, by threads and by memory."""
+        return min(self.threads, *(one.at_once for one in under_way))
+
     def _begin(
         self,
         frames: Sequence[NDArray[Any]],
         voxel_size_um: ZYX | None,
         floor: float,
         tile: tuple[int, int, int] | None,
+        ahead: bool,
     ) -> _Frame:
-        """Check the input of a time point and hand its first tiles to the threads."""
+        """Check the input of a time point and hand its tiles to the threads.
+
+        When all threads have work (`ahead`), a frame of one tile is resampled here and now, so
+        that the next free thread finds it ready.
+        """
         voxel_size = self.voxel_size_for(voxel_size_um)
         if len(frames) != self.design.n_inputs:
             raise CellTrainError(
@@ -377,6 +385,7 @@ class Detector:
             )
         frame = _Frame(frames, voxel_size, self.design.steps(voxel_size, shape[0]), floor)
         frame.at_once = self.threads
+        frame.ahead = ahead and self.device.type == "cpu"
         self._submit(frame, tile)
         return frame
 
@@ -393,6 +402,9 @@ class Detector:
         frame.largest = max((one.voxels for one in tiles), default=0)
         # no more at once than threads: a queue would only keep the next frame waiting
         frame.at_once = min(frame.at_once, self.threads)
+        frame.ready = None
+        if frame.ahead and len(tiles) == 1:
+            frame.ready = self._input(frame, tiles[0])
         pool, turns = tile_threads(), itertools.cycle(range(frame.at_once))
         shares: list[list[Tile]] = [[] for _ in range(min(frame.at_once, len(tiles)))]
         for one, turn in zip(tiles, turns, strict=False):
@@ -442,13 +454,8 @@ class Detector:
         self, frame: _Frame, tile: Tile
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         design = self.design
-        shape = [b - a for a, b in tile.outer]
-        image = torch.zeros((1, len(frame.images), *shape), device=self.device)
-        inside = tuple(slice(0, b - a) for a, b in tile.part)
-        for k, (one, level) in enumerate(zip(frame.images, frame.levels(), strict=True)):
-            image[0, k][inside] = level.normalise(
-                resample(one, frame.steps, tile.part, self.device)
-            )
+        image = self._input(frame, tile) if frame.ready is None else frame.ready
+        frame.ready = None
         output = self._forward(image)[0]
         grid_stride = np.array(design.strides[0])
         first = np.array([a for a, _ in tile.outer]) // grid_stride
@@ -460,6 +467,17 @@ class Detector:
         in_working = (position[own] + first + 0.5) * grid_stride - 0.5
         in_image = to_input(in_working, frame.steps)
         return np.clip(in_image, -0.5, np.array(frame.images[0].shape) - 0.5), scores[own]
+
+    def _input(self, frame: _Frame, tile: Tile) -> torch.Tensor:
+        """Bring a tile to the working scale and to normalised brightness."""
+        shape = [b - a for a, b in tile.outer]
+        image = torch.zeros((1, len(frame.images), *shape), device=self.device)
+        inside = tuple(slice(0, b - a) for a, b in tile.part)
+        for k, (one, level) in enumerate(zip(frame.images, frame.levels(), strict=True)):
+            image[0, k][inside] = level.normalise(
+                resample(one, frame.steps, tile.part, self.device)
+            )
+        return image
 
     def _forward(self, image: torch.Tensor) -> torch.Tensor:
         image = image.contiguous(memory_format=self.arithmetic.memory_format)
@@ -485,6 +503,9 @@ class _Frame:
         self.at_once, self.largest = 1, 0
         self.seconds = 0.0
         self.stopped = False
+        self.ahead = False
+        """To be resampled before a thread is free for it."""
+        self.ready: torch.Tensor | None = None
         self._lock = threading.Lock()
         self._levels: list[IntensityRange] | None = None
 
