@@ -55,6 +55,7 @@ def prediction_work(folder: Path, movie: Experiment, times: Sequence[int] | None
     """
 
     def work(report: Callable[[Any], None], stop: threading.Event) -> str:
+        from napari_celltrain.detector.compute import cores_beside_a_window
         from napari_celltrain.detector.detector import Detector, find_detector, read_info
         from napari_celltrain.errors import CellTrainError
         from napari_celltrain.prediction.predict import predict
@@ -67,7 +68,9 @@ def prediction_work(folder: Path, movie: Experiment, times: Sequence[int] | None
                 "not known: enter it under Voxel size."
             )
         detector = Detector.from_folder(
-            folder, device=preferences.device(), threads=preferences.threads()
+            folder,
+            device=preferences.device(),
+            threads=preferences.threads() or cores_beside_a_window(),
         )
         total = len(movie.images.time_points) if times is None else len(times)
         results = predict(

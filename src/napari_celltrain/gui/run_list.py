@@ -93,10 +93,10 @@ def summary(place: Path) -> RunSummary:
 
 
 class _Table(QTableWidget):
-    """A table that is content with four lines, so that the buttons below stay in sight."""
+    """A table that is content with a few lines, so that the buttons below stay in sight."""
 
     def sizeHint(self) -> QSize:
-        return QSize(256, 7 * self.fontMetrics().height())
+        return QSize(256, round(5.5 * self.fontMetrics().height()))
 
 
 class RunList(QWidget):

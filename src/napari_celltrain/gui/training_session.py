@@ -126,8 +126,11 @@ def _train(
     from napari_celltrain.training.events import StateChanged
 
     report(StateChanged("preparing", "Loading the training engine."))
+    from napari_celltrain.detector.compute import cores_beside_a_window
     from napari_celltrain.training.loop import train
 
+    if settings.compute.threads is None:
+        settings = settings.changed([f"compute.threads={cores_beside_a_window()}"])
     if not isinstance(dataset, Dataset):
         dataset = load_dataset(dataset)
     return train(
