@@ -320,32 +320,34 @@ class Detector:
         """
         coming = iter(jobs)
         more = True
+        waiting: _Frame | None = None
+        """The next frame, made ready while the threads compute."""
         under_way: deque[_Frame] = deque()
         try:
-            while more or under_way:
+            while more or under_way or waiting is not None:
                 unfinished = {
                     future for frame in under_way for future in frame.futures if not future.done()
                 }
+                busy = bool(under_way) and len(unfinished) >= self._at_once(under_way)
                 held = sum(frame.n_bytes for frame in under_way)
-                if under_way and not under_way[0].unfinished():
+                if waiting is not None and not busy:
+                    self._start(waiting)
+                    under_way.append(waiting)
+                    waiting = None
+                elif under_way and not under_way[0].unfinished():
                     frame = under_way[0]
                     found = self._collect(frame)
                     if found is not None:
                         under_way.popleft()
                         del frame
                         yield found
-                elif more and (
-                    not under_way
-                    # one more than is computed: what comes next is made ready meanwhile
-                    or (len(unfinished) <= self._busy(under_way) and held < HELD_BYTES)
-                ):
+                elif more and waiting is None and (not under_way or held < HELD_BYTES):
                     try:
                         frames, voxel_size_um = next(coming)
                     except StopIteration:
                         more = False
                         continue
-                    ahead = bool(under_way) and len(unfinished) >= self._busy(under_way)
-                    under_way.append(self._begin(frames, voxel_size_um, floor, tile, ahead))
+                    waiting = self._begin(frames, voxel_size_um, floor, tile, ahead=busy)
                     del frames
                 else:
                     wait(unfinished, return_when=FIRST_COMPLETED)
@@ -353,7 +355,7 @@ class Detector:
             for frame in under_way:
                 frame.cancel()
 
-    def _busy(self, under_way: Iterable[_Frame]) -> int:
+    def _at_once(self, under_way: Iterable[_Frame]) -> int:
         """How many tiles may be computed at once, by threads and by memory."""
         return min(self.threads, *(one.at_once for one in under_way))
 
@@ -363,9 +365,10 @@ class Detector:
         voxel_size_um: ZYX | None,
         floor: float,
         tile: tuple[int, int, int] | None,
+        *,
         ahead: bool,
     ) -> _Frame:
-        """Check the input of a time point and hand its tiles to the threads.
+        """Check the input of a time point and cut it into tiles.
 
         When all threads have work (`ahead`), a frame of one tile is resampled here and now, so
         that the next free thread finds it ready.
@@ -384,14 +387,14 @@ class Detector:
                 f"{[frame.shape for frame in frames]}."
             )
         frame = _Frame(frames, voxel_size, self.design.steps(voxel_size, shape[0]), floor)
-        frame.at_once = self.threads
-        frame.ahead = ahead and self.device.type == "cpu"
-        self._submit(frame, tile)
+        self._cut(frame, tile)
+        if ahead and self.device.type == "cpu" and len(frame.tiles) == 1:
+            frame.ready = self._input(frame, frame.tiles[0])
         return frame
 
-    def _submit(self, frame: _Frame, tile: tuple[int, int, int] | None) -> None:
+    def _cut(self, frame: _Frame, tile: tuple[int, int, int] | None) -> None:
         shape = frame.images[0].shape
-        frame.stopped = False
+        frame.at_once = self.threads
         tiles: list[Tile] = []
         if 0 not in shape and tile is not None:
             tiles = tiles_of(shape, frame.steps, self.design, self.tile_voxels, tile)
@@ -399,15 +402,16 @@ class Detector:
             tiles, frame.at_once = share_memory(
                 shape, frame.steps, self.design, self.tile_voxels, self.memory_shared_by
             )
-        frame.largest = max((one.voxels for one in tiles), default=0)
+        frame.tiles = tiles
         # no more at once than threads: a queue would only keep the next frame waiting
         frame.at_once = min(frame.at_once, self.threads)
-        frame.ready = None
-        if frame.ahead and len(tiles) == 1:
-            frame.ready = self._input(frame, tiles[0])
+
+    def _start(self, frame: _Frame) -> None:
+        """Hand the tiles to the threads."""
+        frame.stopped = False
         pool, turns = tile_threads(), itertools.cycle(range(frame.at_once))
-        shares: list[list[Tile]] = [[] for _ in range(min(frame.at_once, len(tiles)))]
-        for one, turn in zip(tiles, turns, strict=False):
+        shares: list[list[Tile]] = [[] for _ in range(min(frame.at_once, len(frame.tiles)))]
+        for one, turn in zip(frame.tiles, turns, strict=False):
             shares[turn].append(one)
         frame.futures = [pool.submit(self._detect_tiles, frame, share) for share in shares]
 
@@ -416,13 +420,15 @@ class Detector:
         try:
             found = [part for future in frame.futures for part in future.result()]
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error) or frame.largest < SMALLEST_TILE:
+            largest = max((one.voxels for one in frame.tiles), default=0)
+            if not _is_out_of_memory(error) or largest < SMALLEST_TILE:
                 raise
             # halve the tile and go on: tiles change nothing but memory
-            self.tile_voxels = min(self.tile_voxels, frame.largest // 2)
+            self.tile_voxels = min(self.tile_voxels, largest // 2)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self._submit(frame, None)
+            self._cut(frame, None)
+            self._start(frame)
             return None
         positions = np.concatenate([np.empty((0, 3)), *(part[0] for part in found)])
         scores = np.concatenate([np.empty(0), *(part[1] for part in found)])
@@ -500,12 +506,12 @@ class _Frame:
         self.images, self.voxel_size, self.steps, self.floor = images, voxel_size, steps, floor
         self.n_bytes = sum(one.nbytes for one in images)
         self.futures: list[Future[list[tuple[NDArray[np.float64], NDArray[np.float64]]]]] = []
-        self.at_once, self.largest = 1, 0
+        self.tiles: list[Tile] = []
+        self.at_once = 1
         self.seconds = 0.0
         self.stopped = False
-        self.ahead = False
-        """To be resampled before a thread is free for it."""
         self.ready: torch.Tensor | None = None
+        """What the network sees, when it was made before a thread was free."""
         self._lock = threading.Lock()
         self._levels: list[IntensityRange] | None = None
 
