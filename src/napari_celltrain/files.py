@@ -27,6 +27,12 @@ OLD = "replaced"
 """Beside an unfinished folder: the folder that it takes the place of."""
 
 
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: samples, what was measured on the machine."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return Path(base or Path.home() / ".cache") / "napari-celltrain"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write to; moved to `path` when the block ends, removed when it fails.

@@ -30,3 +30,16 @@ def test_hidden_points_are_not_saved(viewer, tmp_path):
 def test_an_experiment_is_saved_by_its_suffix(experiment, tmp_path):
     save_as(tmp_path / "a.aut", experiment)
     assert len(read_experiments(tmp_path / "a.aut")[0].annotations) == 5
+
+
+@pytest.mark.parametrize("suffix", [".aut", ".xml"])
+def test_a_tracks_layer_is_saved_with_its_division(viewer, tmp_path, suffix):
+    rows = [[1, 0, 0, 5, 5], [1, 1, 0, 6, 6], [2, 2, 0, 4, 4], [3, 2, 0, 8, 8]]
+    tracks = viewer.add_tracks(np.array(rows, float), graph={2: [1], 3: [1]})
+    place = tmp_path / f"tracks{suffix}"
+    assert tracks.save(str(place), plugin="napari-celltrain") == [str(place)]
+    again = read_experiments(place)[0].annotations
+    assert sorted(again.t.tolist()) == [0, 1, 2, 2]
+    mothers = again.links[:, 0].tolist()
+    assert len(mothers) == 3
+    assert max(mothers.count(one) for one in mothers) == 2

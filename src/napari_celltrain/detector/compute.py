@@ -8,15 +8,16 @@ import os
 import platform
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels last", "channels first"]
@@ -79,10 +80,9 @@ def usable_cores() -> int:
     return max(1, min(cores, int(wanted)) if wanted.isdecimal() else cores)
 
 
-def cache_folder() -> Path:
-    """Where what was measured on this machine is kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return Path(base or Path.home() / ".cache") / "napari-celltrain"
+def cores_beside_a_window() -> int:
+    """All cores but one: who draws the window needs it."""
+    return max(1, usable_cores() - 1)
 
 
 def choose_arithmetic(device: torch.device, wanted: str = "auto") -> tuple[Arithmetic, str]:

@@ -1,4 +1,4 @@
-"""File > Save: a points layer of cells in any tracking format that can be written."""
+"""File > Save: cells or tracks of a layer in any tracking format that can be written."""
 
 from __future__ import annotations
 
@@ -29,6 +29,24 @@ def write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
     layer = Points(np.asarray(data), **meta)
     write_experiment(path, experiment_of(layer))
+    return [path]
+
+
+def write_tracks(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write one tracks layer, its divisions included; called by napari.
+
+    Raises
+    ------
+    CellTrainError
+        When the suffix belongs to no format, or the place can't be written.
+    """
+    from napari.layers import Tracks
+
+    from napari_celltrain.formats.registry import write_experiment
+    from napari_celltrain.gui.open_experiments import OpenExperiment
+
+    layer = Tracks(np.asarray(data), **meta)
+    write_experiment(path, OpenExperiment([], tracks=layer).read())
     return [path]
 
 

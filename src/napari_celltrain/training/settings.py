@@ -201,7 +201,7 @@ class Compute(_Section):
     threads: int | None = _setting(
         None,
         "CPU threads",
-        "Empty: all cores but one (the window keeps one).",
+        "Empty: all cores, or all but one where a window is open. The result is the same.",
         ge=1,
         le=1024,
     )
