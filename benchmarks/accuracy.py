@@ -42,12 +42,18 @@ PARTS = {
     "no averaging of weights": ["optimiser.ema=0"],
     "no augmentation": ["augmentation.strength=0"],
     "no geometry": [
-        "augmentation.flip=false", "augmentation.rotate=false", "augmentation.scale=0",
+        "augmentation.flip=false",
+        "augmentation.rotate=false",
+        "augmentation.scale=0",
         "augmentation.shear=0",
     ],
     "no change of light": [
-        "augmentation.brightness=0", "augmentation.contrast=0", "augmentation.gamma=0",
-        "augmentation.noise=0", "augmentation.blur=0", "augmentation.z_decay=0",
+        "augmentation.brightness=0",
+        "augmentation.contrast=0",
+        "augmentation.gamma=0",
+        "augmentation.noise=0",
+        "augmentation.blur=0",
+        "augmentation.z_decay=0",
         "augmentation.plane_flicker=0",
     ],
     "crops anywhere": ["optimiser.cells_share=0"],
@@ -71,7 +77,10 @@ def judge(detector: Detector, key: str) -> tuple[Scores, float]:
         diameter = detector.design.diameter
     judged = list(
         candidates(
-            detector, [experiment], chosen.test_frames(), tolerance=diameter / 2,
+            detector,
+            [experiment],
+            chosen.test_frames(),
+            tolerance=diameter / 2,
             border_px=chosen.border_px,
         )
     )
@@ -115,19 +124,34 @@ def trained(data: Dataset, settings: TrainingSettings) -> tuple[Detector, float,
 
 def sets(keys: list[str], minutes: float, seeds: int, threads: int) -> None:
     """Every set on its own, with several seeds."""
-    print("| set | F1 (seeds) | mean F1 | precision | recall | error / diameter | took | steps |\n"
-          + "|---" * 8 + "|")
+    print(
+        "| set | F1 (seeds) | mean F1 | precision | recall | error / diameter | took | steps |\n"
+        + "|---" * 8
+        + "|"
+    )
     for key in keys:
         rows = []
         for seed in range(seeds):
             settings = TrainingSettings().changed(
-                [f"budget.minutes={minutes}", f"compute.threads={threads}", "compute.device=cpu",
-                 f"compute.seed={seed}"]
+                [
+                    f"budget.minutes={minutes}",
+                    f"compute.threads={threads}",
+                    "compute.device=cpu",
+                    f"compute.seed={seed}",
+                ]
             )
             detector, seconds, steps = trained(SETS[key].training_set(), settings)
             scores, diameter = judge(detector, key)
-            rows.append((scores.f1, scores.precision, scores.recall,
-                         scores.localisation_error / diameter, seconds, steps))
+            rows.append(
+                (
+                    scores.f1,
+                    scores.precision,
+                    scores.recall,
+                    scores.localisation_error / diameter,
+                    seconds,
+                    steps,
+                )
+            )
         mean = np.mean(rows, axis=0)
         print(
             f"| {key} | {', '.join(f'{row[0]:.3f}' for row in rows)} | {mean[0]:.3f} "
@@ -145,8 +169,14 @@ def parts(keys: list[str], steps: int, seeds: int) -> None:
             f1, error = [], []
             for seed in range(seeds):
                 settings = TrainingSettings().changed(
-                    [f"budget.steps={steps}", "compute.threads=1", "compute.device=cpu",
-                     f"compute.seed={seed}", *assignments, *_scale(part, key)]
+                    [
+                        f"budget.steps={steps}",
+                        "compute.threads=1",
+                        "compute.device=cpu",
+                        f"compute.seed={seed}",
+                        *assignments,
+                        *_scale(part, key),
+                    ]
                 )
                 with changed(part):
                     detector, _, _ = trained(SETS[key].training_set(), settings)
@@ -190,8 +220,10 @@ def together(unseen: str, minutes: float, threads: int) -> None:
         [f"budget.minutes={minutes}", f"compute.threads={threads}", "compute.device=cpu"]
     )
     detector, seconds, steps = trained(Dataset(tuple(members)), settings)
-    print(f"{len(keys)} sets, {seconds:.0f} s, {steps} steps, diameter "
-          f"{detector.design.diameter:.3g} {detector.design.unit}\n")
+    print(
+        f"{len(keys)} sets, {seconds:.0f} s, {steps} steps, diameter "
+        f"{detector.design.diameter:.3g} {detector.design.unit}\n"
+    )
     print("| set | F1 | precision | recall | error / diameter |\n" + "|---" * 5 + "|")
     for key in [*keys, unseen]:
         scores, diameter = judge(detector, key)

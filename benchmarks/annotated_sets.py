@@ -20,9 +20,10 @@ from napari_celltrain.statistics import estimate_diameter
 if TYPE_CHECKING:
     from napari_celltrain.experiment import ZYX, Experiment
 
-DATA = Path(
-    os.environ.get("CELLTRAIN_TEST_DATA", Path(__file__).resolve().parents[2] / "shared")
-) / "data"
+DATA = (
+    Path(os.environ.get("CELLTRAIN_TEST_DATA", Path(__file__).resolve().parents[2] / "shared"))
+    / "data"
+)
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,15 @@ class SimulatedSet(AnnotatedSet):
 
 
 DENSE = replace(
-    SCENES["organoid"], name="dense", shape=(24, 160, 160), time_points=9, n_cells=300,
-    diameter_um=6.6, spacing=0.84, on_shell=False, photons=25.0,
+    SCENES["organoid"],
+    name="dense",
+    shape=(24, 160, 160),
+    time_points=9,
+    n_cells=300,
+    diameter_um=6.6,
+    spacing=0.84,
+    on_shell=False,
+    photons=25.0,
 )
 """Neighbours nearer than a diameter, in low light."""
 

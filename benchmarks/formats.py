@@ -65,9 +65,12 @@ def lineage(n: int) -> Experiment:
     dividing = random.random(len(sources)) < 0.02
     sources[dividing] = np.maximum(sources[dividing] - 1, (t[sources[dividing]]) * per_time)
     return Experiment(
-        "made", Annotations(t, positions, np.column_stack([sources, targets]),
-                            features={"score": random.random(n)}),
-        voxel_size_um=(2.0, 0.5, 0.5), frame_interval_s=300.0,
+        "made",
+        Annotations(
+            t, positions, np.column_stack([sources, targets]), features={"score": random.random(n)}
+        ),
+        voxel_size_um=(2.0, 0.5, 0.5),
+        frame_interval_s=300.0,
     )
 
 
@@ -77,7 +80,10 @@ def measure(what: tuple[str, str], *arguments: Path) -> dict:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program, *map(str, arguments)],
-        capture_output=True, text=True, env=environment, check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     if done.returncode:
         return {"failed": done.stderr.strip().splitlines()[-1][:150]}
@@ -96,8 +102,11 @@ def main() -> int:
         write_experiment(root / "a.geff", many)
         rows = [
             ("TrackMate XML", f"{TRACKMATE_SPOTS} spots", measure(OURS, root / "a.xml")),
-            ("  geff.convert", "the same file",
-             measure(GEFF_CONVERT, root / "a.xml", root / "b.geff")),
+            (
+                "  geff.convert",
+                "the same file",
+                measure(GEFF_CONVERT, root / "a.xml", root / "b.geff"),
+            ),
             ("aut", f"{AUT_POSITIONS} positions", measure(OURS, root / "a.aut")),
             ("CSV table", f"{AUT_POSITIONS} rows", measure(OURS, root / "a.csv")),
             ("GEFF", f"{AUT_POSITIONS} nodes", measure(GEFF_READ, root / "a.geff")),
@@ -112,12 +121,16 @@ def main() -> int:
             most_mib is not None and found["MiB"] > most_mib
         )
         missed += over
-        limit = "" if most_s is None else f"  limit {most_s:g} s" + (
-            "" if most_mib is None else f", {most_mib} MiB"
+        limit = (
+            ""
+            if most_s is None
+            else f"  limit {most_s:g} s" + ("" if most_mib is None else f", {most_mib} MiB")
         )
-        print(f"{name:16} {size:18} {found['s']:6.2f} s (cpu {found['cpu']:5.2f} s) "
-              f"{found['MiB']:6.0f} MiB"
-              f"{limit}{'  MISSED' if over else ''}  read {found['n']}")
+        print(
+            f"{name:16} {size:18} {found['s']:6.2f} s (cpu {found['cpu']:5.2f} s) "
+            f"{found['MiB']:6.0f} MiB"
+            f"{limit}{'  MISSED' if over else ''}  read {found['n']}"
+        )
     return int(missed > 0)
 
 

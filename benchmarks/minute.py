@@ -77,7 +77,8 @@ def main() -> None:
     print(
         "| set | F1 | precision | recall | F1 at the best threshold | error / diameter | held-out "
         "F1 | held-out goal after | took | Mvoxel per CPU s | not network | conv | MiB | steps |\n"
-        + "|---" * 14 + "|"
+        + "|---" * 14
+        + "|"
     )
     budget = f"budget.minutes={arguments.minutes}"
     if arguments.steps:
@@ -86,8 +87,11 @@ def main() -> None:
         for seed in range(arguments.seeds):
             settings = TrainingSettings().changed(
                 [
-                    budget, f"compute.threads={arguments.threads}",
-                    f"compute.seed={seed}", "compute.device=cpu", *arguments.assignments,
+                    budget,
+                    f"compute.threads={arguments.threads}",
+                    f"compute.seed={seed}",
+                    "compute.device=cpu",
+                    *arguments.assignments,
                 ]
             )
             folder = Path(tempfile.mkdtemp(prefix="celltrain-minute-"))

@@ -85,7 +85,9 @@ def detector_for(shape, width, folder, steps=80, threads=1, callbacks=()):
     t = np.repeat(np.arange(len(frames)), [len(centres) for _, centres in frames])
     path = Path(folder) / "stack.tif"
     tifffile.imwrite(
-        path, np.stack([image for image, _ in frames]), metadata={"axes": "TZYX"},
+        path,
+        np.stack([image for image, _ in frames]),
+        metadata={"axes": "TZYX"},
         photometric="minisblack",
     )
     experiment = Experiment(
@@ -112,7 +114,10 @@ def movie(folder, shape, width, n_frames):
     for t in range(n_frames):
         image, _ = cells(shape, width, t)
         tifffile.imwrite(
-            folder / f"t{t:03}.tif", image, compression="zlib", photometric="minisblack",
+            folder / f"t{t:03}.tif",
+            image,
+            compression="zlib",
+            photometric="minisblack",
             metadata={"axes": "ZYX"},
         )
     return str(folder / "t{time:03}.tif")
@@ -245,9 +250,15 @@ def large_stack():
         path = Path(folder) / "stack.tif"
         plane = cells((1, 2048, 2048), 40.0, 0)[0][0]
         tifffile.imwrite(
-            path, (np.roll(plane, z) for z in range(shape[0])), shape=shape, dtype=np.uint16,
-            bigtiff=True, compression="zlib", compressionargs={"level": 1},
-            photometric="minisblack", metadata={"axes": "ZYX"},
+            path,
+            (np.roll(plane, z) for z in range(shape[0])),
+            shape=shape,
+            dtype=np.uint16,
+            bigtiff=True,
+            compression="zlib",
+            compressionargs={"level": 1},
+            photometric="minisblack",
+            metadata={"axes": "ZYX"},
         )
         design = choose_design(
             diameter=40.0, spacing=48.0, voxel_size=VOXEL, planes=200, unit="um", width=16
@@ -256,9 +267,7 @@ def large_stack():
         info = DetectorInfo(design=design)
         detector = Detector(info, CentreNet(design).state_dict(), device="cpu")
         source = open_images(path, axes="zyx")
-        predict_to_file(
-            detector, source, Path(folder) / "c.csv", Options(voxel_size_um=VOXEL)
-        )
+        predict_to_file(detector, source, Path(folder) / "c.csv", Options(voxel_size_um=VOXEL))
 
 
 def workers(n_frames):
@@ -282,8 +291,12 @@ def workers(n_frames):
                     began.append(time.perf_counter())
 
                 predict_to_file(
-                    detector, open_images(pattern), Path(folder) / "c.csv",
-                    Options(voxel_size_um=VOXEL), runner=runner, progress=note,
+                    detector,
+                    open_images(pattern),
+                    Path(folder) / "c.csv",
+                    Options(voxel_size_um=VOXEL),
+                    runner=runner,
+                    progress=note,
                 )
                 # from the first result on: starting a process is no matter of long movies
                 times.append((began[-1] - began[n - 1]) / (len(began) - n))

@@ -60,7 +60,10 @@ def small_settings(steps: int) -> TrainingSettings:
             "design": {"width": 4},
             "optimiser": {"crop_size": 32, "batch_size": 2, "ema": 0.9, "learning_rate": 0.006},
             "compute": {
-                "device": "cpu", "threads": 1, "precision": "float32", "checkpoint_every_s": 1000,
+                "device": "cpu",
+                "threads": 1,
+                "precision": "float32",
+                "checkpoint_every_s": 1000,
             },
         }
     )
@@ -111,9 +114,7 @@ def resumes(folder: Path) -> Row:
                 control.stop()
 
         sittings += 1
-        finished = train(
-            dataset, folder / "bits", settings, [stop], control=control, resume=True
-        )
+        finished = train(dataset, folder / "bits", settings, [stop], control=control, resume=True)
         if finished.reason == "steps done":
             break
     assert resume.digest(folder / "whole") == resume.digest(folder / "bits")
@@ -128,9 +129,19 @@ def resumes(folder: Path) -> Row:
 def system_calls() -> Row:
     """Let each system call of a write fail once, with each error."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-         str(ROOT / "tests" / "test_files.py")],
-        capture_output=True, text=True, check=False, cwd=ROOT,
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            str(ROOT / "tests" / "test_files.py"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     passed = re.search(r"(\d+) passed", done.stdout)
     assert done.returncode == 0, done.stdout
@@ -166,15 +177,26 @@ def mutations(folder: Path, number: int) -> list[Row]:
             assert torch.equal(loaded.tensors["model.a"], tensors["model.a"])
             taken += path.read_bytes() != content
     return [
-        ("detector folders changed at random, a third of them with a right checksum on changed weights",  # noqa: E501
-         f"{number} ({detectors['refused']} refused, {detectors['loaded']} harmless)",
-         "a sentence or a working detector; nothing executed"),
-        ("settings files changed at random",
-         f"{4 * number} ({settings['refused']} refused)", "a sentence or valid settings"),
-        ("histories and states of runs changed at random", f"{2 * number}", "read without an error"),  # noqa: E501
-        ("checkpoints changed at random",
-         f"{number} ({taken} with a change outside of what counts)",
-         "never taken for another content"),
+        (
+            "detector folders changed at random, a third of them with a right checksum on changed weights",  # noqa: E501
+            f"{number} ({detectors['refused']} refused, {detectors['loaded']} harmless)",
+            "a sentence or a working detector; nothing executed",
+        ),
+        (
+            "settings files changed at random",
+            f"{4 * number} ({settings['refused']} refused)",
+            "a sentence or valid settings",
+        ),
+        (
+            "histories and states of runs changed at random",
+            f"{2 * number}",
+            "read without an error",
+        ),
+        (
+            "checkpoints changed at random",
+            f"{number} ({taken} with a change outside of what counts)",
+            "never taken for another content",
+        ),
     ]
 
 

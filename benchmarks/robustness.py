@@ -74,8 +74,10 @@ def main() -> None:
             detector = Detector.from_folder(place, device="cpu", threads=2)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        print(f"| {key} | " + " | ".join(f"{f1:.3f}" for f1 in row(chosen, detector)) + " |",
-              flush=True)
+        print(
+            f"| {key} | " + " | ".join(f"{f1:.3f}" for f1 in row(chosen, detector)) + " |",
+            flush=True,
+        )
 
 
 def row(chosen, detector: Detector) -> list[float]:
@@ -91,8 +93,11 @@ def row(chosen, detector: Detector) -> list[float]:
             low, high = np.percentile(frame, [1, 99.9])
             image = (frame - low) / (high - low)
             factor = change if isinstance(change, float) else 1.0
-            image = zoom(image, (1, factor, factor), order=1, grid_mode=True, mode="nearest") if (
-                factor != 1) else change(image, rng)
+            image = (
+                zoom(image, (1, factor, factor), order=1, grid_mode=True, mode="nearest")
+                if (factor != 1)
+                else change(image, rng)
+            )
             voxel = detector.voxel_size_for(chosen.voxel_size_um)
             exact = np.array(frame.shape) / np.array(image.shape)
             size = tuple(v * e for v, e in zip(voxel, exact, strict=True))
@@ -104,8 +109,14 @@ def row(chosen, detector: Detector) -> list[float]:
                 positions, scores = found.positions, found.scores
             positions = (positions + 0.5) * exact - 0.5
             judged = scored_frame(
-                experiment, t, positions, scores, detector.design, voxel,
-                tolerance=detector.design.tolerance, border_px=chosen.border_px,
+                experiment,
+                t,
+                positions,
+                scores,
+                detector.design,
+                voxel,
+                tolerance=detector.design.tolerance,
+                border_px=chosen.border_px,
             )
             sums += judged.score_at(detector.threshold)
         result.append(sums.f1)

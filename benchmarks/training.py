@@ -28,8 +28,11 @@ TARGETS = {10.0: 60, 25.0: 200}
 
 def throughput(steps: int, threads: int) -> None:
     """Train on cells of two widths."""
-    print("| cells | M image voxels per CPU s | times before | not network | conv | peak MiB |\n"
-          + "|---" * 6 + "|")
+    print(
+        "| cells | M image voxels per CPU s | times before | not network | conv | peak MiB |\n"
+        + "|---" * 6
+        + "|"
+    )
     for width, target in TARGETS.items():
         ends: list[Finished] = []
 
@@ -57,8 +60,12 @@ def compiled() -> None:
     torch.set_num_threads(1)
     for name, planes, shape in (("3D", 32, (2, 1, 16, 64, 64)), ("2D", 1, (8, 1, 1, 128, 128))):
         design = choose_design(
-            diameter=10, spacing=12, voxel_size=VOXEL if planes > 1 else (1, 1, 1), planes=planes,
-            unit="px", width=16,
+            diameter=10,
+            spacing=12,
+            voxel_size=VOXEL if planes > 1 else (1, 1, 1),
+            planes=planes,
+            unit="px",
+            width=16,
         )
         network = CentreNet(design).to(memory_format=torch.channels_last_3d)
         image = torch.randn(shape).contiguous(memory_format=torch.channels_last_3d)
@@ -75,8 +82,10 @@ def compiled() -> None:
         made = torch.compile(network)
         made(image).sum().backward()
         took = time.perf_counter() - begin
-        print(f"torch.compile, {name}: {best(network) / best(made):.2f} times as fast after "
-              f"{took:.0f} s of compiling")
+        print(
+            f"torch.compile, {name}: {best(network) / best(made):.2f} times as fast after "
+            f"{took:.0f} s of compiling"
+        )
 
 
 def main() -> None:

@@ -83,12 +83,13 @@ def _blobs(
         t += [time + first] * len(chosen)
         positions += chosen
     movie = np.clip(np.stack(frames), 0, None).astype(dtype)
-    source = ArraySource(
-        movie, "tzyx", name=name, voxel_size_um=voxel_size_um, time_offset=first
-    )
+    source = ArraySource(movie, "tzyx", name=name, voxel_size_um=voxel_size_um, time_offset=first)
     return Experiment(
-        name, Annotations(np.array(t), np.array(positions)), source,
-        voxel_size_um=voxel_size_um, **changes,
+        name,
+        Annotations(np.array(t), np.array(positions)),
+        source,
+        voxel_size_um=voxel_size_um,
+        **changes,
     )
 
 
@@ -112,10 +113,16 @@ def fast_settings() -> TrainingSettings:
             "budget": {"steps": 80},
             "design": {"width": 8},
             "optimiser": {
-                "crop_size": 48, "batch_size": 4, "ema": 0.9, "learning_rate": 0.006,
+                "crop_size": 48,
+                "batch_size": 4,
+                "ema": 0.9,
+                "learning_rate": 0.006,
             },
             "compute": {
-                "device": "cpu", "threads": 1, "precision": "float32", "checkpoint_every_s": 1000,
+                "device": "cpu",
+                "threads": 1,
+                "precision": "float32",
+                "checkpoint_every_s": 1000,
             },
         }
     )

@@ -102,8 +102,17 @@ def _make_folder(path: Path, text: str) -> None:
 @pytest.mark.parametrize("number", ERRORS, ids=lambda n: errno.errorcode[n])
 @pytest.mark.parametrize(
     ("call", "nth"),
-    [("open", 1), ("open", 2), ("fsync file", 1), ("fsync file", 2), ("fsync folder", 1),
-     ("fsync folder", 2), ("fsync folder", 3), ("replace", 1), ("replace", 2)],
+    [
+        ("open", 1),
+        ("open", 2),
+        ("fsync file", 1),
+        ("fsync file", 2),
+        ("fsync folder", 1),
+        ("fsync folder", 2),
+        ("fsync folder", 3),
+        ("replace", 1),
+        ("replace", 2),
+    ],
 )
 def test_a_failing_system_call_leaves_the_old_or_the_new_folder(
     tmp_path, monkeypatch, call, nth, number
@@ -112,7 +121,8 @@ def test_a_failing_system_call_leaves_the_old_or_the_new_folder(
     _make_folder(path, "old")
     failed: list[str] = []
     with (  # noqa: PT012
-        monkeypatch.context() as patch, pytest.raises(CellTrainError),
+        monkeypatch.context() as patch,
+        pytest.raises(CellTrainError),
         replacing(path) as temporary,
     ):
         _make_folder(temporary, "new")
@@ -139,7 +149,9 @@ def test_an_interruption_between_the_two_moves_loses_nothing(tmp_path, monkeypat
         original(*args)
 
     with (  # noqa: PT012
-        monkeypatch.context() as patch, pytest.raises(raised), replacing(path) as temporary
+        monkeypatch.context() as patch,
+        pytest.raises(raised),
+        replacing(path) as temporary,
     ):
         _make_folder(temporary, "new")
         patch.setattr(os, "replace", replace)

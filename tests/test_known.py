@@ -106,7 +106,14 @@ def test_a_region_is_the_polygon_but_for_its_rim(seed):
 
 def test_marks_outside_the_image_or_without_a_place_are_left_out():
     experiment = _experiment(
-        [[1, 50, 50], [1, 100, 50], [-0.6, 5, 5], [3.4, 99.4, 119.4], [np.nan, 5, 5], [1, np.inf, 2]]  # noqa: E501
+        [
+            [1, 50, 50],
+            [1, 100, 50],
+            [-0.6, 5, 5],
+            [3.4, 99.4, 119.4],
+            [np.nan, 5, 5],
+            [1, np.inf, 2],
+        ]
     )
     positions, status = frame_annotations(experiment, 0)
     assert positions.tolist() == [[1, 50, 50], [3.4, 99.4, 119.4]]

@@ -84,9 +84,7 @@ class FrameSource(Protocol):
     def read_frame(self, t: int, channel: int = 0) -> NDArray[Any]:
         """Return the (z, y, x) array of time point `t`, in the stored type."""
 
-    def read_crop(
-        self, t: int, channel: int, crop: tuple[slice, slice, slice]
-    ) -> NDArray[Any]:
+    def read_crop(self, t: int, channel: int, crop: tuple[slice, slice, slice]) -> NDArray[Any]:
         """Return a (z, y, x) part of a frame; cheap where the container allows it."""
 
 

@@ -138,9 +138,7 @@ def frame_annotations(
     return positions[keep], status[keep]
 
 
-def edge_margins(
-    experiment: Experiment, diameter: float, voxel_size: ZYX
-) -> NDArray[np.float64]:
+def edge_margins(experiment: Experiment, diameter: float, voxel_size: ZYX) -> NDArray[np.float64]:
     """Find edges of the image that were left out when cells were marked.
 
     Benchmarks don't annotate cells that the image's edge cuts. Where the cells lie evenly and a

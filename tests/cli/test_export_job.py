@@ -134,9 +134,7 @@ def test_a_prediction_job_finds_the_cells_of_each_movie(prediction_job, tmp_path
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     command = bin_folder / "celltrain"
-    command.write_text(
-        f'#!/bin/bash\nexec "{sys.executable}" -m napari_celltrain "$@"\n'
-    )
+    command.write_text(f'#!/bin/bash\nexec "{sys.executable}" -m napari_celltrain "$@"\n')
     command.chmod(0o755)
     path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

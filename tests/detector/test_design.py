@@ -13,8 +13,12 @@ from napari_celltrain.detector.design import CELL_WIDTH, Design, choose_design
 
 def _design(**changes):
     values = {
-        "diameter": 10.0, "spacing": 12.0, "voxel_size": (1.0, 1.0, 1.0), "planes": 20,
-        "unit": "um", "width": 8,
+        "diameter": 10.0,
+        "spacing": 12.0,
+        "voxel_size": (1.0, 1.0, 1.0),
+        "planes": 20,
+        "unit": "um",
+        "width": 8,
     }
     return choose_design(**{**values, **changes})
 
@@ -84,8 +88,11 @@ def test_two_percent_of_difference_is_no_reason_to_resample():
 
 @settings(max_examples=150, deadline=None)
 @given(
-    diameter=st.floats(1.5, 200), closeness=st.floats(0.25, 4), z=st.floats(0.05, 20),
-    planes=st.integers(1, 200), xy=st.floats(0.05, 5),
+    diameter=st.floats(1.5, 200),
+    closeness=st.floats(0.25, 4),
+    z=st.floats(0.05, 20),
+    planes=st.integers(1, 200),
+    xy=st.floats(0.05, 5),
 )
 def test_every_design_is_sane(diameter, closeness, z, planes, xy):
     diameter *= xy

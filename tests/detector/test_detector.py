@@ -25,8 +25,12 @@ CPU = {"device": "cpu", "precision": "float32"}
 def _fresh(seed: int = 0, **changes) -> Detector:
     """A network that was never trained, made to answer everywhere."""
     values = {
-        "diameter": 10.0, "spacing": 12.0, "voxel_size": (1.0, 1.0, 1.0), "planes": 1,
-        "unit": "um", "width": 4,
+        "diameter": 10.0,
+        "spacing": 12.0,
+        "voxel_size": (1.0, 1.0, 1.0),
+        "planes": 1,
+        "unit": "um",
+        "width": 4,
     }
     design = choose_design(**{**values, **changes})
     torch.manual_seed(seed)
@@ -137,8 +141,18 @@ def test_a_pickle_instead_of_the_description_is_refused_unread(folder):
 
 @pytest.mark.parametrize(
     "name",
-    ["../weights-000000000000.safetensors", "/etc/passwd", "weights-0.safetensors", "weights.pt",
-     "weights-000000000000.safetensors\n", "..\\weights-000000000000.safetensors", "", "a/b", None, 3],  # noqa: E501
+    [
+        "../weights-000000000000.safetensors",
+        "/etc/passwd",
+        "weights-0.safetensors",
+        "weights.pt",
+        "weights-000000000000.safetensors\n",
+        "..\\weights-000000000000.safetensors",
+        "",
+        "a/b",
+        None,
+        3,
+    ],
 )
 def test_a_weights_file_elsewhere_is_refused(folder, name):
     _rewrite(folder, weights_file=name)
@@ -206,9 +220,18 @@ def test_weights_of_another_type_are_refused(folder, dtype):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"design": None}, {"design": {}}, {"threshold": 2}, {"threshold": float("nan")}, {"step": -1},
-     {"surprise": 1}, {"format_version": 2}, {"format_version": []}, {"channels": "all"},
-     {"name": "x" * 100_000, "threshold": 0}],
+    [
+        {"design": None},
+        {"design": {}},
+        {"threshold": 2},
+        {"threshold": float("nan")},
+        {"step": -1},
+        {"surprise": 1},
+        {"format_version": 2},
+        {"format_version": []},
+        {"channels": "all"},
+        {"name": "x" * 100_000, "threshold": 0},
+    ],
     ids=lambda c: "-".join(c),
 )
 def test_a_description_that_makes_no_sense_is_refused(folder, changes):
@@ -314,9 +337,12 @@ def test_the_same_cells_at_another_magnification_are_found(small_detector, make_
 @pytest.mark.parametrize(
     "frame",
     [
-        np.zeros((1, 64, 64), np.uint16), np.full((1, 64, 64), 65535, np.uint16),
-        np.full((1, 64, 64), np.nan), np.full((1, 64, 64), np.inf, np.float32),
-        np.full((1, 64, 64), -3, np.int16), np.zeros((1, 64, 64), bool),
+        np.zeros((1, 64, 64), np.uint16),
+        np.full((1, 64, 64), 65535, np.uint16),
+        np.full((1, 64, 64), np.nan),
+        np.full((1, 64, 64), np.inf, np.float32),
+        np.full((1, 64, 64), -3, np.int16),
+        np.zeros((1, 64, 64), bool),
     ],
     ids=["black", "saturated", "NaN", "infinite", "negative", "bool"],
 )
@@ -340,9 +366,13 @@ def test_an_empty_image_has_no_cells():
 @pytest.mark.parametrize(
     ("voxel_size", "says"),
     [
-        (None, "voxel size"), ((1.0, 0.0, 1.0), "voxel size"), ((1.0, -1.0, 1.0), "voxel size"),
-        ((1.0, float("nan"), 1.0), "voxel size"), ((1.0, 1e-9, 1e-9), "voxel size"),
-        ((1.0, 1e9, 1e9), "voxel size"), ((1.0, 100.0, 100.0), "voxel size"),
+        (None, "voxel size"),
+        ((1.0, 0.0, 1.0), "voxel size"),
+        ((1.0, -1.0, 1.0), "voxel size"),
+        ((1.0, float("nan"), 1.0), "voxel size"),
+        ((1.0, 1e-9, 1e-9), "voxel size"),
+        ((1.0, 1e9, 1e9), "voxel size"),
+        ((1.0, 100.0, 100.0), "voxel size"),
     ],
 )
 def test_a_voxel_size_that_cannot_be_is_a_sentence(voxel_size, says):

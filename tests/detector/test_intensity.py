@@ -53,7 +53,8 @@ def test_an_offset_of_32768_changes_nothing():
 def test_gain_and_offset_of_the_camera_change_nothing(gain, offset):
     image = _cells()
     np.testing.assert_allclose(
-        _normalised(image * gain + offset).numpy(), _normalised(image).numpy(),
+        _normalised(image * gain + offset).numpy(),
+        _normalised(image).numpy(),
         atol=0.01 + abs(offset) / (gain * 400) * 1e-5,
     )
 

@@ -19,8 +19,13 @@ KINDS = {
 
 def _design(kind: str, **changes):
     values = {
-        "diameter": 10.0, "spacing": 12.0, "voxel_size": (1.0, 1.0, 1.0), "planes": 20,
-        "unit": "um", "width": 4, **KINDS[kind],
+        "diameter": 10.0,
+        "spacing": 12.0,
+        "voxel_size": (1.0, 1.0, 1.0),
+        "planes": 20,
+        "unit": "um",
+        "width": 4,
+        **KINDS[kind],
     }
     return choose_design(**{**values, **changes})
 

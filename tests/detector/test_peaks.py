@@ -42,7 +42,8 @@ def _brute_force(logits: np.ndarray, level: float) -> set[tuple[int, ...]]:
 @settings(max_examples=80, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7)),
-    seed=st.integers(0, 10_000), levels=st.integers(2, 6),
+    seed=st.integers(0, 10_000),
+    levels=st.integers(2, 6),
 )
 def test_peaks_are_those_of_brute_force(shape, seed, levels):
     # few different values, so that plateaus are common
@@ -96,7 +97,9 @@ def _suppress_slowly(positions: np.ndarray, scores: np.ndarray, radius: float) -
 
 @settings(max_examples=150, deadline=None)
 @given(
-    n=st.integers(0, 40), seed=st.integers(0, 10_000), radius=st.floats(0.01, 12),
+    n=st.integers(0, 40),
+    seed=st.integers(0, 10_000),
+    radius=st.floats(0.01, 12),
     equal=st.booleans(),
 )
 def test_suppression_is_that_of_brute_force(n, seed, radius, equal):

@@ -97,8 +97,22 @@ def test_one_output_voxel_is_the_mean_of_its_area():
 
 
 @pytest.mark.parametrize(
-    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", ">u2", "<f4", "f8",
-              "f2", "bool", ">f4"]
+    "dtype",
+    [
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "uint32",
+        "int32",
+        "uint64",
+        ">u2",
+        "<f4",
+        "f8",
+        "f2",
+        "bool",
+        ">f4",
+    ],
 )
 def test_every_real_type_of_pixel_is_taken(dtype):
     image = np.array([[[0, 1], [1, 0]]]).astype(dtype)

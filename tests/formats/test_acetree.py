@@ -16,8 +16,10 @@ def row(index, status=1, mother="-1", x=10, y=20, z=5.0, name="ABa"):
     return f"{index}, {status}, {mother}, -1, -1, {x}, {y}, {z}, 12, {name}, 100, 0, 0, 0, ,"
 
 
-FRAMES = {1: [row(1), row(2, status=0, x=50)],
-          2: [row(1, status=-1), row(2, mother="1", x=11), row(3, mother="nill", x=60)]}
+FRAMES = {
+    1: [row(1), row(2, status=0, x=50)],
+    2: [row(1, status=-1), row(2, mother="1", x=11), row(3, mother="nill", x=60)],
+}
 
 
 @pytest.fixture

@@ -12,21 +12,38 @@ from napari_celltrain.experiment import Annotations, Experiment, Status
 from napari_celltrain.formats import format_of, read_experiments, write_experiment
 
 V2 = {
-    "version": "v2", "name": "crypt 3", "name_is_automatic": False,
+    "version": "v2",
+    "name": "crypt 3",
+    "name_is_automatic": False,
     "positions": [
-        {"time_point": 1, "coords_xyz_px": [[5.9, 6.9, 3.9], [20, 21, 4]],
-         "position_meta": {"type": ["PANETH", None]}},
+        {
+            "time_point": 1,
+            "coords_xyz_px": [[5.9, 6.9, 3.9], [20, 21, 4]],
+            "position_meta": {"type": ["PANETH", None]},
+        },
         {"time_point": 2, "coords_xyz_px": [[5, 7, 4], [8, 7, 4], [20, 22, 4]]},
     ],
     "tracks": [
-        {"time_point_start": 1, "coords_xyz_px": [[20, 21, 4], [20, 22, 4]],
-         "link_meta": {"link_probability": [0.98]}},
-        {"time_point_start": 1, "coords_xyz_px": [[5.9, 6.9, 3.9]],
-         "lineage_meta": {"fate": "unknown"}},
-        {"time_point_start": 2, "coords_xyz_px": [[5, 7, 4]],
-         "coords_xyz_px_before": [[5.9, 6.9, 3.9]]},
-        {"time_point_start": 2, "coords_xyz_px": [[8, 7, 4]],
-         "coords_xyz_px_before": [[5.9, 6.9, 3.9]]},
+        {
+            "time_point_start": 1,
+            "coords_xyz_px": [[20, 21, 4], [20, 22, 4]],
+            "link_meta": {"link_probability": [0.98]},
+        },
+        {
+            "time_point_start": 1,
+            "coords_xyz_px": [[5.9, 6.9, 3.9]],
+            "lineage_meta": {"fate": "unknown"},
+        },
+        {
+            "time_point_start": 2,
+            "coords_xyz_px": [[5, 7, 4]],
+            "coords_xyz_px_before": [[5.9, 6.9, 3.9]],
+        },
+        {
+            "time_point_start": 2,
+            "coords_xyz_px": [[8, 7, 4]],
+            "coords_xyz_px_before": [[5.9, 6.9, 3.9]],
+        },
     ],
     "image_resolution": {"x_um": 0.4, "y_um": 0.5, "z_um": 2.0, "t_m": 12.0},
     "image_offsets": [{"x": 0, "y": -12.0, "z": 0, "_time_point_number": 2}],
@@ -44,7 +61,9 @@ def v1(**more):
         "version": "v1",
         "positions": {"1": [[1.5, 2.5, 3.0]], "2": [[2, 3, 4]]},
         "links": {
-            "directed": False, "multigraph": False, "graph": {},
+            "directed": False,
+            "multigraph": False,
+            "graph": {},
             "nodes": [node(1, 1.5, 2.5, 3.0, type="PANETH"), node(2, 2, 3, 4)],
             "links": [{"source": source, "target": target, "link_probability": 0.9}],
         },
@@ -79,9 +98,12 @@ def test_version_2_holds_positions_a_division_and_what_is_known_of_the_image(rea
     assert sorted(map(tuple, annotations.links.tolist())) == [(0, 2), (0, 3), (1, 4)]
     assert annotations.features["type"].tolist() == ["PANETH", "", "", "", ""]
     assert annotations.features["lineage:fate"].tolist() == ["unknown", "", "", "", ""]
-    linked = {tuple(link): p for link, p in zip(
-        annotations.links.tolist(), annotations.link_features["link_probability"], strict=True
-    )}
+    linked = {
+        tuple(link): p
+        for link, p in zip(
+            annotations.links.tolist(), annotations.link_features["link_probability"], strict=True
+        )
+    }
     assert linked[(1, 4)] == 0.98
     assert np.isnan(linked[(0, 2)])
 
@@ -158,17 +180,28 @@ def test_a_bare_table_of_positions_is_read(read):
 
 
 def test_positions_only_in_tracks_count(read):
-    experiment = read({"version": "v2", "tracks": [
-        {"time_point_start": 3, "coords_xyz_px": [[1, 2, 3], [1, 2, 4]]}]})
+    experiment = read(
+        {
+            "version": "v2",
+            "tracks": [{"time_point_start": 3, "coords_xyz_px": [[1, 2, 3], [1, 2, 4]]}],
+        }
+    )
     assert experiment.annotations.t.tolist() == [3, 4]
     assert len(experiment.annotations.links) == 1
     assert "only-in-tracks" in codes(experiment)
 
 
 def test_a_mother_that_does_not_exist_is_noted_and_gone_over(read):
-    content = {"version": "v2", "tracks": [
-        {"time_point_start": 3, "coords_xyz_px": [[1, 2, 3]], "coords_xyz_px_before": [[50, 2, 3]]}
-    ]}
+    content = {
+        "version": "v2",
+        "tracks": [
+            {
+                "time_point_start": 3,
+                "coords_xyz_px": [[1, 2, 3]],
+                "coords_xyz_px_before": [[50, 2, 3]],
+            }
+        ],
+    }
     experiment = read(content)
     assert len(experiment.annotations) == 1
     assert not len(experiment.annotations.links)
@@ -183,8 +216,9 @@ def test_a_mother_is_found_though_her_coordinate_was_rounded(read):
 
 
 def test_coordinates_of_two_numbers_are_in_plane_0(read):
-    experiment = read({"version": "v2", "positions": [
-        {"time_point": 0, "coords_xyz_px": [[1, 2], [3, 4]]}]})
+    experiment = read(
+        {"version": "v2", "positions": [{"time_point": 0, "coords_xyz_px": [[1, 2], [3, 4]]}]}
+    )
     assert experiment.annotations.positions.tolist() == [[0, 2, 1], [0, 4, 3]]
     assert "no-z" in codes(experiment)
 
@@ -192,22 +226,39 @@ def test_coordinates_of_two_numbers_are_in_plane_0(read):
 @pytest.mark.parametrize("bad", [[1], [1, 2, 3, 4], ["a", "b", "c"], "abc", None, {"x": 1}])
 def test_other_coordinates_are_refused_with_their_place(read, bad):
     with pytest.raises(CellTrainError, match=r"positions\[1\].coords_xyz_px\[2\]"):
-        read({"version": "v2", "positions": [
-            {"time_point": 0, "coords_xyz_px": []},
-            {"time_point": 1, "coords_xyz_px": [[1, 2, 3], [4, 5, 6], bad]}]})
+        read(
+            {
+                "version": "v2",
+                "positions": [
+                    {"time_point": 0, "coords_xyz_px": []},
+                    {"time_point": 1, "coords_xyz_px": [[1, 2, 3], [4, 5, 6], bad]},
+                ],
+            }
+        )
 
 
 def test_positions_listed_twice_are_taken_once(read):
-    experiment = read({"version": "v2", "positions": [
-        {"time_point": 0, "coords_xyz_px": [[1, 2, 3], [1.004, 2, 3], [1, 2, 3], [1.5, 2, 3]]},
-        {"time_point": 1, "coords_xyz_px": [[1, 2, 3]]}]})
+    experiment = read(
+        {
+            "version": "v2",
+            "positions": [
+                {
+                    "time_point": 0,
+                    "coords_xyz_px": [[1, 2, 3], [1.004, 2, 3], [1, 2, 3], [1.5, 2, 3]],
+                },
+                {"time_point": 1, "coords_xyz_px": [[1, 2, 3]]},
+            ],
+        }
+    )
     assert experiment.annotations.t.tolist() == [0, 0, 1]
     assert "duplicates" in codes(experiment)
 
 
 def test_positions_that_are_no_numbers_are_left_out(read):
-    experiment = read('{"version": "v2", "positions": [{"time_point": 4, "coords_xyz_px": '
-                      '[[1, NaN, 3], [1, 2, 3], [Infinity, 2, 3]]}]}')
+    experiment = read(
+        '{"version": "v2", "positions": [{"time_point": 4, "coords_xyz_px": '
+        "[[1, NaN, 3], [1, 2, 3], [Infinity, 2, 3]]}]}"
+    )
     assert len(experiment.annotations) == 1
     (finding,) = [one for one in experiment.findings if one.code == "no-number"]
     assert finding.time_point == 4
@@ -215,8 +266,9 @@ def test_positions_that_are_no_numbers_are_left_out(read):
 
 
 def test_time_points_may_be_texts_and_negative(read):
-    experiment = read({"version": "v2", "positions": [
-        {"time_point": "-3", "coords_xyz_px": [[1, 2, 3]]}]})
+    experiment = read(
+        {"version": "v2", "positions": [{"time_point": "-3", "coords_xyz_px": [[1, 2, 3]]}]}
+    )
     assert experiment.annotations.t.tolist() == [-3]
 
 
@@ -227,15 +279,23 @@ def test_other_time_points_are_refused_with_their_place(read, bad):
 
 
 def test_positions_stay_between_pixels(read):
-    experiment = read({"version": "v2", "positions": [
-        {"time_point": 0, "coords_xyz_px": [[-0.5, 2.75, 3.25]]}]})
+    experiment = read(
+        {"version": "v2", "positions": [{"time_point": 0, "coords_xyz_px": [[-0.5, 2.75, 3.25]]}]}
+    )
     assert experiment.annotations.positions.tolist() == [[3.25, 2.75, -0.5]]
 
 
 def test_dead_and_shed_cells_are_pointed_out(read):
-    content = {"version": "v2", "positions": [
-        {"time_point": 0, "coords_xyz_px": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
-         "position_meta": {"ending": ["dead", None, "out_of_view"]}}]}
+    content = {
+        "version": "v2",
+        "positions": [
+            {
+                "time_point": 0,
+                "coords_xyz_px": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
+                "position_meta": {"ending": ["dead", None, "out_of_view"]},
+            }
+        ],
+    }
     experiment = read(content)
     (finding,) = [one for one in experiment.findings if one.code == "dead-or-shed"]
     assert finding.points == (0,)
@@ -281,28 +341,48 @@ def test_a_mark_at_the_beginning_of_the_file_does_no_harm(read):
 
 
 def test_link_metadata_may_be_shorter_than_the_track(read):
-    experiment = read({"version": "v2", "tracks": [
-        {"time_point_start": 0, "coords_xyz_px": [[1, 1, 1], [2, 1, 1], [3, 1, 1]],
-         "link_meta": {"link_penalty": [-2.5]}}]})
+    experiment = read(
+        {
+            "version": "v2",
+            "tracks": [
+                {
+                    "time_point_start": 0,
+                    "coords_xyz_px": [[1, 1, 1], [2, 1, 1], [3, 1, 1]],
+                    "link_meta": {"link_penalty": [-2.5]},
+                }
+            ],
+        }
+    )
     penalties = experiment.annotations.link_features["link_penalty"]
     assert penalties[0] == -2.5
     assert np.isnan(penalties[1])
 
 
 def test_a_merge_has_two_mothers(read):
-    experiment = read({"version": "v2", "tracks": [
-        {"time_point_start": 0, "coords_xyz_px": [[1, 1, 1]]},
-        {"time_point_start": 0, "coords_xyz_px": [[9, 1, 1]]},
-        {"time_point_start": 1, "coords_xyz_px": [[5, 1, 1]],
-         "coords_xyz_px_before": [[1, 1, 1], [9, 1, 1]],
-         "link_meta_before": {"link_probability": [0.5, 0.25]}}]})
+    experiment = read(
+        {
+            "version": "v2",
+            "tracks": [
+                {"time_point_start": 0, "coords_xyz_px": [[1, 1, 1]]},
+                {"time_point_start": 0, "coords_xyz_px": [[9, 1, 1]]},
+                {
+                    "time_point_start": 1,
+                    "coords_xyz_px": [[5, 1, 1]],
+                    "coords_xyz_px_before": [[1, 1, 1], [9, 1, 1]],
+                    "link_meta_before": {"link_probability": [0.5, 0.25]},
+                },
+            ],
+        }
+    )
     assert experiment.annotations.links.tolist() == [[0, 2], [1, 2]]
     assert experiment.annotations.link_features["link_probability"].tolist() == [0.5, 0.25]
 
 
 def test_an_unknown_resolution_is_zero_in_the_file(read):
-    assert read(V2 | {"image_resolution": {"x_um": 0, "y_um": 0, "z_um": 0, "t_m": 0}}
-                ).voxel_size_um is None
+    assert (
+        read(V2 | {"image_resolution": {"x_um": 0, "y_um": 0, "z_um": 0, "t_m": 0}}).voxel_size_um
+        is None
+    )
     assert read({k: v for k, v in V2.items() if k != "image_resolution"}).voxel_size_um is None
 
 
@@ -360,11 +440,15 @@ CARRIED = {
     "image_timings": {"min_time_point": 1, "timings_m": [0, 12, 30]},
     "image_channel_descriptions": [{"name": "H2B", "colormap": "gray"}],
     "image_filters": {"channel_0": [{"type": "threshold", "min": 8}]},
-    "beacons": {"1": [[1, 2, 3]]}, "data_axes": [{"a": 1}], "other_data": {"mine": [1, "x"]},
+    "beacons": {"1": [[1, 2, 3]]},
+    "data_axes": [{"a": 1}],
+    "other_data": {"mine": [1, "x"]},
     "color": [1, 0.5, 0],
 }
-TWO = [{"time_point": 1, "coords_xyz_px": [[1, 2, 3], [9, 8, 7.5]]},
-       {"time_point": 2, "coords_xyz_px": [[1, 2, 3]]}]
+TWO = [
+    {"time_point": 1, "coords_xyz_px": [[1, 2, 3], [9, 8, 7.5]]},
+    {"time_point": 2, "coords_xyz_px": [[1, 2, 3]]},
+]
 
 
 def test_what_nothing_here_uses_is_written_back(read, tmp_path):
@@ -376,15 +460,19 @@ def test_what_nothing_here_uses_is_written_back(read, tmp_path):
 
 def test_connections_between_positions_that_are_still_there_are_written_back(read, tmp_path):
     connections = {
-        "1": {"from_xyz_px": [[1, 2, 3], [1, 2, 3]], "to_xyz_px": [[9, 8, 7.5], [5, 5, 5]],
-              "metadata": {"kind": ["a", "b"], "short": [1]}},
+        "1": {
+            "from_xyz_px": [[1, 2, 3], [1, 2, 3]],
+            "to_xyz_px": [[9, 8, 7.5], [5, 5, 5]],
+            "metadata": {"kind": ["a", "b"], "short": [1]},
+        },
         "2": {"from_xyz_px": [[1, 2, 3]], "to_xyz_px": [[9, 8, 7.5]]},
         "x": {"from_xyz_px": [], "to_xyz_px": []},
         "3": [[{"x": 1, "y": 2, "z": 3}, {"x": 1, "y": 2, "z": 4}]],
     }
     offsets = [{"x": 5, "y": 0, "z": 0, "_time_point_number": 1}]
-    experiment = read({"version": "v2", "positions": TWO, "connections": connections,
-                       "image_offsets": offsets})
+    experiment = read(
+        {"version": "v2", "positions": TWO, "connections": connections, "image_offsets": offsets}
+    )
     assert experiment.annotations.positions[0].tolist() == [3, 2, -4]
     write_experiment(tmp_path / "again.aut", experiment)
     written = json.loads((tmp_path / "again.aut").read_text("utf-8"))
@@ -394,6 +482,7 @@ def test_connections_between_positions_that_are_still_there_are_written_back(rea
 
 
 def test_what_could_not_be_written_again_is_not_carried(read):
-    experiment = read({"version": "v2", "positions": TWO, "other_data": {"a": float("nan")},
-                       "color": [1, 0, 0]})
+    experiment = read(
+        {"version": "v2", "positions": TWO, "other_data": {"a": float("nan")}, "color": [1, 0, 0]}
+    )
     assert experiment.carried == {"OrganoidTracker": {"color": [1, 0, 0]}}

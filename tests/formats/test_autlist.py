@@ -40,8 +40,12 @@ def write_list(folder, *entries):
 
 
 def test_a_container_with_a_pattern(folder):
-    (experiment,) = read_experiments(write_list(folder, {
-        "experiment_file": "files/a.aut", **MOVIE, "min_time_point": 3, "max_time_point": 5}))
+    (experiment,) = read_experiments(
+        write_list(
+            folder,
+            {"experiment_file": "files/a.aut", **MOVIE, "min_time_point": 3, "max_time_point": 5},
+        )
+    )
     assert len(experiment.annotations) == 1
     assert list(experiment.images.time_points) == [3, 4, 5, 6]
     assert experiment.image_time_points() == [3, 4, 5]
@@ -52,32 +56,52 @@ def test_a_container_with_a_pattern(folder):
 
 
 def test_summed_channels(folder):
-    (experiment,) = read_experiments(write_list(folder, {
-        "experiment_file": "files/a.aut", "images_original": MOVIE,
-        "images_channel_summing": [[1, 2], [2]]}))
+    (experiment,) = read_experiments(
+        write_list(
+            folder,
+            {
+                "experiment_file": "files/a.aut",
+                "images_original": MOVIE,
+                "images_channel_summing": [[1, 2], [2]],
+            },
+        )
+    )
     assert experiment.images.n_channels == 2
     assert experiment.images.read_frame(3, 0).max() == 31 + 32
     assert experiment.images.read_frame(3, 1).max() == 32
 
 
 def test_appended_channels(folder):
-    (experiment,) = read_experiments(write_list(folder, {
-        "experiment_file": "files/a.aut", "images_channel_appending": [MOVIE, MOVIE]}))
+    (experiment,) = read_experiments(
+        write_list(
+            folder, {"experiment_file": "files/a.aut", "images_channel_appending": [MOVIE, MOVIE]}
+        )
+    )
     assert experiment.images.n_channels == 4
     assert experiment.images.read_frame(4, 3).max() == 42
 
 
 def test_appended_time(folder):
-    (experiment,) = read_experiments(write_list(folder, {
-        "experiment_file": "files/a.aut", "images_time_appending": [MOVIE, MOVIE]}))
+    (experiment,) = read_experiments(
+        write_list(
+            folder, {"experiment_file": "files/a.aut", "images_time_appending": [MOVIE, MOVIE]}
+        )
+    )
     assert list(experiment.images.time_points) == list(range(3, 11))
     assert experiment.images.read_frame(7, 0).max() == 31
 
 
 def test_backslashes_and_absolute_paths(folder):
-    (experiment,) = read_experiments(write_list(folder, {
-        "experiment_file": "files\\a.aut",
-        "images_container": str(folder / "movie"), "images_pattern": MOVIE["images_pattern"]}))
+    (experiment,) = read_experiments(
+        write_list(
+            folder,
+            {
+                "experiment_file": "files\\a.aut",
+                "images_container": str(folder / "movie"),
+                "images_pattern": MOVIE["images_pattern"],
+            },
+        )
+    )
     assert len(experiment.images.time_points) == 4
 
 
@@ -95,8 +119,9 @@ def test_a_series_without_a_time_range_is_taken_as_it_lies_there(folder):
 
 
 def test_only_one_end_of_the_time_range(folder):
-    (experiment,) = read_experiments(write_list(folder, {
-        "experiment_file": "files/a.aut", **MOVIE, "min_time_point": 4}))
+    (experiment,) = read_experiments(
+        write_list(folder, {"experiment_file": "files/a.aut", **MOVIE, "min_time_point": 4})
+    )
     assert experiment.image_time_points() == [4, 5, 6]
 
 
@@ -107,8 +132,12 @@ def test_images_without_annotations(folder):
 
 
 def test_missing_images_leave_the_annotations_and_say_where_they_were_looked_for(folder):
-    (experiment,) = read_experiments(write_list(folder, {
-        "experiment_file": "files/a.aut", "images_container": "gone", "images_pattern": ""}))
+    (experiment,) = read_experiments(
+        write_list(
+            folder,
+            {"experiment_file": "files/a.aut", "images_container": "gone", "images_pattern": ""},
+        )
+    )
     assert experiment.images is None
     assert len(experiment.annotations) == 1
     (finding,) = experiment.findings
@@ -156,8 +185,9 @@ def test_a_list_may_name_other_kinds_of_tracking_files(folder):
 
 def test_a_written_list_opens_again(folder):
     annotations = Annotations([3, 4], [[0, 1, 2], [0, 2, 3]], [[0, 1]])
-    (with_images,) = read_experiments(write_list(folder, {"experiment_file": "files/a.aut",
-                                                          **MOVIE, "max_time_point": 5}))
+    (with_images,) = read_experiments(
+        write_list(folder, {"experiment_file": "files/a.aut", **MOVIE, "max_time_point": 5})
+    )
     path = folder / "sub" / "written.autlist"
     write_experiment(path, with_images.with_(annotations=annotations))
     assert sorted(p.name for p in path.parent.iterdir()) == ["written.aut", "written.autlist"]
@@ -190,8 +220,11 @@ def test_several_experiments_with_odd_names_stay_in_their_folder(folder):
 
 
 def test_only_lists_are_recognised(tmp_path):
-    for name, content, ours in (("a.autlist", "[]", True), ("a.autlist", "{}", False),
-                                ("a.json", "[]", False)):
+    for name, content, ours in (
+        ("a.autlist", "[]", True),
+        ("a.autlist", "{}", False),
+        ("a.json", "[]", False),
+    ):
         (tmp_path / name).write_text(content)
         found = format_of(tmp_path / name)
         assert (found is not None) == ours

@@ -12,11 +12,19 @@ import pytest
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats import format_of, read_experiments
 
-COORDS = [[0, 10, 20, 3, 0], [1, 11, 20, 3, 0], [3, 12, 21, 3, 0], [4, 13, 21, 3, 0],
-          [4, 12, 25, 3, 0]]
+COORDS = [
+    [0, 10, 20, 3, 0],
+    [1, 11, 20, 3, 0],
+    [3, 12, 21, 3, 0],
+    [4, 13, 21, 3, 0],
+    [4, 12, 25, 3, 0],
+]
 # one track over a gap that btrack bridged by a guess, then a division into two
-TRACKS = {"tracks": [0, 1, -1, 2, 3, 4], "map": [[0, 4], [4, 5], [5, 6]],
-          "LBEPR": [[1, 0, 3, 0, 1, 0], [2, 4, 4, 1, 1, 1], [3, 4, 4, 1, 1, 1]]}
+TRACKS = {
+    "tracks": [0, 1, -1, 2, 3, 4],
+    "map": [[0, 4], [4, 5], [5, 6]],
+    "LBEPR": [[1, 0, 3, 0, 1, 0], [2, 4, 4, 1, 1, 1], [3, 4, 4, 1, 1, 1]],
+}
 
 
 @pytest.fixture

@@ -15,29 +15,45 @@ FOUR_ROWS = [(0, 1.5, 2.5), (1, 1.5, 3.5), (2, 1.0, 4.5), (2, 2.0, 4.5)]
 TABLES = {
     "napari points": (
         "index,axis-0,axis-1,axis-2\n0.0,0.0,1.5,2.5\n1.0,1.0,1.5,3.5\n2.0,2.0,1.0,4.5\n"
-        "3.0,2.0,2.0,4.5\n", 0),
+        "3.0,2.0,2.0,4.5\n",
+        0,
+    ),
     "table": ("t,y,x\n0,1.5,2.5\n1,1.5,3.5\n2,1.0,4.5\n2,2.0,4.5\n", 0),
     "Ultrack": (
         "track_id,t,z,y,x,id,parent_track_id,parent_id\n1,0,0,1.5,2.5,11,-1,-1\n"
-        "1,1,0,1.5,3.5,12,-1,11\n2,2,0,1.0,4.5,13,1,12\n3,2,0,2.0,4.5,14,1,12\n", 3),
+        "1,1,0,1.5,3.5,12,-1,11\n2,2,0,1.0,4.5,13,1,12\n3,2,0,2.0,4.5,14,1,12\n",
+        3,
+    ),
     "motile": (
-        "id,parent_id,time,y,x\n1,-1,0,1.5,2.5\n2,1,1,1.5,3.5\n3,2,2,1.0,4.5\n4,2,2,2.0,4.5\n", 3),
+        "id,parent_id,time,y,x\n1,-1,0,1.5,2.5\n2,1,1,1.5,3.5\n3,2,2,1.0,4.5\n4,2,2,2.0,4.5\n",
+        3,
+    ),
     "LapTrack": (
         "frame,index,y,x,track_id,tree_id\n0,0,1.5,2.5,0,0\n1,0,1.5,3.5,0,0\n2,0,1.0,4.5,1,0\n"
-        "2,1,2.0,4.5,2,0\n", 1),
+        "2,1,2.0,4.5,2,0\n",
+        1,
+    ),
     "btrack": ("t,x,y,z,label\n0,2.5,1.5,0,5\n1,3.5,1.5,0,5\n2,4.5,1,0,5\n2,4.5,2,0,5\n", 0),
-    "trackpy": ("y,x,mass,frame,particle\n1.5,2.5,9,0,0\n1.5,3.5,9,1,0\n1,4.5,9,2,1\n"
-                "2,4.5,9,2,2\n", 1),
+    "trackpy": (
+        "y,x,mass,frame,particle\n1.5,2.5,9,0,0\n1.5,3.5,9,1,0\n1,4.5,9,2,1\n2,4.5,9,2,2\n",
+        1,
+    ),
     "Cell-ACDC": (
         "frame_i,time_minutes,Cell_ID,x_centroid,y_centroid,parent_ID_tree\n0,0,1,2.5,1.5,-1\n"
-        "1,5,1,3.5,1.5,-1\n2,10,2,4.5,1.0,1\n2,10,3,4.5,2.0,1\n", 3),
+        "1,5,1,3.5,1.5,-1\n2,10,2,4.5,1.0,1\n2,10,3,4.5,2.0,1\n",
+        3,
+    ),
     "CellProfiler": (
         "ImageNumber,ObjectNumber,Metadata_T,Location_Center_X,Location_Center_Y,"
         "TrackObjects_Label_50,TrackObjects_ParentObjectNumber_50\n"
-        "1,1,0,2.5,1.5,1,0\n2,1,1,3.5,1.5,1,1\n3,1,2,4.5,1.0,1,1\n3,2,2,4.5,2.0,1,1\n", 3),
+        "1,1,0,2.5,1.5,1,0\n2,1,1,3.5,1.5,1,1\n3,1,2,4.5,1.0,1,1\n3,2,2,4.5,2.0,1,1\n",
+        3,
+    ),
     "ilastik": (
         "frame,labelimageId,trackId,parentTrackId,Object_Center_0,Object_Center_1\n"
-        "0,3,1,0,2.5,1.5\n1,3,1,0,3.5,1.5\n2,3,2,1,4.5,1\n2,4,3,1,4.5,2\n", 3),
+        "0,3,1,0,2.5,1.5\n1,3,1,0,3.5,1.5\n2,3,2,1,4.5,1\n2,4,3,1,4.5,2\n",
+        3,
+    ),
 }
 
 
@@ -53,8 +69,10 @@ def read(tmp_path):
 
 
 def places(annotations):
-    return [(int(t), y, x) for t, (_, y, x) in
-            zip(annotations.t, annotations.positions.tolist(), strict=True)]
+    return [
+        (int(t), y, x)
+        for t, (_, y, x) in zip(annotations.t, annotations.positions.tolist(), strict=True)
+    ]
 
 
 def codes(experiment):
@@ -93,8 +111,10 @@ def test_trackmate_spots_with_one_header_row(read):
 
 
 def test_tracks_that_divide_within_one_number_are_not_linked_at_random(read):
-    experiment = read("TRACK_ID,POSITION_X,POSITION_Y,FRAME\n0,1,1,0\n0,1,2,1\n0,9,2,1\n7,5,5,0\n"
-                      "7,5,5,1\n", voxel_size_um=(1.0, 1.0, 1.0))
+    experiment = read(
+        "TRACK_ID,POSITION_X,POSITION_Y,FRAME\n0,1,1,0\n0,1,2,1\n0,9,2,1\n7,5,5,0\n7,5,5,1\n",
+        voxel_size_um=(1.0, 1.0, 1.0),
+    )
     assert experiment.annotations.links.tolist() == [[3, 4]]
     assert "branched-tracks" in codes(experiment)
 
@@ -133,13 +153,18 @@ def test_micrometres_use_the_images_voxel_size(read):
 
 @pytest.mark.parametrize(
     ("header", "position"),
-    [("t,z [um],y [um],x [um]", [2, 3, 4]), ("frame;z_px;y_px;x_px", [10, 6, 4]),
-     ("time,Z (µm),Y (µm),X (µm)", [2, 3, 4]), ("T\tPlane\tRow\tColumn", [10, 6, 4])],
+    [
+        ("t,z [um],y [um],x [um]", [2, 3, 4]),
+        ("frame;z_px;y_px;x_px", [10, 6, 4]),
+        ("time,Z (µm),Y (µm),X (µm)", [2, 3, 4]),
+        ("T\tPlane\tRow\tColumn", [10, 6, 4]),
+    ],
 )
 def test_units_in_the_header(read, header, position):
     delimiter = next(one for one in ",;\t" if one in header)
-    experiment = read(f"{header}\n" + delimiter.join(["0", "10", "6", "4"]) + "\n",
-                      voxel_size_um=(5.0, 2.0, 1.0))
+    experiment = read(
+        f"{header}\n" + delimiter.join(["0", "10", "6", "4"]) + "\n", voxel_size_um=(5.0, 2.0, 1.0)
+    )
     assert experiment.annotations.positions.tolist() == [position]
 
 
@@ -155,8 +180,10 @@ def test_delimiters_decimal_commas_and_encodings(read, delimiter, decimal, encod
 
 
 def test_parents_by_track_where_rows_have_no_id(read):
-    annotations = read("t,z,y,x,track_id,parent_id\n0,0,1,1,1,\n1,0,1,2,1,\n2,0,1,3,2,1\n"
-                       "2,0,5,3,3,1\n3,0,5,3,3,1\n").annotations
+    annotations = read(
+        "t,z,y,x,track_id,parent_id\n0,0,1,1,1,\n1,0,1,2,1,\n2,0,1,3,2,1\n"
+        "2,0,5,3,3,1\n3,0,5,3,3,1\n"
+    ).annotations
     assert sorted(map(tuple, annotations.links.tolist())) == [(0, 1), (1, 2), (1, 3), (3, 4)]
 
 
@@ -186,8 +213,9 @@ def test_a_last_line_that_is_cut_off_is_left_out(read):
 
 
 def test_other_columns_become_features(read):
-    features = read("t,y,x,Mean Intensity,kind,good\n0,1,2,9.5,a,True\n0,1,3,,b,False\n"
-                    ).annotations.features
+    features = read(
+        "t,y,x,Mean Intensity,kind,good\n0,1,2,9.5,a,True\n0,1,3,,b,False\n"
+    ).annotations.features
     assert features["kind"].tolist() == ["a", "b"]
     assert features["good"].tolist() == [True, False]
     assert features["Mean Intensity"][0] == 9.5
@@ -214,9 +242,18 @@ def test_times_that_are_no_frame_numbers_are_refused(read):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n\n", "just some text\n", "a,b,c\n1,2,3\n", "x,y\n", "x,y\n1,2\n",
-             "index,shape-type,vertex-index,axis-0,axis-1\n0,rectangle,0,1,2\n",
-             "date,price\n2020,1\n", "\0\0\0\0,\0"],
+    "text",
+    [
+        "",
+        "\n\n",
+        "just some text\n",
+        "a,b,c\n1,2,3\n",
+        "x,y\n",
+        "x,y\n1,2\n",
+        "index,shape-type,vertex-index,axis-0,axis-1\n0,rectangle,0,1,2\n",
+        "date,price\n2020,1\n",
+        "\0\0\0\0,\0",
+    ],
 )
 def test_other_peoples_tables_are_declined(text, tmp_path):
     path = tmp_path / "other.csv"

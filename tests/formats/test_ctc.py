@@ -38,7 +38,8 @@ def division(tmp_path):
     """Label 1 divides at t 2 into 2 and 3; the images of t 0 to 2 are there."""
     root = tmp_path / "Fluo-made"
     write_truth(
-        root, {0: {1: (5, 5)}, 1: {1: (6, 5)}, 2: {2: (5, 4), 3: (8, 9)}},
+        root,
+        {0: {1: (5, 5)}, 1: {1: (6, 5)}, 2: {2: (5, 4), 3: (8, 9)}},
         "1 0 1 0\n2 2 2 1\n3 2 2 1\n",
     )
     for t in range(3):
@@ -65,7 +66,8 @@ def test_every_sequence_of_a_data_set_is_one_experiment(division):
     write_truth(division / "x", {0: {4: (5, 5)}}, "4 0 0 0\n")
     (division / "x" / "01_GT").rename(division / "02_GT")
     assert [one.name for one in read_experiments(division)] == [
-        "Fluo-made 01_GT", "Fluo-made 02_GT"
+        "Fluo-made 01_GT",
+        "Fluo-made 02_GT",
     ]
 
 
@@ -91,8 +93,9 @@ def test_the_number_in_the_name_is_the_time_and_gaps_stay(tmp_path):
 
 
 def test_one_child_after_a_gap_is_the_same_cell_again(tmp_path):
-    write_truth(tmp_path, {0: {2: (5, 5)}, 1: {2: (5, 5)}, 2: {}, 3: {7: (5, 6)}},
-                "2 0 1 0\n7 3 3 2\n")
+    write_truth(
+        tmp_path, {0: {2: (5, 5)}, 1: {2: (5, 5)}, 2: {}, 3: {7: (5, 6)}}, "2 0 1 0\n7 3 3 2\n"
+    )
     assert read_experiments(tmp_path)[0].annotations.links.tolist() == [[0, 1], [1, 2]]
 
 
@@ -203,9 +206,7 @@ def test_folders_of_plain_images_are_declined(division):
 def test_touching_markers_share_no_pixel_and_none_vanishes():
     positions = np.array([[0, 5, 5], [0, 5, 6], [0, 5, 5.2], [0, 0, 0], [0, 19, 29]], float)
     labels = np.arange(1, 6)
-    image = draw_markers(
-        positions, labels, np.full(5, 8.0), 1.0, (1, 20, 30), np.dtype(np.uint16)
-    )
+    image = draw_markers(positions, labels, np.full(5, 8.0), 1.0, (1, 20, 30), np.dtype(np.uint16))
     for label, position in zip(labels, positions, strict=True):
         place = np.argwhere(image == label).mean(axis=0)
         assert np.abs(place - position).max() <= 1.3

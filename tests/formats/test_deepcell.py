@@ -16,9 +16,11 @@ LABELS = np.zeros((3, 20, 30, 1), np.int32)
 LABELS[:2, 4:7, 9:12] = 1
 LABELS[2, 2:5, 9:12] = 2
 LABELS[2, 8:11, 9:12] = 3
-LINEAGE = {"1": {"label": 1, "frames": [0, 1], "daughters": [2, 3], "parent": None},
-           "2": {"label": 2, "frames": [2], "daughters": [], "parent": 1},
-           "3": {"label": 3, "frames": [2], "daughters": [], "parent": 1}}
+LINEAGE = {
+    "1": {"label": 1, "frames": [0, 1], "daughters": [2, 3], "parent": None},
+    "2": {"label": 2, "frames": [2], "daughters": [], "parent": 1},
+    "3": {"label": 3, "frames": [2], "daughters": [], "parent": 1},
+}
 
 
 def stored(array):
@@ -28,8 +30,11 @@ def stored(array):
 
 
 def write(path, **members):
-    content = {"tracked.npy": stored(LABELS), "raw.npy": stored(LABELS.astype(np.float32)),
-               "lineage.json": json.dumps(LINEAGE).encode()}
+    content = {
+        "tracked.npy": stored(LABELS),
+        "raw.npy": stored(LABELS.astype(np.float32)),
+        "lineage.json": json.dumps(LINEAGE).encode(),
+    }
     content |= {name.replace("__", "."): value for name, value in members.items()}
     with tarfile.open(path, "w:gz") as archive:
         for name, raw in content.items():
@@ -51,8 +56,11 @@ def test_labels_lineage_and_movie(tmp_path):
 
 def test_several_movies_in_one_file(tmp_path):
     path = write(
-        tmp_path / "made.trks", lineage__json=None, tracked__npy=stored(np.stack([LABELS] * 2)),
-        raw__npy=None, lineages__json=json.dumps([LINEAGE] * 2).encode(),
+        tmp_path / "made.trks",
+        lineage__json=None,
+        tracked__npy=stored(np.stack([LABELS] * 2)),
+        raw__npy=None,
+        lineages__json=json.dumps([LINEAGE] * 2).encode(),
     )
     assert [len(one.annotations.links) for one in read_experiments(path)] == [3, 3]
 
@@ -65,8 +73,11 @@ class Evil:
 @pytest.mark.parametrize(
     "members",
     [
-        {"tracked__npy": None}, {"lineage__json": None}, {"lineage__json": b"[]"},
-        {"tracked__npy": stored(LABELS)[:300]}, {"tracked__npy": stored(LABELS[0])},
+        {"tracked__npy": None},
+        {"lineage__json": None},
+        {"lineage__json": b"[]"},
+        {"tracked__npy": stored(LABELS)[:300]},
+        {"tracked__npy": stored(LABELS[0])},
         {"tracked__npy": stored(np.array([Evil()], object))},
         {"tracked__npy": stored(LABELS).replace(b"(3, 20, 30, 1)", b"(3, 20, 30,9999)")},
     ],

@@ -22,8 +22,17 @@ def axis(name, **more):
     return {"name": name, "type": kind, "unit": "frame" if name == "t" else "pixel"} | more
 
 
-def write(path, columns=COLUMNS, axes=None, *, zarr_format=2, version="1.1", edges=((0, 1), (0, 2)),
-          ids=(0, 1, 2), **about):
+def write(
+    path,
+    columns=COLUMNS,
+    axes=None,
+    *,
+    zarr_format=2,
+    version="1.1",
+    edges=((0, 1), (0, 2)),
+    ids=(0, 1, 2),
+    **about,
+):
     group = zarr.open_group(path, mode="w", zarr_format=zarr_format)
     group.create_array("nodes/ids", data=np.array(ids, np.uint32))
     group.create_array("edges/ids", data=np.array(edges, np.uint32).reshape(-1, 2))
@@ -53,8 +62,12 @@ def test_both_zarr_formats(tmp_path, zarr_format):
 
 def test_axes_in_any_order_and_case(tmp_path):
     columns = {"POSITION_X": [20.0], "POSITION_Y": [10.0], "POSITION_Z": [1.0], "FRAME": [3]}
-    axes = [axis("POSITION_X"), axis("POSITION_Y"), axis("POSITION_Z"),
-            {"name": "FRAME", "type": "time"}]
+    axes = [
+        axis("POSITION_X"),
+        axis("POSITION_Y"),
+        axis("POSITION_Z"),
+        {"name": "FRAME", "type": "time"},
+    ]
     annotations = read(write(tmp_path / "a.geff", columns, axes, edges=(), ids=(5,))).annotations
     assert annotations.t.tolist() == [3]
     assert annotations.positions.tolist() == [[1, 10, 20]]
@@ -86,15 +99,23 @@ def test_micrometres_need_a_voxel_size(tmp_path):
 
 
 def test_scale_and_offset_of_physical_axes_count(tmp_path):
-    axes = [axis("t"), axis("z", unit="millimeter", scale=0.001, offset=1.0),
-            axis("y", unit="micrometer"), axis("x", unit="micrometer")]
+    axes = [
+        axis("t"),
+        axis("z", unit="millimeter", scale=0.001, offset=1.0),
+        axis("y", unit="micrometer"),
+        axis("x", unit="micrometer"),
+    ]
     experiment = read(write(tmp_path / "a.geff", axes=axes), voxel_size_um=(1.0, 1.0, 1.0))
     assert experiment.annotations.positions[0, 0] == pytest.approx(1001)
 
 
-SCALED = [axis("t", scale=5, scaled_unit="minute"),
-          *(axis(name, scale=scale, scaled_unit="micrometer")
-            for name, scale in zip("zyx", (2.0, 0.5, 0.25), strict=True))]
+SCALED = [
+    axis("t", scale=5, scaled_unit="minute"),
+    *(
+        axis(name, scale=scale, scaled_unit="micrometer")
+        for name, scale in zip("zyx", (2.0, 0.5, 0.25), strict=True)
+    ),
+]
 
 
 def test_the_scale_of_pixel_axes_is_the_voxel_size(tmp_path):
@@ -112,8 +133,13 @@ def test_the_images_own_voxel_size_wins_over_the_stores(tmp_path):
 
 
 def test_a_swapped_voxel_size_is_pointed_out(tmp_path):
-    axes = [axis("t"), *(axis(name, scale=scale, scaled_unit="micrometer")
-                         for name, scale in zip("zyx", (0.5, 0.5, 2.0), strict=True))]
+    axes = [
+        axis("t"),
+        *(
+            axis(name, scale=scale, scaled_unit="micrometer")
+            for name, scale in zip("zyx", (0.5, 0.5, 2.0), strict=True)
+        ),
+    ]
     assert codes(read(write(tmp_path / "a.geff", axes=axes))) == ["voxel-size-swapped"]
 
 

@@ -9,8 +9,13 @@ import pytest
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats import format_of, read_experiments
 
-SPOT = [("ID", "i8"), ("PositionX", "f4"), ("PositionY", "f4"), ("PositionZ", "f4"),
-        ("Radius", "f4")]
+SPOT = [
+    ("ID", "i8"),
+    ("PositionX", "f4"),
+    ("PositionY", "f4"),
+    ("PositionZ", "f4"),
+    ("Radius", "f4"),
+]
 OFFSET = [("ID", "i8"), ("IndexBegin", "i8"), ("IndexEnd", "i8")]
 
 

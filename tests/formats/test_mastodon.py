@@ -12,14 +12,18 @@ from napari_celltrain.experiment import Status
 from napari_celltrain.formats import format_of, read_experiments
 
 SPOTS = [(10.0, 20.0, 30.0, 0, 4.0), (11.0, 20.0, 30.0, 1, 4.0), (12.0, 20.0, 30.0, 2, 4.0)]
-PROJECT = ('<?xml version="1.0"?><MamutProject version="0.3">'
-           '<SpimDataFile type="relative">bdv.xml</SpimDataFile>'
-           "<SpaceUnits>µm</SpaceUnits><TimeUnits>frame</TimeUnits></MamutProject>")
-BDV = ('<SpimData><SequenceDescription><ViewSetups><ViewSetup><voxelSize><unit>um</unit>'
-       "</voxelSize></ViewSetup></ViewSetups></SequenceDescription><ViewRegistrations>"
-       '<ViewRegistration timepoint="0" setup="0"><ViewTransform type="affine">'
-       "<affine>0.5 0 0 2 0 2 0 0 0 0 3 0</affine></ViewTransform></ViewRegistration>"
-       "</ViewRegistrations></SpimData>")
+PROJECT = (
+    '<?xml version="1.0"?><MamutProject version="0.3">'
+    '<SpimDataFile type="relative">bdv.xml</SpimDataFile>'
+    "<SpaceUnits>µm</SpaceUnits><TimeUnits>frame</TimeUnits></MamutProject>"
+)
+BDV = (
+    "<SpimData><SequenceDescription><ViewSetups><ViewSetup><voxelSize><unit>um</unit>"
+    "</voxelSize></ViewSetup></ViewSetups></SequenceDescription><ViewRegistrations>"
+    '<ViewRegistration timepoint="0" setup="0"><ViewTransform type="affine">'
+    "<affine>0.5 0 0 2 0 2 0 0 0 0 3 0</affine></ViewTransform></ViewRegistration>"
+    "</ViewRegistrations></SpimData>"
+)
 
 
 def java_stream(payload):
@@ -113,7 +117,14 @@ def test_elephants_tags_say_what_is_a_cell(project):
     experiment = read(path)
     cell, no_cell, unknown = Status.CELL, Status.NOT_A_CELL, Status.UNKNOWN
     assert experiment.annotations.status.tolist() == [
-        cell, no_cell, no_cell, cell, cell, no_cell, unknown, cell
+        cell,
+        no_cell,
+        no_cell,
+        cell,
+        cell,
+        no_cell,
+        unknown,
+        cell,
     ]
     assert experiment.annotations.features["tag Detection"].tolist() == [*labels, ""]
     assert "elephant-tags" in [one.code for one in experiment.findings]
@@ -134,9 +145,12 @@ def test_damaged_tags_do_not_cost_the_spots(project):
 @pytest.mark.parametrize(
     "members",
     [
-        {"model_raw": None}, {"project_xml": None}, {"project_xml": "<a>"},
+        {"model_raw": None},
+        {"project_xml": None},
+        {"project_xml": "<a>"},
         {"project_xml": '<!DOCTYPE a [<!ENTITY b "c">]>' + PROJECT},
-        {"model_raw": b"nothing"}, {"model_raw": model()[:-30]},
+        {"model_raw": b"nothing"},
+        {"model_raw": model()[:-30]},
         {"model_raw": java_stream(struct.pack(">i", 2**30))},
         {"model_raw": java_stream(struct.pack(">i", -1))},
         {"model_raw": model(links=((0, 99),))},

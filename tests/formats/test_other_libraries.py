@@ -13,10 +13,13 @@ from napari_celltrain.formats import format_named, read_experiments, write_exper
 DIVISION = Experiment(
     "made",
     Annotations(
-        [0, 1, 2, 2], [[1, 10, 20], [1, 11, 20.5], [1, 8, 20], [2, 14, 21]],
-        [[0, 1], [1, 2], [1, 3]], features={"score": np.array([0.5, 0.75, 1, 0.25])},
+        [0, 1, 2, 2],
+        [[1, 10, 20], [1, 11, 20.5], [1, 8, 20], [2, 14, 21]],
+        [[0, 1], [1, 2], [1, 3]],
+        features={"score": np.array([0.5, 0.75, 1, 0.25])},
     ),
-    voxel_size_um=(2.0, 0.5, 0.5), frame_interval_s=300.0,
+    voxel_size_um=(2.0, 0.5, 0.5),
+    frame_interval_s=300.0,
 )
 
 
@@ -123,7 +126,8 @@ def test_what_btrack_itself_writes_is_read(tmp_path):
     ]
     tracks = [
         btypes.Tracklet(1, cells[:2], parent=1, children=[2, 3]),
-        btypes.Tracklet(2, cells[2:3], parent=1), btypes.Tracklet(3, cells[3:], parent=1),
+        btypes.Tracklet(2, cells[2:3], parent=1),
+        btypes.Tracklet(3, cells[3:], parent=1),
     ]
     for generation, track in zip((0, 1, 1), tracks, strict=True):
         track.root, track.generation = 1, generation

@@ -17,8 +17,9 @@ RIGHT = RANDOM.uniform([0, 0, 0], [19, 59, 299], (200, 3))
 
 
 def findings(positions, t=T, first=0, voxel=VOXEL):
-    images = ArraySource(np.zeros((10, 20, 60, 300), np.uint8), "tzyx", time_offset=first,
-                         voxel_size_um=voxel)
+    images = ArraySource(
+        np.zeros((10, 20, 60, 300), np.uint8), "tzyx", time_offset=first, voxel_size_um=voxel
+    )
     return placement_findings(Experiment("a", Annotations(t, positions), images))
 
 

@@ -45,16 +45,21 @@ MADE = {
     "sample.trk": ("DeepCell", 15, None),
 }
 POINTS = [
-    ("ctc_fluo_n3dh_cho_02_t00-13", 134, 124), ("bordercells_3dt_tiny", 32, 24),
-    ("ctc_fluo_n2dh_simplus_01_t00-44", 1715, 1684), ("ctc_fluo_n2dl_hela_02_left", 1693, 0),
-    ("laptrack_nuclei_crop_2dt", 266, 0), ("stardist_img3d_crop", 51, 0),
-    ("bbbc039_u2os_2d_a", 3284, 0), ("dsb2018_256x256", 790, 0),
+    ("ctc_fluo_n3dh_cho_02_t00-13", 134, 124),
+    ("bordercells_3dt_tiny", 32, 24),
+    ("ctc_fluo_n2dh_simplus_01_t00-44", 1715, 1684),
+    ("ctc_fluo_n2dl_hela_02_left", 1693, 0),
+    ("laptrack_nuclei_crop_2dt", 266, 0),
+    ("stardist_img3d_crop", 51, 0),
+    ("bbbc039_u2os_2d_a", 3284, 0),
+    ("dsb2018_256x256", 790, 0),
 ]
 
 # the same movies' lists: positions, frames, frame shapes
 LISTS = {
     "dev_timelapses.autlist": (
-        [134, 32, 1715, 1693, 266], [14, 4, 45, 20, 6],
+        [134, 32, 1715, 1693, 266],
+        [14, 4, 45, 20, 6],
         [(5, 443, 512), (5, 172, 165), (1, 690, 628), (1, 700, 550), (1, 200, 200)],
     ),
     "dev_3d.autlist": ([134, 32], [14, 4], [(5, 443, 512), (5, 172, 165)]),
@@ -137,9 +142,7 @@ def test_tables_of_the_real_movies(folder, n, n_links, data_folder):
 
 
 @pytest.mark.parametrize(("folder", "n", "n_links"), POINTS[:5])
-def test_aut_files_of_the_real_movies_say_the_same_as_their_tables(
-    folder, n, n_links, data_folder
-):
+def test_aut_files_of_the_real_movies_say_the_same_as_their_tables(folder, n, n_links, data_folder):
     (experiment,) = read_experiments(data_folder / folder / f"{folder}.aut")
     (table,) = read_experiments(data_folder / folder / "points.csv")
     assert len(experiment.annotations) == n

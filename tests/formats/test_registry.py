@@ -22,9 +22,31 @@ from napari_celltrain.formats import (
 from napari_celltrain.formats.convert import convert
 
 SOME = Experiment("a", Annotations([0, 1], [[0, 1, 2], [0, 1, 3]], [[0, 1]]))
-SUFFIXES = {".aut", ".json", ".autlist", ".xml", ".geff", ".zarr", ".mastodon", ".csv", ".tsv",
-            ".txt", ".zip", ".ims", ".h5", ".hdf5", ".hdf", ".trk", ".trks", ".p", ".pkl", ".tif",
-            ".png", ".npy", ""}
+SUFFIXES = {
+    ".aut",
+    ".json",
+    ".autlist",
+    ".xml",
+    ".geff",
+    ".zarr",
+    ".mastodon",
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".zip",
+    ".ims",
+    ".h5",
+    ".hdf5",
+    ".hdf",
+    ".trk",
+    ".trks",
+    ".p",
+    ".pkl",
+    ".tif",
+    ".png",
+    ".npy",
+    "",
+}
 
 
 def test_names_are_unique():
@@ -35,8 +57,21 @@ def test_names_are_unique():
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0" * 50, b"hello", b"{", b"[", b"<", b"<a>", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n",
-     b"\xff\xfe", b"\x1f\x8b", b"a,b\n1,2\n", b"{" * 5000],
+    [
+        b"",
+        b"\0" * 50,
+        b"hello",
+        b"{",
+        b"[",
+        b"<",
+        b"<a>",
+        b"PK\x03\x04",
+        b"\x89HDF\r\n\x1a\n",
+        b"\xff\xfe",
+        b"\x1f\x8b",
+        b"a,b\n1,2\n",
+        b"{" * 5000,
+    ],
 )
 def test_recognising_never_raises_and_takes_no_files_of_others(tmp_path, suffix, content):
     path = tmp_path / f"other{suffix}"
@@ -121,9 +156,15 @@ def test_a_misspelled_option_is_the_programmers_mistake(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "format_name"),
-    [("a.aut", "OrganoidTracker"), ("a.autlist", "OrganoidTracker list"),
-     ("a.XML", "TrackMate XML"), ("a.geff", "GEFF"), ("a.csv", "CSV table"), ("a.tsv", "CSV table"),
-     ("01_RES", "Cell Tracking Challenge")],
+    [
+        ("a.aut", "OrganoidTracker"),
+        ("a.autlist", "OrganoidTracker list"),
+        ("a.XML", "TrackMate XML"),
+        ("a.geff", "GEFF"),
+        ("a.csv", "CSV table"),
+        ("a.tsv", "CSV table"),
+        ("01_RES", "Cell Tracking Challenge"),
+    ],
 )
 def test_the_suffix_picks_the_format_that_is_written(tmp_path, name, format_name):
     write_experiment(tmp_path / name, SOME)
@@ -146,8 +187,11 @@ def test_what_is_only_read_is_not_written(tmp_path):
         write_experiment(tmp_path / "a.mastodon", SOME, "Mastodon")
 
 
-OWN_FILE = {"GEFF": ".zgroup", "GEFF for Mastodon": ".zgroup",
-            "Cell Tracking Challenge": "mask000.tif"}
+OWN_FILE = {
+    "GEFF": ".zgroup",
+    "GEFF for Mastodon": ".zgroup",
+    "Cell Tracking Challenge": "mask000.tif",
+}
 WRITABLE = [one.name for one in formats() if is_writable(one)]
 
 
@@ -229,8 +273,11 @@ def test_converting_uses_the_images_voxel_size(tmp_path):
     import numpy as np
 
     tifffile.imwrite(
-        tmp_path / "movie.tif", np.zeros((2, 4, 20, 20), np.uint8), imagej=True,
-        resolution=(2, 2), metadata={"axes": "TZYX", "spacing": 2.0, "unit": "um"},
+        tmp_path / "movie.tif",
+        np.zeros((2, 4, 20, 20), np.uint8),
+        imagej=True,
+        resolution=(2, 2),
+        metadata={"axes": "TZYX", "spacing": 2.0, "unit": "um"},
     )
     (tmp_path / "in.csv").write_text("timepoint,x,y,z,radius\n0,4,6,2,2\n")
     convert(tmp_path / "in.csv", tmp_path / "out.aut", images=tmp_path / "movie.tif")

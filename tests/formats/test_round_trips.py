@@ -20,10 +20,10 @@ def experiments(draw, *, merges=True, links=True, inside=False):
     """Cells on a jittered grid, so that no two are nearer than a pixel; any links forward."""
     cells = draw(
         st.lists(
-            st.tuples(
-                st.integers(0, 6), st.integers(0, 3), st.integers(0, 9), st.integers(0, 9)
-            ),
-            unique=True, min_size=1, max_size=10,
+            st.tuples(st.integers(0, 6), st.integers(0, 3), st.integers(0, 9), st.integers(0, 9)),
+            unique=True,
+            min_size=1,
+            max_size=10,
         )
     )
     jitter = st.floats(0 if inside else -2, 2, width=32)
@@ -39,9 +39,7 @@ def experiments(draw, *, merges=True, links=True, inside=False):
     if draw(st.booleans()):
         scores = st.floats(0, 1)
         features["score"] = np.array([draw(scores) for _ in cells])
-    voxel = draw(
-        st.none() | st.tuples(*[st.floats(0.05, 5)] * 3)
-    )
+    voxel = draw(st.none() | st.tuples(*[st.floats(0.05, 5)] * 3))
     return Experiment(
         "made",
         Annotations(t, positions, chosen if links else (), features=features),
@@ -74,10 +72,20 @@ def links_of(annotations, number=None):
     return sorted(map(tuple, links.reshape(-1, 2).tolist()))
 
 
-EXACT = ["OrganoidTracker", "GEFF", "GEFF for Mastodon", "TrackMate XML", "CSV table",
-         "Mastodon CSV"]
-SUFFIXES = {"OrganoidTracker": ".aut", "GEFF": ".geff", "GEFF for Mastodon": ".geff",
-            "TrackMate XML": ".xml"}
+EXACT = [
+    "OrganoidTracker",
+    "GEFF",
+    "GEFF for Mastodon",
+    "TrackMate XML",
+    "CSV table",
+    "Mastodon CSV",
+]
+SUFFIXES = {
+    "OrganoidTracker": ".aut",
+    "GEFF": ".geff",
+    "GEFF for Mastodon": ".geff",
+    "TrackMate XML": ".xml",
+}
 ONE_MOTHER_EACH = ("CSV table", "Mastodon CSV")
 
 
@@ -163,7 +171,9 @@ def test_napari_points_tables_keep_cells_and_scores(experiment, tmp_path_factory
 def test_plain_tables_keep_what_is_no_cell(experiment, kinds, tmp_path_factory):
     annotations = experiment.annotations
     marked = Annotations(
-        annotations.t, annotations.positions, status=kinds[: len(annotations)],
+        annotations.t,
+        annotations.positions,
+        status=kinds[: len(annotations)],
         features=annotations.features,
     )
     path = tmp_path_factory.mktemp("round") / "made.csv"

@@ -24,17 +24,30 @@ TRACKS = """<AllTracks><Track TRACK_ID="0" name="T0">
 <Edge SPOT_SOURCE_ID="10" SPOT_TARGET_ID="11" LINK_COST="0.5"/>
 <Edge SPOT_SOURCE_ID="13" SPOT_TARGET_ID="11"/></Track></AllTracks>"""
 KEPT = '<FilteredTracks><TrackID TRACK_ID="0"/></FilteredTracks>'
-IMAGE = ('filename="a.tif" folder="/data/" width="64" height="64" nslices="16" nframes="6" '
-         'pixelwidth="0.5" pixelheight="0.25" voxeldepth="2.0" timeinterval="300"')
+IMAGE = (
+    'filename="a.tif" folder="/data/" width="64" height="64" nslices="16" nframes="6" '
+    'pixelwidth="0.5" pixelheight="0.25" voxeldepth="2.0" timeinterval="300"'
+)
 
 
-def document(*, spots=SPOTS, tracks=TRACKS, kept=KEPT, image=IMAGE, unit="µm", time="sec",
-             version="7.14.0", order="spots first"):
+def document(
+    *,
+    spots=SPOTS,
+    tracks=TRACKS,
+    kept=KEPT,
+    image=IMAGE,
+    unit="µm",
+    time="sec",
+    version="7.14.0",
+    order="spots first",
+):
     parts = [spots, tracks, kept] if order == "spots first" else [tracks, kept, spots]
     settings = "" if image is None else f"<Settings><ImageData {image}/></Settings>"
-    return (f'<?xml version="1.0" encoding="UTF-8"?>\n<TrackMate version="{version}"><Log>x</Log>'
-            f'<Model spatialunits="{unit}" timeunits="{time}">{"".join(parts)}</Model>{settings}'
-            "</TrackMate>")
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<TrackMate version="{version}"><Log>x</Log>'
+        f'<Model spatialunits="{unit}" timeunits="{time}">{"".join(parts)}</Model>{settings}'
+        "</TrackMate>"
+    )
 
 
 @pytest.fixture
@@ -97,8 +110,19 @@ def test_spots_without_tracks_stay(read):
 
 @pytest.mark.parametrize(
     ("unit", "voxel"),
-    [("µm", 0.5), ("μm", 0.5), ("um", 0.5), ("micron", 0.5), ("microns", 0.5), ("Micron", 0.5),
-     ("micrometer", 0.5), ("micrometre", 0.5), ("\\u00B5m", 0.5), ("mm", 500), ("nm", 0.0005)],
+    [
+        ("µm", 0.5),
+        ("μm", 0.5),
+        ("um", 0.5),
+        ("micron", 0.5),
+        ("microns", 0.5),
+        ("Micron", 0.5),
+        ("micrometer", 0.5),
+        ("micrometre", 0.5),
+        ("\\u00B5m", 0.5),
+        ("mm", 500),
+        ("nm", 0.0005),
+    ],
 )
 def test_units_in_every_spelling(read, unit, voxel):
     experiment = read(document(unit=unit))
@@ -120,8 +144,16 @@ def test_an_unknown_unit_is_in_the_calibration_too(read):
 
 @pytest.mark.parametrize(
     ("time", "seconds"),
-    [("sec", 300), ("s", 300), ("min", 18000), ("minutes", 18000), ("h", 1080000), ("ms", 0.3),
-     ("frame", None), ("frames", None)],
+    [
+        ("sec", 300),
+        ("s", 300),
+        ("min", 18000),
+        ("minutes", 18000),
+        ("h", 1080000),
+        ("ms", 0.3),
+        ("frame", None),
+        ("frames", None),
+    ],
 )
 def test_time_units(read, time, seconds):
     interval = read(document(time=time)).frame_interval_s
@@ -142,8 +174,9 @@ def test_versions_and_element_orders(read, version, order):
 
 
 def test_a_file_without_calibration_uses_what_the_person_says(read):
-    text = document(image=IMAGE.replace('pixelwidth="0.5" pixelheight="0.25"',
-                                        'pixelwidth="0" pixelheight="0"'))
+    text = document(
+        image=IMAGE.replace('pixelwidth="0.5" pixelheight="0.25"', 'pixelwidth="0" pixelheight="0"')
+    )
     assert "unknown-voxel-size" in codes(read(text))
     annotations = read(text, voxel_size_um=(2.0, 0.25, 0.5)).annotations
     assert annotations.positions[0].tolist() == [2, 8, 2]
@@ -170,8 +203,12 @@ def test_links_to_spots_that_are_not_there_are_left_out(read):
 
 
 def test_the_movie_beside_the_file_is_found(read, tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((6, 16, 64, 64), np.uint8), imagej=True,
-                     metadata={"axes": "TZYX"})
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.zeros((6, 16, 64, 64), np.uint8),
+        imagej=True,
+        metadata={"axes": "TZYX"},
+    )
     experiment = read(find_images=True)
     assert experiment.images.frame_shape == (16, 64, 64)
     assert "images-missing" not in codes(experiment)
@@ -190,7 +227,8 @@ AFFINE = "<ViewTransform type='affine'><affine>{}</affine></ViewTransform>"
 def bdv(*registrations):
     views = "".join(
         f'<ViewRegistration timepoint="{t}" setup="0">{"".join(AFFINE.format(a) for a in affines)}'
-        "</ViewRegistration>" for t, affines in registrations
+        "</ViewRegistration>"
+        for t, affines in registrations
     )
     return (
         "<SpimData><SequenceDescription><ViewSetups><ViewSetup><id>0</id><voxelSize><unit>um</unit>"
@@ -240,8 +278,10 @@ def test_the_first_release_is_the_first_that_opens(tmp_path):
         (lambda text: text.replace('ID="11" Q', 'ID="10" Q'), "same ID"),
         (lambda text: text.replace('POSITION_X="1.0"', 'POSITION_X="one"'), "one"),
         (lambda text: text.replace('POSITION_X="1.0"', ""), "POSITION_X"),
-        (lambda text: text.replace('rame="0"', 'rame="0.5"').replace('RAME="0"', 'RAME="0.5"'),
-         "time point 0"),
+        (
+            lambda text: text.replace('rame="0"', 'rame="0.5"').replace('RAME="0"', 'RAME="0.5"'),
+            "time point 0",
+        ),
         (lambda text: text.replace("<TrackMate", "<!DOCTYPE a><TrackMate"), "document type"),
         (lambda text: text.replace("<Log>", "<a>" * 200), "nested"),
     ],
@@ -269,9 +309,15 @@ def test_utf_16(read):
 
 def test_written_files_have_what_the_original_reader_asks_for(tmp_path):
     images = ArraySource(np.zeros((3, 4, 30, 40), np.uint8), "tzyx", voxel_size_um=(2.0, 0.5, 0.5))
-    annotations = Annotations([0, 1], [[1, 2, 3], [1, 2, 4]], [[0, 1]],
-                              features={"score": np.array([0.5, np.nan]),
-                                        "label": np.array(['<"&\x00\ud800é', ""], object)})
+    annotations = Annotations(
+        [0, 1],
+        [[1, 2, 3], [1, 2, 4]],
+        [[0, 1]],
+        features={
+            "score": np.array([0.5, np.nan]),
+            "label": np.array(['<"&\x00\ud800é', ""], object),
+        },
+    )
     path = tmp_path / "out.xml"
     write_experiment(path, Experiment("a", annotations, images))
     text = path.read_text("utf-8")
@@ -285,8 +331,9 @@ def test_written_files_have_what_the_original_reader_asks_for(tmp_path):
 
 def test_a_written_file_names_its_movie(tmp_path):
     movie = tmp_path / "movie.tif"
-    tifffile.imwrite(movie, np.zeros((2, 4, 20, 30), np.uint8), imagej=True,
-                     metadata={"axes": "TZYX"})
+    tifffile.imwrite(
+        movie, np.zeros((2, 4, 20, 30), np.uint8), imagej=True, metadata={"axes": "TZYX"}
+    )
     (tmp_path / "a.csv").write_text("t,z,y,x\n0,1,2,3\n")
     (experiment,) = read_experiments(tmp_path / "a.csv", images=movie)
     (tmp_path / "elsewhere").mkdir()
@@ -300,7 +347,10 @@ def test_a_written_file_names_its_movie(tmp_path):
     [
         ("<TrackMate version='7'/>", True),
         ("<!-- a\n comment --><?xml-stylesheet?>\n <TrackMate/>", True),
-        ("<SpimData/>", False), ("<svg/>", False), ("TrackMate", False), ("", False),
+        ("<SpimData/>", False),
+        ("<svg/>", False),
+        ("TrackMate", False),
+        ("", False),
         ("<root><TrackMate/></root>", False),
     ],
 )

@@ -30,7 +30,10 @@ def test_tracks_of_nothing():
 
 def test_positions_in_between_lie_on_the_line_and_keep_the_links_columns():
     annotations = Annotations(
-        [0, 3], [[0, 0, 0], [3, 6, 9]], [[0, 1]], features={"score": np.array([0.5, 1])},
+        [0, 3],
+        [[0, 0, 0], [3, 6, 9]],
+        [[0, 1]],
+        features={"score": np.array([0.5, 1])},
         link_features={"p": np.array([0.25])},
     )
     filled = in_between(annotations)
@@ -60,8 +63,11 @@ def test_endless_gaps_are_refused():
 def test_cleaning_keeps_columns_beside_their_links():
     findings = []
     annotations = clean_annotations(
-        [0, 1, 1], np.zeros((3, 3)), [[1, 0], [0, 1], [1, 2], [0, 2]],
-        link_features={"p": np.array([1, 2, 3, 4])}, findings=findings,
+        [0, 1, 1],
+        np.zeros((3, 3)),
+        [[1, 0], [0, 1], [1, 2], [0, 2]],
+        link_features={"p": np.array([1, 2, 3, 4])},
+        findings=findings,
     )
     assert annotations.links.tolist() == [[0, 1], [0, 2]]
     assert annotations.link_features["p"].tolist() == [1, 4]
@@ -70,8 +76,16 @@ def test_cleaning_keeps_columns_beside_their_links():
 
 @pytest.mark.parametrize(
     "values",
-    [[1.5, None, 2.0], [1, 2, 3], ["a", None, "b"], [True, False], [True, None], [None, None],
-     [[1], None], [10**400, 1]],
+    [
+        [1.5, None, 2.0],
+        [1, 2, 3],
+        ["a", None, "b"],
+        [True, False],
+        [True, None],
+        [None, None],
+        [[1], None],
+        [10**400, 1],
+    ],
 )
 def test_columns_give_back_what_went_in(values):
     assert [plain(value) for value in column(values)] == values

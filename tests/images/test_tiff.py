@@ -268,9 +268,7 @@ def test_a_movie_behind_a_single_list_of_planes_is_whole(tmp_path, movie, option
 
 @pytest.mark.parametrize("start", ["<?xml version='1.0'?>", ""])
 def test_entities_in_the_description_are_never_expanded(tmp_path, start):
-    entities = "".join(
-        f"<!ENTITY {chr(98 + i)} '{f'&{chr(97 + i)};' * 16}'>" for i in range(6)
-    )
+    entities = "".join(f"<!ENTITY {chr(98 + i)} '{f'&{chr(97 + i)};' * 16}'>" for i in range(6))
     bomb = (
         f"{start}<!DOCTYPE OME [<!ENTITY a 'aaaaaaaaaaaaaaaa'>{entities}]>"
         "<OME xmlns='http://www.openmicroscopy.org/Schemas/OME/2016-06'>&g;</OME>"

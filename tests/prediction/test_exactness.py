@@ -20,8 +20,12 @@ from napari_celltrain.detector.tiling import tiles_of
 def eager(diameter: float, z: float, planes: int) -> Detector:
     torch.manual_seed(1)
     design = choose_design(
-        diameter=diameter, spacing=1.1 * diameter, voxel_size=(z, 1.0, 1.0), planes=planes,
-        unit="um", width=4,
+        diameter=diameter,
+        spacing=1.1 * diameter,
+        voxel_size=(z, 1.0, 1.0),
+        planes=planes,
+        unit="um",
+        width=4,
     )
     weights = CentreNet(design).state_dict()
     weights["head.bias"][0] = 0.0
@@ -153,9 +157,7 @@ def test_cores_cover_every_voxel_once_and_tiles_fit(shape, voxels):
     assert len({tile.core for tile in tiles}) == len(tiles)
     smallest = [
         min(n, s + 2 * (-(-(r + 1) // s) * s))
-        for n, s, r in zip(
-            padded, design.total_stride, reach(design), strict=True
-        )
+        for n, s, r in zip(padded, design.total_stride, reach(design), strict=True)
     ]
     for tile in tiles:
         size = int(np.prod([b - a for a, b in tile.outer]))

@@ -158,7 +158,10 @@ def test_list_is_resumed_where_it_stopped(detector, make_movie, tmp_path):
     predict_list(detector, experiments, whole)
     seen = []
     done = predict_list(
-        detector, experiments, parts, progress=lambda *a: seen.append(a[1].t),
+        detector,
+        experiments,
+        parts,
+        progress=lambda *a: seen.append(a[1].t),
         stopping=lambda: len(seen) > 5,
     )
     assert not done.finished
@@ -199,7 +202,10 @@ def kill_and_resume(detector, folder, times):
     detector.save(folder / "detector")
     pixels = np.random.default_rng(0).integers(0, 4000, (40, 4, 24, 24)).astype(np.uint16)
     tifffile.imwrite(
-        folder / "movie.tif", pixels, compression="zlib", photometric="minisblack",
+        folder / "movie.tif",
+        pixels,
+        compression="zlib",
+        photometric="minisblack",
         metadata={"axes": "TZYX"},
     )
     command = ["predict", str(folder / "detector"), str(folder / "movie.tif"), "--out"]

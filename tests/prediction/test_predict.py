@@ -30,9 +30,7 @@ class Watched(ArraySource):
 
 def watched(n=6, damaged=(), shape=(8, 40, 44)):
     pixels = np.random.default_rng(0).integers(0, 4000, (n, *shape)).astype(np.uint16)
-    return Watched(
-        pixels, "tzyx", time_offset=3, voxel_size_um=(2.0, 1.0, 1.0), damaged=damaged
-    )
+    return Watched(pixels, "tzyx", time_offset=3, voxel_size_um=(2.0, 1.0, 1.0), damaged=damaged)
 
 
 def test_results_come_in_time_order_with_the_movies_numbers(detector, movie):
@@ -121,9 +119,7 @@ def test_damaged_frames_are_named_when_skipped(detector):
 def test_damaged_neighbour_is_replaced_by_the_frame_itself(make_detector):
     detector = make_detector(time_window=(-1, 1))
     source, told = watched(damaged=(5,)), []
-    results = {
-        one.t: one for one in predict(detector, source, on_damaged="skip", tell=told.append)
-    }
+    results = {one.t: one for one in predict(detector, source, on_damaged="skip", tell=told.append)}
     assert results[5].damage is not None
     assert results[4].damage is None
     three, four = (source.read_frame(t) for t in (3, 4))
@@ -173,9 +169,7 @@ def test_images_unlike_the_training_are_told(detector, make_movie):
     assert "unlike-intensity" not in codes(
         make_movie(), detector.info.model_copy(update={"intensity": (0.0, 4000.0)})
     )
-    assert "unlike-voxel-size" in codes(
-        make_movie((1, 4, 8, 8)), voxel_size_um=(8.0, 6.0, 6.0)
-    )
+    assert "unlike-voxel-size" in codes(make_movie((1, 4, 8, 8)), voxel_size_um=(8.0, 6.0, 6.0))
     assert "unlike-planes" in codes(make_movie((2, 1, 40, 40)))
 
 

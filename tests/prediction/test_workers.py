@@ -17,9 +17,7 @@ from napari_celltrain.prediction.workers import predict_with_workers
 
 
 def processes():
-    return [
-        one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())
-    ]
+    return [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
 
 
 def same(expected, results):

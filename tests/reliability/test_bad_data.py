@@ -17,8 +17,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUICK = [
-    "--steps", "3", "--threads", "1", "--device", "cpu", "--set", "compute.precision=float32",
-    "--set", "design.width=4", "--set", "optimiser.crop_size=32", "--set", "optimiser.batch_size=2",
+    "--steps",
+    "3",
+    "--threads",
+    "1",
+    "--device",
+    "cpu",
+    "--set",
+    "compute.precision=float32",
+    "--set",
+    "design.width=4",
+    "--set",
+    "optimiser.crop_size=32",
+    "--set",
+    "optimiser.batch_size=2",
 ]
 
 
@@ -178,12 +190,16 @@ def test_an_annotation_file_without_positions_is_a_sentence(case, tmp_path, caps
 
 
 def test_positions_that_all_lie_outside_are_a_sentence(case, tmp_path, capsys):
-    case.points = HEADER + "".join(f"{t},0,{5000 + i},{5000 + i}\n" for t in range(6) for i in range(9))  # noqa: E501
+    case.points = HEADER + "".join(
+        f"{t},0,{5000 + i},{5000 + i}\n" for t in range(6) for i in range(9)
+    )
     assert "micrometres" in _refused(case.write(), tmp_path / "run", capsys)
 
 
 def test_positions_at_other_time_points_are_a_sentence(case, tmp_path, capsys):
-    case.points = HEADER + "".join(f"{t},0,{5 * i},{5 * i}\n" for t in range(90, 96) for i in range(9))  # noqa: E501
+    case.points = HEADER + "".join(
+        f"{t},0,{5 * i},{5 * i}\n" for t in range(90, 96) for i in range(9)
+    )
     message = _refused(case.write(), tmp_path / "run", capsys)
     assert "90 to 95" in message
 
@@ -222,8 +238,13 @@ def test_positions_off_by_one_time_point_are_told(tmp_path, make_blobs, capsys):
 
 def test_positions_in_micrometres_taken_for_pixels_are_told(tmp_path, make_blobs, capsys):
     case = Case(
-        tmp_path / "data", make_blobs, times=5, shape=(1, 120, 120), cells=16,
-        voxel_size_um=(1.0, 0.4, 0.4), width=5.0,
+        tmp_path / "data",
+        make_blobs,
+        times=5,
+        shape=(1, 120, 120),
+        cells=16,
+        voxel_size_um=(1.0, 0.4, 0.4),
+        width=5.0,
     )
     case.extra["voxel_size_um"] = "[1.0, 0.4, 0.4]"
     _rewritten(case, lambda rows: rows * [1, 1, 0.4, 0.4])
@@ -234,9 +255,7 @@ def test_positions_in_micrometres_taken_for_pixels_are_told(tmp_path, make_blobs
 def test_positions_of_another_movie_are_told_and_the_score_is_honest(tmp_path, make_blobs, capsys):
     case = Case(tmp_path / "data", make_blobs, times=8, shape=(1, 120, 120), cells=16)
     case.experiment = case.experiment.with_(
-        annotations=make_blobs(
-            times=8, shape=(1, 120, 120), cells=16, seed=99
-        ).annotations
+        annotations=make_blobs(times=8, shape=(1, 120, 120), cells=16, seed=99).annotations
     )
     run = tmp_path / "run"
     errors = _trained(case.write(), run, capsys, "--steps", "40")

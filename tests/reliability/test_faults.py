@@ -110,9 +110,7 @@ def test_a_run_on_a_full_disk_can_be_stopped(dataset, settings, tmp_path, monkey
             threading.Timer(0.2, control.stop).start()
 
     begin = time.monotonic()
-    finished = train(
-        dataset, tmp_path / "run", settings, [stop_when_paused], control=control
-    )
+    finished = train(dataset, tmp_path / "run", settings, [stop_when_paused], control=control)
     assert time.monotonic() - begin < 50
     assert finished.reason == "stopped by the user"
     newest, _ = load_newest(tmp_path / "run" / "checkpoints")
@@ -225,7 +223,12 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
         tp = round(1000 * f1)
         scores = Scores(tp=tp, fp=1000 - tp, fn=1000 - tp)
         return SimpleNamespace(
-            scores=scores, f1=scores.f1, threshold=0.5, steadiness=f1, cells=1000, frames=(),
+            scores=scores,
+            f1=scores.f1,
+            threshold=0.5,
+            steadiness=f1,
+            cells=1000,
+            frames=(),
         )
 
     monkeypatch.setattr(loop.HeldOut, "evaluate", evaluate)
@@ -241,7 +244,8 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
     told = []
     long = settings.changed(["budget.steps=2000", "compute.checkpoint_every_s=100"])
     monkeypatch.setattr(
-        loop.Evaluations, "schedule",
+        loop.Evaluations,
+        "schedule",
         lambda self, step, *_: setattr(self, "next_step", step + 10),
     )
     finished = train(dataset, tmp_path / "run", long, [told.append])

@@ -27,9 +27,37 @@ FAST = 150
 LONG = 5000
 
 INTERESTING = [
-    None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63), 10**30, 0.5, -0.0, 1e308, 1e-308,
-    float("nan"), float("inf"), "", "x", "../../etc/passwd", "\x00", "é" * 50, "9" * 5000, [], {},
-    [[]], [0] * 10_000, {"a": {"b": {}}}, [1, 2], [1, 2, 3], [-1, 1], [10**9] * 3,
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2**31,
+    2**63,
+    -(2**63),
+    10**30,
+    0.5,
+    -0.0,
+    1e308,
+    1e-308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "../../etc/passwd",
+    "\x00",
+    "é" * 50,
+    "9" * 5000,
+    [],
+    {},
+    [[]],
+    [0] * 10_000,
+    {"a": {"b": {}}},
+    [1, 2],
+    [1, 2, 3],
+    [-1, 1],
+    [10**9] * 3,
 ]
 
 
@@ -259,7 +287,10 @@ assert status == 0, status
 
 def _offline(*arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", OFFLINE, *arguments], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", OFFLINE, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
@@ -281,11 +312,28 @@ def test_training_and_prediction_never_ask_the_network(make_blobs, small_run, tm
     )
     _offline("count", str(tmp_path / "dataset.toml"))
     _offline(
-        "train", str(tmp_path / "dataset.toml"), "--out", str(tmp_path / "run"), "--steps", "2",
-        "--threads", "1", "--device", "cpu", "--set", "design.width=4",
+        "train",
+        str(tmp_path / "dataset.toml"),
+        "--out",
+        str(tmp_path / "run"),
+        "--steps",
+        "2",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+        "--set",
+        "design.width=4",
     )
     _offline(
-        "predict", str(small_run), str(tmp_path / "t{time:03}.tif"), "--out",
-        str(tmp_path / "found.csv"), "--voxel-size", "1,1,1", "--device", "cpu",
+        "predict",
+        str(small_run),
+        str(tmp_path / "t{time:03}.tif"),
+        "--out",
+        str(tmp_path / "found.csv"),
+        "--voxel-size",
+        "1,1,1",
+        "--device",
+        "cpu",
     )
     assert (tmp_path / "found.csv").is_file()

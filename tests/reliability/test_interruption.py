@@ -37,10 +37,29 @@ def blobs(make_blobs, tmp_path_factory) -> Path:
 
 def _start(blobs: Path, run: Path, *more: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "napari_celltrain", "train", str(blobs), "--out", str(run),
-         "--steps", "100000", "--threads", "1", "--device", "cpu",
-         "--set", "compute.precision=float32", "--set", "design.width=4", *more],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [
+            sys.executable,
+            "-m",
+            "napari_celltrain",
+            "train",
+            str(blobs),
+            "--out",
+            str(run),
+            "--steps",
+            "100000",
+            "--threads",
+            "1",
+            "--device",
+            "cpu",
+            "--set",
+            "compute.precision=float32",
+            "--set",
+            "design.width=4",
+            *more,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         start_new_session=True,
     )
@@ -56,9 +75,7 @@ def _wait_for_training(process: subprocess.Popen, run: Path) -> None:
     raise AssertionError(process.communicate())
 
 
-@pytest.mark.parametrize(
-    ("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)]
-)
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_a_run_within_seconds_with_its_checkpoint(blobs, tmp_path, name, status):
     run = tmp_path / "run"
     process = _start(blobs, run)

@@ -54,7 +54,8 @@ def _large(points: int, times: int, experiments: int, side: int = 256) -> Datase
         members.append(
             Member(
                 Experiment(
-                    f"e{number}", Annotations(t, positions, links),
+                    f"e{number}",
+                    Annotations(t, positions, links),
                     ArraySource(_Endless(own_times, side), "tzyx"),
                     voxel_size_um=(1.0, 1.0, 1.0),
                 )
@@ -140,7 +141,9 @@ print("fine")
 @pytest.mark.skipif(os.name == "nt", reason="no such limit there")
 def test_thousands_of_small_frames_do_not_use_up_the_file_handles(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", MANY_FRAMES, str(tmp_path)], capture_output=True, text=True,
+        [sys.executable, "-c", MANY_FRAMES, str(tmp_path)],
+        capture_output=True,
+        text=True,
         check=False,
     )
     assert done.stdout.strip() == "fine", done.stderr

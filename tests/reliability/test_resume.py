@@ -117,7 +117,8 @@ def _results(run: Path) -> list[tuple[float, ...]]:
     """What each evaluation found; only the clock may differ."""
     return [
         (e.step, e.f1, e.precision, e.recall, e.localisation_error_um, e.threshold, e.best)
-        for e in RunFolder(run).read_history() if isinstance(e, Evaluation)
+        for e in RunFolder(run).read_history()
+        if isinstance(e, Evaluation)
     ]
 
 
@@ -266,9 +267,17 @@ def run_and_kill(folder: Path, run: Path, rng: random.Random, kills: int) -> int
     done = 0
     for _ in range(kills * 20 + 1):
         process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(folder / "dataset.toml"), str(run),
-             str(folder / "settings.toml")],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [
+                sys.executable,
+                "-c",
+                CHILD,
+                str(folder / "dataset.toml"),
+                str(run),
+                str(folder / "settings.toml"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         assert process.stdout is not None

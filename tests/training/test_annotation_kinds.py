@@ -38,9 +38,7 @@ def _only_some(experiment, keep: np.ndarray, **changes):
     ],
     ids=["thin", "anisotropic", "isotropic"],
 )
-def test_stacks_of_all_shapes_are_learnt(
-    make_blobs, fast_settings, tmp_path, shape, voxel, cells
-):
+def test_stacks_of_all_shapes_are_learnt(make_blobs, fast_settings, tmp_path, shape, voxel, cells):
     experiment = make_blobs(shape=shape, voxel_size_um=voxel, cells=cells, width=12.0)
     detector = _learn([experiment], fast_settings, tmp_path / "run")
     assert _f1(detector, experiment) > 0.85
@@ -56,9 +54,7 @@ def test_dark_cells_are_learnt(make_blobs, fast_settings, tmp_path):
 
 def test_a_time_window_sees_the_neighbouring_time_points(make_blobs, fast_settings, tmp_path):
     experiment = make_blobs(first=37)
-    detector = _learn(
-        [experiment], fast_settings, tmp_path / "run", ["design.time_window=[-1, 1]"]
-    )
+    detector = _learn([experiment], fast_settings, tmp_path / "run", ["design.time_window=[-1, 1]"])
     assert detector.design.n_inputs == 3
     assert _f1(detector, experiment, (45, 46)) > 0.85
 
@@ -80,9 +76,7 @@ def test_movies_of_different_voxel_size_and_depth_are_learnt_together(
 ):
     fine = make_blobs(shape=(6, 90, 90), voxel_size_um=(2.0, 0.7, 0.7), cells=8, dtype="float32")
     coarse = make_blobs(shape=(9, 64, 64), voxel_size_um=(3.0, 1.0, 1.0), cells=8, seed=1)
-    detector = _learn(
-        [fine, coarse], fast_settings, tmp_path / "run", ["budget.steps=110"]
-    )
+    detector = _learn([fine, coarse], fast_settings, tmp_path / "run", ["budget.steps=110"])
     assert _f1(detector, fine) > 0.85
     assert _f1(detector, coarse) > 0.85
 
@@ -136,9 +130,7 @@ def test_undecided_and_negative_marks_are_heeded(make_blobs, fast_settings, tmp_
             for t, p in zip(b.t, b.positions, strict=True)
         ]
     )
-    status = np.r_[
-        np.full(len(a), Status.CELL), np.where(near, Status.UNKNOWN, Status.NOT_A_CELL)
-    ]
+    status = np.r_[np.full(len(a), Status.CELL), np.where(near, Status.UNKNOWN, Status.NOT_A_CELL)]
     experiment = bright.with_(
         images=ArraySource(movie, "tzyx", voxel_size_um=(1, 1, 1)),
         annotations=Annotations(

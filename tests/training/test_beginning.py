@@ -21,9 +21,7 @@ def test_a_run_killed_before_it_wrote_anything_can_be_resumed(
 
 
 @pytest.mark.parametrize("resume", [True, False])
-def test_a_folder_with_other_things_is_left_alone(
-    small_dataset, fast_settings, tmp_path, resume
-):
+def test_a_folder_with_other_things_is_left_alone(small_dataset, fast_settings, tmp_path, resume):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(CellTrainError, match=r"not empty|other things"):
         train(small_dataset, tmp_path, fast_settings, resume=resume)

@@ -14,9 +14,7 @@ from napari_celltrain.training.crops import CropSampler
 from napari_celltrain.training.prepare import prepare
 from napari_celltrain.training.settings import Augmentation
 
-DARK = Augmentation(
-    brightness=0, contrast=0, gamma=0, noise=0, blur=0, z_decay=0, plane_flicker=0
-)
+DARK = Augmentation(brightness=0, contrast=0, gamma=0, noise=0, blur=0, z_decay=0, plane_flicker=0)
 
 
 def _experiment(shape=(1, 90, 90), n=8, times=2, seed=0, **changes):
@@ -46,9 +44,7 @@ def _design(planes):
 def _sampler(tmp_path, experiment, shape, augmentation=DARK, **changes):
     design = _design(experiment.images.frame_shape[0])
     times = experiment.annotations.time_points().tolist()
-    frames = prepare(
-        [experiment], [(0, t) for t in times], design, [(1.0, 1.0, 1.0)], tmp_path
-    )
+    frames = prepare([experiment], [(0, t) for t in times], design, [(1.0, 1.0, 1.0)], tmp_path)
     return CropSampler(frames, design, shape, augmentation, **changes)
 
 
@@ -72,8 +68,13 @@ GEOMETRIES = {
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize(
     ("frame", "crop"),
-    [((1, 90, 90), (1, 48, 48)), ((1, 90, 70), (1, 48, 32)), ((12, 50, 50), (8, 32, 32)),
-     ((5, 50, 50), (8, 32, 32)), ((1, 20, 30), (1, 48, 48))],
+    [
+        ((1, 90, 90), (1, 48, 48)),
+        ((1, 90, 70), (1, 48, 32)),
+        ((12, 50, 50), (8, 32, 32)),
+        ((5, 50, 50), (8, 32, 32)),
+        ((1, 20, 30), (1, 48, 48)),
+    ],
     ids=["2D", "2D, not square", "3D", "thin stack", "larger than the image"],
 )
 def test_bright_spots_are_where_the_points_say(tmp_path, geometry, frame, crop):
@@ -98,7 +99,8 @@ def test_a_spots_centre_of_mass_is_its_point(tmp_path):
     y, x = np.mgrid[:81, :81]
     movie[0, 0] = 1000 * np.exp(-0.5 * ((y - 40.3) ** 2 + (x - 39.6) ** 2) / 2.5**2)
     experiment = Experiment(
-        "spot", Annotations([0], [[0, 40.3, 39.6]]),
+        "spot",
+        Annotations([0], [[0, 40.3, 39.6]]),
         ArraySource(movie, "tzyx", voxel_size_um=(1.0, 1.0, 1.0)),
     )
     sampler = _sampler(tmp_path, experiment, (1, 64, 64))
@@ -126,9 +128,7 @@ def test_augmentation_off_gives_the_pixels_themselves(tmp_path):
         crop = sampler.draw(3, number)
         batch = make_batch([crop], (1, 32, 32), off, sampler.design, torch.device("cpu"))
         image = batch.images[0, 0, 0].numpy()
-        windows = [
-            np.lib.stride_tricks.sliding_window_view(frame[0], (32, 32)) for frame in padded
-        ]
+        windows = [np.lib.stride_tricks.sliding_window_view(frame[0], (32, 32)) for frame in padded]
         assert any((w == image.astype(np.float16)).all(axis=(2, 3)).any() for w in windows)
 
 
@@ -159,8 +159,9 @@ def test_a_batch_is_the_same_however_it_is_split(tmp_path):
         torch.testing.assert_close(alone.target.heat[0], whole.target.heat[i])
 
 
-@pytest.mark.parametrize("group", ["brightness", "contrast", "gamma", "noise", "blur", "z_decay",
-                                   "plane_flicker"])
+@pytest.mark.parametrize(
+    "group", ["brightness", "contrast", "gamma", "noise", "blur", "z_decay", "plane_flicker"]
+)
 def test_every_change_of_light_can_be_switched_off_and_does_something(tmp_path, group):
     sampler = _sampler(tmp_path, _experiment((6, 40, 40)), (4, 32, 32), DARK)
     crops = [sampler.draw(0, number) for number in range(30)]
@@ -179,7 +180,8 @@ def test_every_change_of_light_can_be_switched_off_and_does_something(tmp_path, 
 def test_crops_lie_on_cells_as_often_as_asked(tmp_path):
     movie = np.zeros((1, 1, 400, 400), np.float32)
     experiment = Experiment(
-        "lonely", Annotations([0], [[0, 30, 30]]),
+        "lonely",
+        Annotations([0], [[0, 30, 30]]),
         ArraySource(movie, "tzyx", voxel_size_um=(1.0, 1.0, 1.0)),
     )
     off = Augmentation(strength=0)
@@ -196,7 +198,10 @@ def test_a_small_experiment_is_not_drowned_by_a_large_one(tmp_path):
     small, large = _experiment(n=5, times=1, seed=1), _experiment(n=60, times=6, seed=2)
     design = _design(1)
     frames = prepare(
-        [small, large], [(0, 0), *((1, t) for t in range(6))], design, [(1.0, 1.0, 1.0)] * 2,
+        [small, large],
+        [(0, 0), *((1, t) for t in range(6))],
+        design,
+        [(1.0, 1.0, 1.0)] * 2,
         tmp_path,
     )
     sampler = CropSampler(frames, design, (1, 32, 32), DARK, cells_share=1.0)
@@ -213,9 +218,7 @@ def test_known_ground_moves_with_the_crop(tmp_path):
     # what is known is painted bright, so that the pixels say where it is
     movie = np.zeros((2, 1, 90, 90), np.float32)
     movie[:, :, 20:71, 20:71] = 1000
-    experiment = experiment.with_(
-        images=ArraySource(movie, "tzyx", voxel_size_um=(1.0, 1.0, 1.0))
-    )
+    experiment = experiment.with_(images=ArraySource(movie, "tzyx", voxel_size_um=(1.0, 1.0, 1.0)))
     sampler = _sampler(tmp_path, experiment, (1, 48, 48))
     for number in range(20):
         crop = sampler.draw(0, number)

@@ -55,7 +55,8 @@ def test_what_was_decided_is_told_with_reasons(small_run):
 
 def test_held_out_frames_are_named_and_never_trained_on(small_run, small_detector):
     (finding,) = [
-        event.finding for event in RunFolder(small_run).read_history()
+        event.finding
+        for event in RunFolder(small_run).read_history()
         if isinstance(event, FindingEvent) and event.finding.code == "held-out"
     ]
     assert "time points 8 to 9" in finding.message

@@ -16,7 +16,12 @@ from napari_celltrain.training.prepare import OpenFrames, prepare, typical_level
 @pytest.fixture
 def design():
     return choose_design(
-        diameter=10, spacing=12, voxel_size=(1, 1, 1), planes=1, unit="um", width=8,
+        diameter=10,
+        spacing=12,
+        voxel_size=(1, 1, 1),
+        planes=1,
+        unit="um",
+        width=8,
         time_window=(-1, 1),
     )
 

@@ -55,23 +55,49 @@ def _train(dataset, out, **changes):
 def _start(dataset, out, *, size=1, steps=4, resume=False, more=()):
     """Start `size` processes as torchrun does."""
     command = [
-        sys.executable, "-m", "napari_celltrain", "train", str(dataset), "--out", str(out),
-        "--steps", str(steps), "--device", "cpu", "--threads", "1", "--json",
-        "--set", "design.width=8", "--set", "optimiser.crop_size=48",
-        "--set", "optimiser.batch_size=4", "--set", "compute.precision=float32",
-        *(["--resume"] if resume else []), *more,
+        sys.executable,
+        "-m",
+        "napari_celltrain",
+        "train",
+        str(dataset),
+        "--out",
+        str(out),
+        "--steps",
+        str(steps),
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--json",
+        "--set",
+        "design.width=8",
+        "--set",
+        "optimiser.crop_size=48",
+        "--set",
+        "optimiser.batch_size=4",
+        "--set",
+        "compute.precision=float32",
+        *(["--resume"] if resume else []),
+        *more,
     ]
     port = str(_free_port())
     started = []
     for rank in range(size):
         place = {
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size),
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1",
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "OMP_NUM_THREADS": "1",
         }
         started.append(
             subprocess.Popen(
-                command, env=os.environ | (place if size > 1 else {}), text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                command,
+                env=os.environ | (place if size > 1 else {}),
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
             )
         )
     return started

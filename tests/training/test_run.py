@@ -43,20 +43,50 @@ EVENTS = st.one_of(
     st.builds(
         FindingEvent,
         st.builds(
-            Finding, st.sampled_from(["info", "warning", "error"]), st.text(), st.text(), st.text(),
-            st.none() | st.integers(-5, 5000), st.lists(WHOLE, max_size=3).map(tuple),
+            Finding,
+            st.sampled_from(["info", "warning", "error"]),
+            st.text(),
+            st.text(),
+            st.text(),
+            st.none() | st.integers(-5, 5000),
+            st.lists(WHOLE, max_size=3).map(tuple),
         ),
     ),
     st.builds(
-        Step, WHOLE, REAL, REAL, REAL, REAL, REAL, st.text(), st.none() | REAL, st.none() | REAL,
+        Step,
+        WHOLE,
+        REAL,
+        REAL,
+        REAL,
+        REAL,
+        REAL,
+        st.text(),
+        st.none() | REAL,
+        st.none() | REAL,
         WHOLE,
     ),
     st.builds(
-        Evaluation, WHOLE, REAL, REAL, REAL, REAL, REAL, REAL, REAL, st.booleans(), st.booleans(),
+        Evaluation,
+        WHOLE,
+        REAL,
+        REAL,
+        REAL,
+        REAL,
+        REAL,
+        REAL,
+        REAL,
+        st.booleans(),
+        st.booleans(),
         st.sampled_from(["um", "px"]),
     ),
     st.builds(
-        Finished, st.sampled_from(["time is up", "overfitting"]), WHOLE, REAL, REAL, REAL, st.text(),  # noqa: E501
+        Finished,
+        st.sampled_from(["time is up", "overfitting"]),
+        WHOLE,
+        REAL,
+        REAL,
+        REAL,
+        st.text(),
         st.dictionaries(st.text(max_size=5), REAL, max_size=2),
     ),
     st.builds(CheckpointSaved, WHOLE, st.text()),
@@ -84,11 +114,26 @@ def test_values_that_are_not_finite_come_back_as_such():
 
 @pytest.mark.parametrize(
     "line",
-    ["", "{", "null", "[]", "3", '"x"', '{"event": "Step"}', '{"event": "Bomb"}', '{"step": 1}',
-     '{"event": ["Step"]}', "[" * 100_000, '{"event": "Step", "step": "one"}', "\x00",
-     '{"event": "Evaluation", "step": [], "seconds": {}}', '{"event": "FindingEvent"}',
-     '{"event": "FindingEvent", "finding": 3}', '{"event": "Choice", "name": 1}',
-     '{"event": "Step", "step": ' + "9" * 5000 + "}"],
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        "3",
+        '"x"',
+        '{"event": "Step"}',
+        '{"event": "Bomb"}',
+        '{"step": 1}',
+        '{"event": ["Step"]}',
+        "[" * 100_000,
+        '{"event": "Step", "step": "one"}',
+        "\x00",
+        '{"event": "Evaluation", "step": [], "seconds": {}}',
+        '{"event": "FindingEvent"}',
+        '{"event": "FindingEvent", "finding": 3}',
+        '{"event": "Choice", "name": 1}',
+        '{"event": "Step", "step": ' + "9" * 5000 + "}",
+    ],
     ids=lambda line: line[:30],
 )
 def test_what_is_no_event_is_none(line):
@@ -161,7 +206,14 @@ def test_a_damaged_line_costs_that_line_only(folder):
 def test_history_is_cut_back_to_the_checkpoint(folder):
     write = HistoryWriter(folder, every_s=0)
     end = Finished("steps done", 20, 1.0, 0.9, 0.5, "Finished.")
-    for event in (Choice("a", "b", "c"), _evaluation(10), _step(15), _evaluation(20), end, _step(21)):  # noqa: E501
+    for event in (
+        Choice("a", "b", "c"),
+        _evaluation(10),
+        _step(15),
+        _evaluation(20),
+        end,
+        _step(21),
+    ):
         write(event)
     folder.truncate_history(15)
     assert folder.read_history() == [Choice("a", "b", "c"), _evaluation(10), _step(15)]
@@ -255,7 +307,8 @@ def test_the_lock_of_a_killed_process_is_no_lock(folder, holder):
 
 def test_one_process_cannot_train_twice_either(folder):
     with (
-        folder.locked(), pytest.raises(CellTrainError, match=f"process {os.getpid()}"),
+        folder.locked(),
+        pytest.raises(CellTrainError, match=f"process {os.getpid()}"),
         folder.locked(),
     ):
         pass

@@ -74,15 +74,21 @@ def test_an_assignment_is_understood(assignment, section, key, value):
 
 
 @given(
-    minutes=st.none() | st.floats(0.001, 1e5), steps=st.none() | st.integers(1, 10**8),
-    window=st.tuples(st.integers(-5, 0), st.integers(0, 5)), flip=st.booleans(),
+    minutes=st.none() | st.floats(0.001, 1e5),
+    steps=st.none() | st.integers(1, 10**8),
+    window=st.tuples(st.integers(-5, 0), st.integers(0, 5)),
+    flip=st.booleans(),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_written_and_read_settings_are_the_same(tmp_path_factory, minutes, steps, window, flip, seed):  # noqa: E501
+def test_written_and_read_settings_are_the_same(
+    tmp_path_factory, minutes, steps, window, flip, seed
+):
     settings = TrainingSettings.from_dict(
         {
-            "budget": {"minutes": minutes, "steps": steps}, "design": {"time_window": window},
-            "augmentation": {"flip": flip}, "compute": {"seed": seed},
+            "budget": {"minutes": minutes, "steps": steps},
+            "design": {"time_window": window},
+            "augmentation": {"flip": flip},
+            "compute": {"seed": seed},
         }
     )
     path = tmp_path_factory.mktemp("settings") / "settings.toml"
@@ -92,9 +98,21 @@ def test_written_and_read_settings_are_the_same(tmp_path_factory, minutes, steps
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"budget = 3", b"[budget]\nminutes = 'x'", b"\xff\xfe", b"[" * 100_000, b"a = " + b"[" * 9999,  # noqa: E501
-     b"[budget]\nsteps = " + b"9" * 10_000, b"x = 1", b"[budget]\nminutes = 1e999", b"\x00",
-     b"[budget]\n[budget]", b"a.b.c.d = 1", b"[compute]\nseed = 0x" + b"f" * 100],
+    [
+        b"",
+        b"budget = 3",
+        b"[budget]\nminutes = 'x'",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"a = " + b"[" * 9999,
+        b"[budget]\nsteps = " + b"9" * 10_000,
+        b"x = 1",
+        b"[budget]\nminutes = 1e999",
+        b"\x00",
+        b"[budget]\n[budget]",
+        b"a.b.c.d = 1",
+        b"[compute]\nseed = 0x" + b"f" * 100,
+    ],
     ids=range(13),
 )
 def test_a_hostile_file_is_refused_in_a_sentence(tmp_path, content):

@@ -15,8 +15,12 @@ from napari_celltrain.training.targets import OFFSET_REACH, REACH, detection_los
 
 def _design(planes: int = 1, **changes):
     values = {
-        "diameter": 10.0, "spacing": 12.0, "voxel_size": (1.0, 1.0, 1.0), "planes": planes,
-        "unit": "um", "width": 4,
+        "diameter": 10.0,
+        "spacing": 12.0,
+        "voxel_size": (1.0, 1.0, 1.0),
+        "planes": planes,
+        "unit": "um",
+        "width": 4,
     }
     return choose_design(**{**values, **changes})
 
@@ -171,7 +175,5 @@ def test_a_point_just_outside_a_shallow_crop_reaches_into_it():
     design = _design(planes=20, voxel_size=(2.0, 1.0, 1.0), diameter=14.0, spacing=20.0)
     deep = _draw([[5.0, 10.5, 10.5]], design=design, grid=(12, 8, 8)).heat[0]
     stride = design.strides[0][0]
-    shallow = _draw(
-        [[5.0 - 4 * stride, 10.5, 10.5]], design=design, grid=(2, 8, 8)
-    ).heat[0]
+    shallow = _draw([[5.0 - 4 * stride, 10.5, 10.5]], design=design, grid=(2, 8, 8)).heat[0]
     np.testing.assert_allclose(shallow.numpy(), deep[4:6].numpy(), atol=1e-5)

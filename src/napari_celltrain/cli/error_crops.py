@@ -132,9 +132,7 @@ def _crop(
     return ErrorCrop(picture, experiment.name, ", ".join(values))
 
 
-def _marked(
-    plane: NDArray[Any], centre: tuple[int, int], radius: float
-) -> NDArray[np.uint8]:
+def _marked(plane: NDArray[Any], centre: tuple[int, int], radius: float) -> NDArray[np.uint8]:
     """Return a plane in grey, enlarged to about 128 pixels, with dots around its centre."""
     picture, factor = enlarged(grey(plane), 128)
     y, x = ((c + 0.5) * factor for c in centre)

@@ -114,13 +114,15 @@ def choose_arithmetic(device: torch.device, wanted: str = "auto") -> tuple[Arith
     choices = [Arithmetic(p, a) for p, a in itertools.product(precisions, layouts)]
     taken = _measured(device, choices)
     # of two layouts the faster; bfloat16 only where it is clearly faster
-    best = {p: min((c for c in choices if c.precision == p), key=taken.__getitem__)
-            for p in precisions}
+    best = {
+        p: min((c for c in choices if c.precision == p), key=taken.__getitem__) for p in precisions
+    }
     chosen = best[precisions[0]]
     if len(best) > 1 and taken[best["float32"]] > WORTH * taken[best["bfloat16"]]:
         chosen = best["bfloat16"]
     why = "measured here: a short training step takes " + ", ".join(
-        f"{1000 * taken[choice]:.0f} ms ({choice})" for choice in sorted(choices, key=taken.get)  # type: ignore[arg-type]
+        f"{1000 * taken[choice]:.0f} ms ({choice})"
+        for choice in sorted(choices, key=taken.get)  # type: ignore[arg-type]
     )
     return chosen, why + ("" if wanted == "auto" else "; the precision is as asked")
 
@@ -171,9 +173,7 @@ def _cpu_name() -> str:
         return machine
 
 
-def _time_steps(
-    device: torch.device, choices: Sequence[Arithmetic]
-) -> dict[Arithmetic, float]:
+def _time_steps(device: torch.device, choices: Sequence[Arithmetic]) -> dict[Arithmetic, float]:
     """Time a small step in each way, side by side, the best of several."""
     from napari_celltrain.detector.design import choose_design
     from napari_celltrain.detector.network import CentreNet

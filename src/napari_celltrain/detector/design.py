@@ -43,7 +43,8 @@ class Design(BaseModel):
     kernels: tuple[tuple[Kernel, Kernel, Kernel], ...] = Field(min_length=1, max_length=6)
     """(z, y, x) kernel of each level."""
     time_window: tuple[Annotated[int, Field(ge=-5, le=0)], Annotated[int, Field(ge=0, le=5)]] = (
-        0, 0,
+        0,
+        0,
     )
     n_channels: PositiveInt = Field(1, le=64)
 

@@ -162,11 +162,12 @@ class Detector:
         self.weights = {key: value.detach().clone() for key, value in weights.items()}
         self.device, self.device_reason = choose_device(device)
         # only a processor has threads to share the work; a graphics card is asked by one
-        self.threads = 1 if self.device.type != "cpu" else min(
-            threads or usable_cores(), usable_cores()
+        self.threads = (
+            1 if self.device.type != "cpu" else min(threads or usable_cores(), usable_cores())
         )
         self.arithmetic = (
-            precision if isinstance(precision, Arithmetic)
+            precision
+            if isinstance(precision, Arithmetic)
             else choose_arithmetic(self.device, precision)[0]
         )
         network = CentreNet(info.design)
@@ -567,9 +568,7 @@ def find_detector(folder: Path) -> Path:
             f"The run in {folder} has no detector yet: it was stopped before its first "
             "evaluation. Resume it."
         )
-    raise CellTrainError(
-        f"{folder} is neither a detector nor a run folder: it has no {INFO_FILE}."
-    )
+    raise CellTrainError(f"{folder} is neither a detector nor a run folder: it has no {INFO_FILE}.")
 
 
 def _read_files(folder: Path) -> tuple[DetectorInfo, Path, bytes]:
@@ -626,8 +625,9 @@ def check_weights(design: Design, weights: Mapping[str, torch.Tensor], path: Pat
         expected = CentreNet(design).state_dict()
     for key, tensor in expected.items():
         if key not in weights or weights[key].shape != tensor.shape:
-            raise CellTrainError(f"{path} does not fit its description: '{key}' is missing or "
-                                 "has another size.")
+            raise CellTrainError(
+                f"{path} does not fit its description: '{key}' is missing or has another size."
+            )
         if not weights[key].dtype.is_floating_point:
             raise CellTrainError(f"{path} is damaged: '{key}' is not made of real numbers.")
         if not torch.isfinite(weights[key]).all():

@@ -14,7 +14,7 @@ that only moves memory is left out.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,8 +41,9 @@ class Convolution(nn.Conv3d):
             and not torch.is_autocast_enabled("cpu")  # asks for another precision
             and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         ):
+            padding = cast("tuple[int, ...]", self.padding)
             return torch.mkldnn_convolution(
-                input, self.weight, self.bias, self.padding, self.stride, self.dilation, 1  # type: ignore[arg-type]
+                input, self.weight, self.bias, padding, self.stride, self.dilation, 1
             )
         return super().forward(input)
 

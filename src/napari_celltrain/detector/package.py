@@ -33,7 +33,12 @@ SMALL = 2**16
 """... but what is this small does no harm however it is packed."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DAMAGED = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
     ValueError,
 )
 """What a damaged, encrypted or strangely packed archive makes the standard library raise."""

@@ -60,8 +60,9 @@ def _weights(length: int, step: float, first: int, last: int) -> tuple[int, torc
     return start, torch.from_numpy(weights.astype(np.float32))
 
 
-def _along(image: torch.Tensor, axis: int, length: int, step: float,
-           first: int, last: int, offset: int) -> torch.Tensor:
+def _along(
+    image: torch.Tensor, axis: int, length: int, step: float, first: int, last: int, offset: int
+) -> torch.Tensor:
     """Resample one axis; `image` holds input voxels from `offset` on."""
     if step == 1.0:
         return image.narrow(axis, first - offset, last - first)
@@ -116,9 +117,7 @@ def resample(
     lengths = image.shape
     if part is None:
         part = [(0, output_length(n, s)) for n, s in zip(lengths, steps, strict=True)]
-    ranges = [
-        input_range(n, s, *span) for n, s, span in zip(lengths, steps, part, strict=True)
-    ]
+    ranges = [input_range(n, s, *span) for n, s, span in zip(lengths, steps, part, strict=True)]
     planes, rows, columns = (slice(*span) for span in ranges)
     area = max(1, (rows.stop - rows.start) * (columns.stop - columns.start))
     at_once = max(1, CHUNK // area)

@@ -28,7 +28,8 @@ def tile_threads() -> ThreadPoolExecutor:
         if not _pools:
             _pools.append(
                 ThreadPoolExecutor(
-                    max(usable_cores(), 1), thread_name_prefix="celltrain-tile",
+                    max(usable_cores(), 1),
+                    thread_name_prefix="celltrain-tile",
                     initializer=compute_alone,
                 )
             )

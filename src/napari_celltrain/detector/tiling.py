@@ -84,9 +84,7 @@ def tiles_of(
         ]
     else:
         core = tile_shape(padded, strides, halo, voxels)
-    cut = [
-        [(a, min(a + c, n)) for a in range(0, n, c)] for n, c in zip(padded, core, strict=True)
-    ]
+    cut = [[(a, min(a + c, n)) for a in range(0, n, c)] for n, c in zip(padded, core, strict=True)]
     tiles = []
     for z, y, x in itertools.product(*cut):
         outer = [
@@ -94,9 +92,7 @@ def tiles_of(
             for (a, b), h, n in zip((z, y, x), halo, padded, strict=True)
         ]
         part = [(a, min(b, n)) for (a, b), n in zip(outer, working, strict=True)]
-        tiles.append(
-            Tile((z, y, x), (outer[0], outer[1], outer[2]), (part[0], part[1], part[2]))
-        )
+        tiles.append(Tile((z, y, x), (outer[0], outer[1], outer[2]), (part[0], part[1], part[2])))
     return tiles
 
 

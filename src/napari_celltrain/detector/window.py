@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def window_time_points(
-    time_points: Sequence[int], t: int, window: tuple[int, int]
-) -> list[int]:
+def window_time_points(time_points: Sequence[int], t: int, window: tuple[int, int]) -> list[int]:
     """Time points that the network sees for `t`; missing ones are replaced by the nearest.
 
     Parameters

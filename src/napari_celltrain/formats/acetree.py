@@ -91,12 +91,13 @@ def _description_beside(archive: Path) -> ZYX | None:
 
 
 def _experiment(
-    archive: zipfile.ZipFile, path: Path, options: ReadOptions, voxel_size: ZYX | None,
+    archive: zipfile.ZipFile,
+    path: Path,
+    options: ReadOptions,
+    voxel_size: ZYX | None,
     findings: list[Finding],
 ) -> Experiment:
-    members = {
-        int(match[1]): name for name in archive.namelist() if (match := _MEMBER.match(name))
-    }
+    members = {int(match[1]): name for name in archive.namelist() if (match := _MEMBER.match(name))}
     if not members:
         raise CellTrainError(f"{path} has no files such as nuclei/t001-nuclei.")
     images = stated_images(options)
@@ -127,8 +128,11 @@ def _experiment(
             names.append(name)
         rows_before, rows_at = rows, number
     findings.append(
-        Finding("info", "whole-pixels", "AceTree stores whole pixels in x and y; positions are up "
-                "to half a pixel off.")
+        Finding(
+            "info",
+            "whole-pixels",
+            "AceTree stores whole pixels in x and y; positions are up to half a pixel off.",
+        )
     )
     radius = np.array(sizes) / 2
     features: dict[str, Any] = {"label": np.array(names, object)}
@@ -137,8 +141,11 @@ def _experiment(
     else:
         features["radius_um"] = radius * voxel_size[2]
     annotations = clean_annotations(
-        t, positions or np.empty((0, 3)), np.array(links, np.int64).reshape(-1, 2),
-        features=features, findings=findings,
+        t,
+        positions or np.empty((0, 3)),
+        np.array(links, np.int64).reshape(-1, 2),
+        features=features,
+        findings=findings,
     )
     return Experiment(
         path.stem, annotations, images, voxel_size_um=options.voxel_size_um or voxel_size

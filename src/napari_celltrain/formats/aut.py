@@ -47,8 +47,9 @@ class AutFormat:
 
     name = NAME
     suffixes = (".aut", ".json")
-    keeps = Keeps(gaps=False, link_columns="all", frame_interval="with size", offsets=True,
-                  carried=NAME)
+    keeps = Keeps(
+        gaps=False, link_columns="all", frame_interval="with size", offsets=True, carried=NAME
+    )
 
     def recognises(self, path: Path) -> bool:
         """See `TrackingFormat.recognises`."""
@@ -180,8 +181,12 @@ def _resolution(
             return None, interval
         z = x
         findings.append(
-            Finding("info", "no-z-size", "The file states no plane distance; all positions are "
-                    "in one plane, so the pixel size is taken for it.")
+            Finding(
+                "info",
+                "no-z-size",
+                "The file states no plane distance; all positions are "
+                "in one plane, so the pixel size is taken for it.",
+            )
         )
     return (z, y, x), interval
 
@@ -198,13 +203,21 @@ def _endings(
     n = int(gone.sum())
     if not options.leave_out_endings:
         findings.append(
-            Finding("info", "dead-or-shed", f"{n} positions are marked as dead or shed; they "
-                    "count as cells.", points=tuple(np.flatnonzero(gone).tolist()))
+            Finding(
+                "info",
+                "dead-or-shed",
+                f"{n} positions are marked as dead or shed; they count as cells.",
+                points=tuple(np.flatnonzero(gone).tolist()),
+            )
         )
         return annotations
     status = np.array(annotations.status)
     status[gone] = Status.UNKNOWN
     return Annotations(
-        annotations.t, annotations.positions, annotations.links, status,
-        annotations.features, annotations.link_features,
+        annotations.t,
+        annotations.positions,
+        annotations.links,
+        status,
+        annotations.features,
+        annotations.link_features,
     )

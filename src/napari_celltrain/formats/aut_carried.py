@@ -30,8 +30,10 @@ def carried_of(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def put_back(
-    content: dict[str, Any], carried: Mapping[str, Mapping[str, Any]],
-    t: NDArray[np.int64], xyz: NDArray[np.float64],
+    content: dict[str, Any],
+    carried: Mapping[str, Mapping[str, Any]],
+    t: NDArray[np.int64],
+    xyz: NDArray[np.float64],
 ) -> None:
     """Put what was carried along into a file's content.
 
@@ -71,8 +73,10 @@ def _between(connections: Any, t: NDArray[np.int64], xyz: NDArray[np.float64]) -
             continue
         there = xyz[t == _number(time_point)]
         try:
-            ends = [np.array(block[key], np.float64).reshape(-1, 3)
-                    for key in ("from_xyz_px", "to_xyz_px")]
+            ends = [
+                np.array(block[key], np.float64).reshape(-1, 3)
+                for key in ("from_xyz_px", "to_xyz_px")
+            ]
             columns = {name: list(values) for name, values in block.get("metadata", {}).items()}
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             continue
@@ -83,10 +87,15 @@ def _between(connections: Any, t: NDArray[np.int64], xyz: NDArray[np.float64]) -
         index = np.flatnonzero(near[0] & near[1])
         if not len(index):
             continue
-        chosen: dict[str, Any] = {"from_xyz_px": ends[0][index].tolist(),
-                                  "to_xyz_px": ends[1][index].tolist()}
-        metadata = {name: [values[one] for one in index]
-                    for name, values in columns.items() if len(values) == len(ends[0])}
+        chosen: dict[str, Any] = {
+            "from_xyz_px": ends[0][index].tolist(),
+            "to_xyz_px": ends[1][index].tolist(),
+        }
+        metadata = {
+            name: [values[one] for one in index]
+            for name, values in columns.items()
+            if len(values) == len(ends[0])
+        }
         kept[str(time_point)] = chosen | ({"metadata": metadata} if metadata else {})
     return kept
 

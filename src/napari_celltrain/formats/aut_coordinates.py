@@ -220,8 +220,12 @@ def to_annotations(
         if any(value is not None for value in of_links):
             link_features[name] = column(of_links)
     return clean_annotations(
-        t[kept], xyz[kept][:, ::-1], pairs[known],
-        features=features, link_features=link_features, findings=findings,
+        t[kept],
+        xyz[kept][:, ::-1],
+        pairs[known],
+        features=features,
+        link_features=link_features,
+        findings=findings,
     )
 
 
@@ -234,14 +238,20 @@ def _count_differences(
     n_once = int(once.sum())
     if n_once < len(listed):
         findings.append(
-            Finding("warning", "duplicates",
-                    f"{len(listed) - n_once} positions are listed twice (closer than 0.01 px); "
-                    "they are taken once.")
+            Finding(
+                "warning",
+                "duplicates",
+                f"{len(listed) - n_once} positions are listed twice (closer than 0.01 px); "
+                "they are taken once.",
+            )
         )
     if n_positions > n_once:
         findings.append(
-            Finding("info", "only-in-tracks",
-                    f"{n_positions - n_once} positions occur only in tracks; they are taken too.")
+            Finding(
+                "info",
+                "only-in-tracks",
+                f"{n_positions - n_once} positions occur only in tracks; they are taken too.",
+            )
         )
 
 

@@ -46,7 +46,10 @@ def aut_text(experiment: Experiment) -> str:
         if interval is None and experiment.images is not None:
             interval = experiment.images.frame_interval_s
         content["image_resolution"] = {
-            "x_um": x, "y_um": y, "z_um": z, "t_m": (interval or 0) / 60,
+            "x_um": x,
+            "y_um": y,
+            "z_um": z,
+            "t_m": (interval or 0) / 60,
         }
     content["image_offsets"] = [
         {"x": x, "y": y, "z": z, "_time_point_number": int(t)}

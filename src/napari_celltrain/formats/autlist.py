@@ -71,8 +71,14 @@ def _entry(entry: Any, place: str, path: Path, options: ReadOptions) -> list[Exp
     if named is None:
         name = Path(str(entry.get("images_container", path.stem)).replace("\\", "/")).stem
         return [
-            Experiment(name, images=images, time_range=time_range, source=path,
-                       voxel_size_um=options.voxel_size_um, findings=tuple(findings))
+            Experiment(
+                name,
+                images=images,
+                time_range=time_range,
+                source=path,
+                voxel_size_um=options.voxel_size_um,
+                findings=tuple(findings),
+            )
         ]
     if not isinstance(named, str):
         raise CellTrainError(f"{place}: experiment_file is no path.")

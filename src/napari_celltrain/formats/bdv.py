@@ -36,9 +36,7 @@ class World:
     affines: dict[int, NDArray[np.float64]]
     um: float | None
 
-    def to_pixels(
-        self, t: NDArray[np.int64], world: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def to_pixels(self, t: NDArray[np.int64], world: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (z, y, x) pixels of (x, y, z) world positions, shape (N, 3)."""
         pixels = np.empty_like(world)
         first = self.affines[min(self.affines)]

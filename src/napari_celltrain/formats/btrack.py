@@ -46,9 +46,7 @@ class BtrackFormat:
             ]
             if not types:
                 raise CellTrainError(f"{path} has no objects as btrack writes them.")
-            return [
-                _experiment(file, name, path, chosen, alone=len(types) == 1) for name in types
-            ]
+            return [_experiment(file, name, path, chosen, alone=len(types) == 1) for name in types]
 
 
 def _types(file: Any) -> list[str]:
@@ -75,8 +73,12 @@ def _experiment(
         coords[:, 0], coords[:, [3, 2, 1]], links, features=features, findings=findings
     )
     return Experiment(
-        path.stem if alone else f"{path.stem} {name}", annotations, stated_images(options),
-        voxel_size_um=options.voxel_size_um, source=path, findings=tuple(findings),
+        path.stem if alone else f"{path.stem} {name}",
+        annotations,
+        stated_images(options),
+        voxel_size_um=options.voxel_size_um,
+        source=path,
+        findings=tuple(findings),
     )
 
 
@@ -91,7 +93,10 @@ def _properties(file: Content, group: str, n: int) -> dict[str, NDArray[Any]]:
 
 
 def _links(
-    references: NDArray[np.int64], ranges: NDArray[np.int64], rows: NDArray[np.int64], n: int,
+    references: NDArray[np.int64],
+    ranges: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    n: int,
     findings: list[Finding],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return links, and each object's track; negative references are guesses, not objects."""
@@ -119,7 +124,11 @@ def _links(
             links.append((ends[parent][1], ends[label][0]))
     if dummies:
         findings.append(
-            Finding("info", "guessed-positions", f"{dummies} positions were only guessed by btrack "
-                    "to bridge gaps; they are left out, and the links go over the gap.")
+            Finding(
+                "info",
+                "guessed-positions",
+                f"{dummies} positions were only guessed by btrack "
+                "to bridge gaps; they are left out, and the links go over the gap.",
+            )
         )
     return np.array(links, np.int64).reshape(-1, 2), track_ids

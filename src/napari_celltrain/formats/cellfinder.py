@@ -52,23 +52,38 @@ class CellfinderFormat:
                 status[kinds != _CELL_TYPE] = Status.NOT_A_CELL
                 if (kinds != _CELL_TYPE).any():
                     findings.append(
-                        Finding("info", "rejected-candidates", f"{int((kinds != _CELL_TYPE).sum())}"
-                                " markers are candidates that were found to be no cells.")
+                        Finding(
+                            "info",
+                            "rejected-candidates",
+                            f"{int((kinds != _CELL_TYPE).sum())}"
+                            " markers are candidates that were found to be no cells.",
+                        )
                     )
             else:
                 positions = positions - [1, 0, 0]
                 findings.append(
-                    Finding("info", "cell-counter", "The markers are of ImageJ's Cell Counter: all "
-                            "types are taken as cells, and planes are counted from 1.")
+                    Finding(
+                        "info",
+                        "cell-counter",
+                        "The markers are of ImageJ's Cell Counter: all "
+                        "types are taken as cells, and planes are counted from 1.",
+                    )
                 )
             annotations = clean_annotations(
-                np.zeros(len(kinds)), positions, status=status, features={"type": kinds},
+                np.zeros(len(kinds)),
+                positions,
+                status=status,
+                features={"type": kinds},
                 findings=findings,
             )
         return [
             Experiment(
-                path.stem, annotations, stated_images(chosen),
-                voxel_size_um=chosen.voxel_size_um, source=path, findings=tuple(findings),
+                path.stem,
+                annotations,
+                stated_images(chosen),
+                voxel_size_um=chosen.voxel_size_um,
+                source=path,
+                findings=tuple(findings),
             )
         ]
 

@@ -59,12 +59,27 @@ def clean_annotations(
     keep = first & ~within
     if within.any():
         where = int(times[pairs[within][0, 0]])
-        _note(findings, "warning", "link-within-time-point", int(within.sum()), where,
-              "{n} between two positions of the same time point {are} left out",
-              "link", "links")
+        _note(
+            findings,
+            "warning",
+            "link-within-time-point",
+            int(within.sum()),
+            where,
+            "{n} between two positions of the same time point {are} left out",
+            "link",
+            "links",
+        )
     if (~first & ~within).any():
-        _note(findings, "info", "repeated-link", int((~first & ~within).sum()), None,
-              "{n} stated more than once {are} taken once", "link", "links")
+        _note(
+            findings,
+            "info",
+            "repeated-link",
+            int((~first & ~within).sum()),
+            None,
+            "{n} stated more than once {are} taken once",
+            "link",
+            "links",
+        )
     annotations = Annotations(
         times,
         xyz,
@@ -77,8 +92,16 @@ def clean_annotations(
     finite = np.asarray((np.abs(np.nan_to_num(xyz, nan=np.inf)) < 1e9).all(axis=1), bool)
     if not finite.all():
         where = int(times[np.flatnonzero(~finite)[0]])
-        _note(findings, "warning", "no-number", int((~finite).sum()), where,
-              "{n} without usable coordinates {are} left out", "position", "positions")
+        _note(
+            findings,
+            "warning",
+            "no-number",
+            int((~finite).sum()),
+            where,
+            "{n} without usable coordinates {are} left out",
+            "position",
+            "positions",
+        )
         annotations = annotations.select(finite)
     return annotations
 
@@ -133,8 +156,14 @@ def plain(value: Any) -> Any:
 
 
 def _note(
-    findings: list[Finding], severity: Any, code: str, n: int, time_point: int | None,
-    sentence: str, singular: str, plural: str,
+    findings: list[Finding],
+    severity: Any,
+    code: str,
+    n: int,
+    time_point: int | None,
+    sentence: str,
+    singular: str,
+    plural: str,
 ) -> None:
     start = f"1 {singular}" if n == 1 else f"{n} {plural}"
     text = sentence.format(n=start, are="is" if n == 1 else "are")

@@ -61,8 +61,12 @@ def links_of_edges(
     known = np.isin(pairs, ids).all(axis=1)
     if not known.all():
         findings.append(
-            Finding("warning", "unknown-spot", f"{int((~known).sum())} links of {path.name} name a "
-                    "spot that is not in the table of spots; they are left out.")
+            Finding(
+                "warning",
+                "unknown-spot",
+                f"{int((~known).sum())} links of {path.name} name a "
+                "spot that is not in the table of spots; they are left out.",
+            )
         )
     order = np.argsort(ids, kind="stable")
     return order[np.searchsorted(ids, pairs[known], sorter=order)].reshape(-1, 2).astype(np.int64)
@@ -78,8 +82,9 @@ def spots_in_edges(table: Table) -> Table | None:
     wanted = ("frame", "position_x", "position_y", "position_z")
     ends = []
     for at, end in zip(columns or (), ("source", "target"), strict=False):
-        places = [names.index(f"{end}_{name}") if f"{end}_{name}" in names else None
-                  for name in wanted]
+        places = [
+            names.index(f"{end}_{name}") if f"{end}_{name}" in names else None for name in wanted
+        ]
         if None in places[:3]:
             return None
         ends.append([at, *places])

@@ -69,9 +69,13 @@ def _unbranched(
     branched = np.unique(track_ids[rows][first[counts > 1]])
     if len(branched):
         findings.append(
-            Finding("warning", "branched-tracks", f"{len(branched)} tracks have several positions "
-                    "at one time point: they divide, and the table does not say how. Their "
-                    "positions are taken without links.")
+            Finding(
+                "warning",
+                "branched-tracks",
+                f"{len(branched)} tracks have several positions "
+                "at one time point: they divide, and the table does not say how. Their "
+                "positions are taken without links.",
+            )
         )
     return rows[~np.isin(track_ids[rows], branched)]
 
@@ -92,8 +96,11 @@ def _by_key(
     sorted_keys = keys[order]
     if (sorted_keys[1:] == sorted_keys[:-1]).any():
         findings.append(
-            Finding("warning", "repeated-id", "Some ids occur in several rows; a parent is taken "
-                    "to be the last of them.")
+            Finding(
+                "warning",
+                "repeated-id",
+                "Some ids occur in several rows; a parent is taken to be the last of them.",
+            )
         )
     children = np.flatnonzero(has_parent)
     wanted = parent_keys[children]
@@ -102,8 +109,11 @@ def _by_key(
     lost = int((~found & (wanted > 0)).sum())  # 0 and -1 are ways to say: none
     if lost:
         findings.append(
-            Finding("warning", "unknown-mother", f"{lost} rows name a parent that is not in the "
-                    "table; they have none.")
+            Finding(
+                "warning",
+                "unknown-mother",
+                f"{lost} rows name a parent that is not in the table; they have none.",
+            )
         )
     links = np.column_stack([order[at[found]], children[found]]).astype(np.int64)
     return np.asarray(links[links[:, 0] != links[:, 1]])
@@ -136,7 +146,11 @@ def _by_track(
             lost += 1
     if lost:
         findings.append(
-            Finding("warning", "unknown-mother", f"{lost} tracks name a parent track that is not "
-                    "there before them; they start without a mother.")
+            Finding(
+                "warning",
+                "unknown-mother",
+                f"{lost} tracks name a parent track that is not "
+                "there before them; they start without a mother.",
+            )
         )
     return np.array(links, np.int64).reshape(-1, 2)

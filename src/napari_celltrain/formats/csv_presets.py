@@ -74,34 +74,76 @@ def _preset(name: str, needed: str, unit: Unit = "px", **changes: str) -> Preset
 
 PRESETS: tuple[Preset, ...] = (
     _preset(
-        "TrackMate spots", "position_x position_y frame", "um", t="frame", z="position_z",
-        y="position_y", x="position_x", id="id", track_id="track_id", score="quality",
+        "TrackMate spots",
+        "position_x position_y frame",
+        "um",
+        t="frame",
+        z="position_z",
+        y="position_y",
+        x="position_x",
+        id="id",
+        track_id="track_id",
+        score="quality",
         radius="radius",
     ),
     _preset(
-        "Imaris Position", "position_x position_y time", "um", t="time", z="position_z",
-        y="position_y", x="position_x", id="id", track_id="trackid track_id", first_time="1",
+        "Imaris Position",
+        "position_x position_y time",
+        "um",
+        t="time",
+        z="position_z",
+        y="position_y",
+        x="position_x",
+        id="id",
+        track_id="trackid track_id",
+        first_time="1",
     ),
     _preset(
-        "Mastodon table", "spot_frame spot_position_x spot_position_y", "um", t="spot_frame",
-        z="spot_position_z", y="spot_position_y", x="spot_position_x", id="id",
-        track_id="spot_track_id", score="detection_quality", radius="spot_radius",
+        "Mastodon table",
+        "spot_frame spot_position_x spot_position_y",
+        "um",
+        t="spot_frame",
+        z="spot_position_z",
+        y="spot_position_y",
+        x="spot_position_x",
+        id="id",
+        track_id="spot_track_id",
+        score="detection_quality",
+        radius="spot_radius",
     ),
     _preset(
-        "Cell-ACDC", "frame_i cell_id x_centroid y_centroid", t="frame_i", z="z_centroid",
-        y="y_centroid", x="x_centroid", id="", track_id="cell_id",
-        parent_id="", parent_track_id="parent_id_tree",
+        "Cell-ACDC",
+        "frame_i cell_id x_centroid y_centroid",
+        t="frame_i",
+        z="z_centroid",
+        y="y_centroid",
+        x="x_centroid",
+        id="",
+        track_id="cell_id",
+        parent_id="",
+        parent_track_id="parent_id_tree",
     ),
     _preset(
-        "CellProfiler", "imagenumber objectnumber location_center_x location_center_y",
+        "CellProfiler",
+        "imagenumber objectnumber location_center_x location_center_y",
         t="metadata_t metadata_time metadata_timepoint metadata_frame imagenumber",
-        z="location_center_z", y="location_center_y", x="location_center_x", id="objectnumber",
-        track_id="trackobjects_label", parent_id="trackobjects_parentobjectnumber",
+        z="location_center_z",
+        y="location_center_y",
+        x="location_center_x",
+        id="objectnumber",
+        track_id="trackobjects_label",
+        parent_id="trackobjects_parentobjectnumber",
         parents="object",
     ),
     _preset(
-        "ilastik", "frame object_center_0 object_center_1", t="frame", z="object_center_2",
-        y="object_center_1", x="object_center_0", id="labelimageid", track_id="trackid",
+        "ilastik",
+        "frame object_center_0 object_center_1",
+        t="frame",
+        z="object_center_2",
+        y="object_center_1",
+        x="object_center_0",
+        id="labelimageid",
+        track_id="trackid",
         parent_track_id="parenttrackid",
     ),
     _preset("Ultrack", "t y x track_id parent_track_id", parents="id"),
@@ -166,19 +208,28 @@ def map_columns(header: list[str], stated: Mapping[str, str] | None = None) -> M
     for meaning, accepted in preset.columns.items():
         # CellProfiler adds the tracking distance to the names
         for name in accepted:
-            hits = [at for at, own in enumerate(names)
-                    if own == name or (preset.name == "CellProfiler" and meaning != "t"
-                                       and re.fullmatch(rf"{name}_\d+", own))]
+            hits = [
+                at
+                for at, own in enumerate(names)
+                if own == name
+                or (
+                    preset.name == "CellProfiler"
+                    and meaning != "t"
+                    and re.fullmatch(rf"{name}_\d+", own)
+                )
+            ]
             if hits:
                 index[meaning] = hits[0]
                 break
     for meaning, written in (stated or {}).items():
         if meaning not in GENERIC:
-            raise CellTrainError(f"{meaning!r} is nothing that a column can be; known are "
-                                 f"{', '.join(GENERIC)}.")
+            raise CellTrainError(
+                f"{meaning!r} is nothing that a column can be; known are {', '.join(GENERIC)}."
+            )
         if written not in header:
-            raise CellTrainError(f"There is no column {written!r}; the columns are "
-                                 f"{', '.join(header[:12])}.")
+            raise CellTrainError(
+                f"There is no column {written!r}; the columns are {', '.join(header[:12])}."
+            )
         index[meaning] = header.index(written)
     if "x" not in index or "y" not in index:
         return None

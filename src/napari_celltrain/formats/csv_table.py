@@ -103,9 +103,13 @@ def _experiment(
     if not usable.all():
         bad = np.flatnonzero(~usable)
         findings.append(
-            Finding("warning", "no-number", f"{len(bad)} rows of {path.name} have no usable time, "
-                    f"x and y and are left out, the first near line "
-                    f"{table.first_line + int(bad[0])}.")
+            Finding(
+                "warning",
+                "no-number",
+                f"{len(bad)} rows of {path.name} have no usable time, "
+                f"x and y and are left out, the first near line "
+                f"{table.first_line + int(bad[0])}.",
+            )
         )
     numbers = {key: column[usable] for key, column in numbers.items()}
     frames = whole_numbers(t[usable], "time point") - mapped.preset.first_time
@@ -118,11 +122,19 @@ def _experiment(
     else:
         links = links_of_columns(frames, numbers, mapped.preset.parents, findings)
     annotations = clean_annotations(
-        frames, positions, links, status=_status(numbers),
-        features=_features(table, mapped, usable), findings=findings,
+        frames,
+        positions,
+        links,
+        status=_status(numbers),
+        features=_features(table, mapped, usable),
+        findings=findings,
     )
     return Experiment(
-        path.stem, annotations, images, voxel_size_um=voxel_size, source=path,
+        path.stem,
+        annotations,
+        images,
+        voxel_size_um=voxel_size,
+        source=path,
         findings=tuple(findings),
     )
 
@@ -144,9 +156,7 @@ def _without_more_headers(table: Table, mapped: Mapped) -> Table:
     return table.without_rows(more) if 0 < more < 4 else table
 
 
-def _features(
-    table: Table, mapped: Mapped, usable: NDArray[np.bool_]
-) -> dict[str, NDArray[Any]]:
+def _features(table: Table, mapped: Mapped, usable: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
     """Return all columns that are no place or time, the known ones under their usual names."""
     meaning = {at: key for key, at in mapped.index.items()}
     features: dict[str, NDArray[Any]] = {}

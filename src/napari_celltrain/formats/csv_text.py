@@ -54,8 +54,10 @@ class Table:
     def without_rows(self, n: int) -> Table:
         """Return the table without its first rows (further header lines)."""
         return Table(
-            self.header, [column[n:] for column in self.columns],
-            self.first_line + n, self.decimal_comma,
+            self.header,
+            [column[n:] for column in self.columns],
+            self.first_line + n,
+            self.decimal_comma,
         )
 
 

@@ -69,8 +69,12 @@ class MastodonCsvFormat(CsvFormat):
     name = "Mastodon CSV"
     suffixes = (".csv",)
     keeps = Keeps(
-        merges=False, columns=("score", "label", "radius_um", "radius_px"), voxel_size=False,
-        frame_interval=False, needs_radius=True, in_micrometres=True,
+        merges=False,
+        columns=("score", "label", "radius_um", "radius_px"),
+        voxel_size=False,
+        frame_interval=False,
+        needs_radius=True,
+        in_micrometres=True,
     )
 
     def write(self, path: Path, experiment: Experiment) -> None:
@@ -123,8 +127,9 @@ def _texts(values: Any) -> list[str]:
     written = []
     for value in values:
         value = plain(value)
-        written.append("" if value is None else repr(value) if isinstance(value, float)
-                       else str(value))
+        written.append(
+            "" if value is None else repr(value) if isinstance(value, float) else str(value)
+        )
     return written
 
 

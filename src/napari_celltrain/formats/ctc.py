@@ -44,9 +44,7 @@ class CtcFormat:
 
     name = "Cell Tracking Challenge"
     suffixes = ()
-    keeps = Keeps(
-        merges=False, columns=(), voxel_size=False, frame_interval=False, exact=False
-    )
+    keeps = Keeps(merges=False, columns=(), voxel_size=False, frame_interval=False, exact=False)
 
     def recognises(self, path: Path) -> bool:
         """See `TrackingFormat.recognises`."""
@@ -118,8 +116,11 @@ def _experiment(table: Path, asked: Path, options: ReadOptions) -> Experiment:
     if any(known in data_set for known in SPARSE_SETS):
         completeness = "sparse"
         findings.append(
-            Finding("info", "sparse", f"{data_set} annotates only some of the cells; the rest "
-                    "counts as unknown.")
+            Finding(
+                "info",
+                "sparse",
+                f"{data_set} annotates only some of the cells; the rest counts as unknown.",
+            )
         )
     return Experiment(
         name=f"{data_set} {sequence.name}" if data_set else sequence.name,
@@ -157,7 +158,9 @@ def read_track_table(table: Path) -> dict[int, _Row]:
 
 
 def _linked(
-    annotations: Annotations, rows: dict[int, _Row], files: dict[int, Path],
+    annotations: Annotations,
+    rows: dict[int, _Row],
+    files: dict[int, Path],
     findings: list[Finding],
 ) -> Annotations:
     t, labels = annotations.t, annotations.features["label"]
@@ -174,14 +177,15 @@ def _linked(
         links.append(np.array([[parent, first[label]]], np.int64))
     _compare(first, last, t, rows, files, orphans, findings)
     return clean_annotations(
-        t, annotations.positions, np.concatenate(links),
-        features={"label": labels, "track_id": labels}, findings=findings,
+        t,
+        annotations.positions,
+        np.concatenate(links),
+        features={"label": labels, "track_id": labels},
+        findings=findings,
     )
 
 
-def _ends(
-    t: NDArray[np.int64], labels: NDArray[np.int64]
-) -> tuple[dict[int, int], dict[int, int]]:
+def _ends(t: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[dict[int, int], dict[int, int]]:
     """Return the index of the first and of the last position of each label."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -193,19 +197,28 @@ def _ends(
 
 
 def _compare(
-    first: dict[int, int], last: dict[int, int], t: NDArray[np.int64], rows: dict[int, _Row],
-    files: dict[int, Path], orphans: int, findings: list[Finding],
+    first: dict[int, int],
+    last: dict[int, int],
+    t: NDArray[np.int64],
+    rows: dict[int, _Row],
+    files: dict[int, Path],
+    orphans: int,
+    findings: list[Finding],
 ) -> None:
     """Say where the table and the label images disagree."""
     unlisted = sorted(set(first) - set(rows))
     absent = sorted(
-        label for label, row in rows.items()
+        label
+        for label, row in rows.items()
         if label not in first and any(row.begin <= number <= row.end for number in files)
     )
     moved = [
-        label for label, row in rows.items()
-        if label in first and (t[first[label]] != row.begin or t[last[label]] != row.end)
-        and row.begin in files and row.end in files
+        label
+        for label, row in rows.items()
+        if label in first
+        and (t[first[label]] != row.begin or t[last[label]] != row.end)
+        and row.begin in files
+        and row.end in files
     ]
     for code, labels, sentence in (
         ("label-not-in-table", unlisted, "are in the images, but not in the track table"),
@@ -214,11 +227,13 @@ def _compare(
     ):
         if labels:
             shown = ", ".join(map(str, labels[:5])) + (", ..." if len(labels) > 5 else "")
-            findings.append(
-                Finding("warning", code, f"{len(labels)} labels {sentence}: {shown}.")
-            )
+            findings.append(Finding("warning", code, f"{len(labels)} labels {sentence}: {shown}."))
     if orphans:
         findings.append(
-            Finding("warning", "unknown-mother", f"{orphans} tracks name a parent that is not in "
-                    "the images before them; they start without a mother.")
+            Finding(
+                "warning",
+                "unknown-mother",
+                f"{orphans} tracks name a parent that is not in "
+                "the images before them; they start without a mother.",
+            )
         )

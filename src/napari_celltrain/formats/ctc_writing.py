@@ -60,20 +60,30 @@ def write_ctc(path: Path, experiment: Experiment) -> None:
             low, high = np.searchsorted(t_sorted, [t, t + 1])
             of_frame = order[low:high]
             image = draw_markers(
-                annotations.positions[of_frame], labels[of_frame], radius[of_frame], flatness,
-                shape, np.dtype(dtype),
+                annotations.positions[of_frame],
+                labels[of_frame],
+                radius[of_frame],
+                flatness,
+                shape,
+                np.dtype(dtype),
             )
             tifffile.imwrite(
-                folder / f"mask{t:0{digits}}.tif", image if shape[0] > 1 else image[0],
-                compression="zlib", photometric="minisblack",
+                folder / f"mask{t:0{digits}}.tif",
+                image if shape[0] > 1 else image[0],
+                compression="zlib",
+                photometric="minisblack",
             )
         table = "".join(f"{label} {begin} {end} {parent}\n" for label, begin, end, parent in rows)
         (folder / "res_track.txt").write_text(table, "utf-8", newline="\n")
 
 
 def draw_markers(
-    positions: NDArray[np.float64], labels: NDArray[np.int64], radius: NDArray[np.float64],
-    flatness: float, shape: tuple[int, int, int], dtype: np.dtype[np.generic],
+    positions: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    radius: NDArray[np.float64],
+    flatness: float,
+    shape: tuple[int, int, int],
+    dtype: np.dtype[np.generic],
 ) -> NDArray[np.generic]:
     """Return a label image with one symmetric marker for each position.
 

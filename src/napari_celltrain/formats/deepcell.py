@@ -55,8 +55,15 @@ class DeepCellFormat:
             if labels.ndim != 5 or not isinstance(lineages, list) or len(lineages) != len(labels):
                 raise CellTrainError(f"{path}: labels and lineages do not belong together.")
             return [
-                _experiment(path, number, len(labels), labels[number], lineages[number],
-                            None if raw is None else raw[number], chosen)
+                _experiment(
+                    path,
+                    number,
+                    len(labels),
+                    labels[number],
+                    lineages[number],
+                    None if raw is None else raw[number],
+                    chosen,
+                )
                 for number in range(len(labels))
             ]
 
@@ -82,7 +89,10 @@ def _members(path: Path) -> dict[str, bytes]:
             if info.size < 0 or info.offset_data + info.size > limit:
                 raise CellTrainError(f"{path}: {name[:40]} claims {info.size / 2**20:.0f} MiB.")
             if not info.isfile() or name not in (
-                "tracked.npy", "raw.npy", "lineage.json", "lineages.json"
+                "tracked.npy",
+                "raw.npy",
+                "lineage.json",
+                "lineages.json",
             ):
                 continue
             handle = archive.extractfile(info)
@@ -96,7 +106,8 @@ def _array(raw: bytes) -> NDArray[Any]:
     buffer = io.BytesIO(raw)
     version = np.lib.format.read_magic(buffer)
     read_header = (
-        np.lib.format.read_array_header_1_0 if version == (1, 0)
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
     shape, _, dtype = read_header(buffer)
@@ -109,8 +120,13 @@ def _array(raw: bytes) -> NDArray[Any]:
 
 
 def _experiment(
-    path: Path, number: int, total: int, labels: NDArray[Any], lineage: Any,
-    raw: NDArray[Any] | None, options: ReadOptions,
+    path: Path,
+    number: int,
+    total: int,
+    labels: NDArray[Any],
+    lineage: Any,
+    raw: NDArray[Any] | None,
+    options: ReadOptions,
 ) -> Experiment:
     findings: list[Finding] = []
     if labels.dtype.kind == "f":
@@ -125,8 +141,12 @@ def _experiment(
 
         images = ArraySource(np.moveaxis(raw, -1, 1), axes="tcyx", name=path.stem)
     return Experiment(
-        path.stem if total == 1 else f"{path.stem} {number + 1}", annotations, images,
-        voxel_size_um=options.voxel_size_um, source=path, findings=tuple(findings),
+        path.stem if total == 1 else f"{path.stem} {number + 1}",
+        annotations,
+        images,
+        voxel_size_um=options.voxel_size_um,
+        source=path,
+        findings=tuple(findings),
     )
 
 
@@ -149,6 +169,9 @@ def _linked(annotations: Annotations, lineage: Any, findings: list[Finding]) -> 
                 pairs.append((mother, child))
     links = np.concatenate([links_of_labels(t, labels), np.array(pairs, np.int64).reshape(-1, 2)])
     return clean_annotations(
-        t, annotations.positions, links, features={"label": labels, "track_id": labels},
+        t,
+        annotations.positions,
+        links,
+        features={"label": labels, "track_id": labels},
         findings=findings,
     )

@@ -92,10 +92,16 @@ def axes_of(stated: Any, properties: list[str], findings: list[Finding]) -> Axes
     missing = [axis.name for axis in axes if axis.name not in properties]
     if missing:
         raise CellTrainError(f"The axis {missing[0]!r} has no values.")
-    times = [axis for axis, kind in zip(axes, kinds, strict=True)
-             if kind == "time" or (not kind and axis.name.lower() in _TIME_NAMES)]
-    space = [axis for axis, kind in zip(axes, kinds, strict=True)
-             if axis not in times and kind in ("space", "")]
+    times = [
+        axis
+        for axis, kind in zip(axes, kinds, strict=True)
+        if kind == "time" or (not kind and axis.name.lower() in _TIME_NAMES)
+    ]
+    space = [
+        axis
+        for axis, kind in zip(axes, kinds, strict=True)
+        if axis not in times and kind in ("space", "")
+    ]
     if not times:
         raise CellTrainError("It has no time axis.")
     if len(space) not in (2, 3):
@@ -104,9 +110,13 @@ def axes_of(stated: Any, properties: list[str], findings: list[Finding]) -> Axes
     if {"y", "x"} <= set(by_letter) and len(by_letter) == len(space):
         return Axes(times[0], (by_letter.get("z"), by_letter["y"], by_letter["x"]))
     findings.append(
-        Finding("warning", "axis-names", "The axes in space are called "
-                f"{', '.join(axis.name for axis in space)}; they are taken as "
-                f"{'z, y, x' if len(space) == 3 else 'y, x'}.")
+        Finding(
+            "warning",
+            "axis-names",
+            "The axes in space are called "
+            f"{', '.join(axis.name for axis in space)}; they are taken as "
+            f"{'z, y, x' if len(space) == 3 else 'y, x'}.",
+        )
     )
     return Axes(times[0], (space[0] if len(space) == 3 else None, space[-2], space[-1]))
 
@@ -137,8 +147,11 @@ def frames_of_times(
     step = float(np.diff(finite).min())
     frames = np.round(values / step)
     findings.append(
-        Finding("warning", "time-in-seconds", f"The times are in {time.unit}; the shortest step, "
-                f"{step:g}, is taken as one frame.")
+        Finding(
+            "warning",
+            "time-in-seconds",
+            f"The times are in {time.unit}; the shortest step, {step:g}, is taken as one frame.",
+        )
     )
     return frames, step * seconds
 
@@ -150,8 +163,11 @@ def _axis(entry: dict[str, Any]) -> AxisOfStore:
     except (TypeError, ValueError):
         shift = 0.0
     return AxisOfStore(
-        str(entry.get("name", "")), str(entry.get("unit") or ""),
-        number_or_none(entry.get("scale")), str(entry.get("scaled_unit") or ""), shift,
+        str(entry.get("name", "")),
+        str(entry.get("unit") or ""),
+        number_or_none(entry.get("scale")),
+        str(entry.get("scaled_unit") or ""),
+        shift,
     )
 
 

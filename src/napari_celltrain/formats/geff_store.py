@@ -117,13 +117,21 @@ def _experiment(store: Path, path: Path, options: ReadOptions) -> Experiment:
     links, known = _links(ids, edges, findings)
     link_columns = _properties(store, group, "edges", len(known), findings)
     annotations = clean_annotations(
-        t, positions, links, features=features | {"id": ids},
+        t,
+        positions,
+        links,
+        features=features | {"id": ids},
         link_features={name: values[known] for name, values in link_columns.items()},
         findings=findings,
     )
     return Experiment(
-        path.stem, without_in_between(annotations, findings), images, voxel_size_um=voxel_size,
-        frame_interval_s=interval, source=path, findings=tuple(findings),
+        path.stem,
+        without_in_between(annotations, findings),
+        images,
+        voxel_size_um=voxel_size,
+        frame_interval_s=interval,
+        source=path,
+        findings=tuple(findings),
     )
 
 
@@ -154,8 +162,11 @@ def _properties(
         values = _array(store, group, f"{place}/values")
         if values.ndim != 1 or len(values) != n:
             findings.append(
-                Finding("info", "geff-property", f"The property {name} is not one value for each "
-                        "position; it is not read.")
+                Finding(
+                    "info",
+                    "geff-property",
+                    f"The property {name} is not one value for each position; it is not read.",
+                )
             )
             continue
         if values.dtype.kind not in "biuf":
@@ -180,8 +191,12 @@ def _links(
     known = np.asarray(np.isin(edges, ids).all(axis=1), bool)
     if not known.all():
         findings.append(
-            Finding("warning", "unknown-spot", f"{int((~known).sum())} edges name a node that is "
-                    "not in the store; they are left out.")
+            Finding(
+                "warning",
+                "unknown-spot",
+                f"{int((~known).sum())} edges name a node that is "
+                "not in the store; they are left out.",
+            )
         )
     order = np.argsort(ids, kind="stable")
     links = order[np.searchsorted(ids, edges[known], sorter=order)]
@@ -190,7 +205,10 @@ def _links(
 
 def _positions(
     space: tuple[AxisOfStore | None, AxisOfStore, AxisOfStore],
-    columns: dict[str, NDArray[Any]], n: int, images: FrameSource | None, options: ReadOptions,
+    columns: dict[str, NDArray[Any]],
+    n: int,
+    images: FrameSource | None,
+    options: ReadOptions,
     findings: list[Finding],
 ) -> tuple[NDArray[np.float64], ZYX | None]:
     """Return (z, y, x) pixels, and the voxel size to go with them."""
@@ -211,21 +229,31 @@ def _positions(
     if stated is not None and images is not None and images.voxel_size_um is not None:
         if not np.allclose(stated, images.voxel_size_um, rtol=0.01):
             findings.append(
-                Finding("warning", "voxel-size-differs", f"The store states a voxel size of "
-                        f"{stated} um, its images {images.voxel_size_um}; the images' is taken.")
+                Finding(
+                    "warning",
+                    "voxel-size-differs",
+                    f"The store states a voxel size of "
+                    f"{stated} um, its images {images.voxel_size_um}; the images' is taken.",
+                )
             )
         stated = images.voxel_size_um
     elif stated is not None and stated[0] < stated[2]:
         findings.append(
-            Finding("warning", "voxel-size-swapped", f"The store states planes nearer to each "
-                    f"other ({stated[0]:g} um) than pixels ({stated[2]:g} um). Some programs swap "
-                    "the two: state the voxel size if that is wrong.")
+            Finding(
+                "warning",
+                "voxel-size-swapped",
+                f"The store states planes nearer to each "
+                f"other ({stated[0]:g} um) than pixels ({stated[2]:g} um). Some programs swap "
+                "the two: state the voxel size if that is wrong.",
+            )
         )
     return in_pixels(values, "px", options, images, findings, stated=stated)
 
 
 def _rename(
-    features: dict[str, NDArray[Any]], about: dict[str, Any], in_micrometres: bool,
+    features: dict[str, NDArray[Any]],
+    about: dict[str, Any],
+    in_micrometres: bool,
     voxel_size: ZYX | None,
 ) -> None:
     """Give the known properties their usual names."""

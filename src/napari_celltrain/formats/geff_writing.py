@@ -26,8 +26,19 @@ if TYPE_CHECKING:
 
     from napari_celltrain.experiment import Annotations, Experiment
 
-_OWN_COLUMNS = {"t", "z", "y", "x", "id", "radius", "radius_px", "radius_um", "tracklet_id",
-                "track_id", "interpolated"}
+_OWN_COLUMNS = {
+    "t",
+    "z",
+    "y",
+    "x",
+    "id",
+    "radius",
+    "radius_px",
+    "radius_um",
+    "tracklet_id",
+    "track_id",
+    "interpolated",
+}
 
 
 def write_geff(path: Path, experiment: Experiment, *, for_mastodon: bool = False) -> None:
@@ -60,8 +71,10 @@ def write_geff(path: Path, experiment: Experiment, *, for_mastodon: bool = False
     if "interpolated" in annotations.features:
         columns["interpolated"] = annotations.features["interpolated"].astype(bool)
     else:  # one in micrometres is as good as any other column while nobody knows the voxel size
-        columns |= numbers_only({name: values for name, values in annotations.features.items()
-                                 if name == "radius_um"}, set())
+        columns |= numbers_only(
+            {name: values for name, values in annotations.features.items() if name == "radius_um"},
+            set(),
+        )
     columns |= numbers_only(annotations.features, _OWN_COLUMNS)
     edges = annotations.links.astype(np.uint32).reshape(-1, 2)
     with replacing(path) as temporary:
@@ -97,8 +110,11 @@ def _properties(columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def _metadata(
-    experiment: Experiment, annotations: Annotations, columns: dict[str, NDArray[Any]],
-    for_mastodon: bool, physical: bool,
+    experiment: Experiment,
+    annotations: Annotations,
+    columns: dict[str, NDArray[Any]],
+    for_mastodon: bool,
+    physical: bool,
 ) -> Any:
     from geff_spec import Axis, DisplayHint, GeffMetadata, PropMetadata
 

@@ -63,15 +63,20 @@ class ImarisFormat:
                 if chosen.half_voxel_shift:
                     positions -= 0.5
                 annotations = clean_annotations(
-                    content["t"], positions[:, ::-1], content["links"],
-                    features={"radius_um": content["radius"] * um}, findings=own,
+                    content["t"],
+                    positions[:, ::-1],
+                    content["links"],
+                    features={"radius_um": content["radius"] * um},
+                    findings=own,
                 )
                 name = file.attributes[place].get("Name") or place.rsplit("/", 1)[-1]
                 experiments.append(
                     Experiment(
                         path.stem if len(objects) == 1 else f"{path.stem} {name}",
-                        annotations, images,
-                        voxel_size_um=chosen.voxel_size_um or voxel_size, source=path,
+                        annotations,
+                        images,
+                        voxel_size_um=chosen.voxel_size_um or voxel_size,
+                        source=path,
                         findings=tuple(own),
                     )
                 )
@@ -84,7 +89,8 @@ def _objects(file: Any) -> list[str]:
     for scene in _SCENES:
         if scene in file:
             places += [
-                f"{scene}/{name}" for name in sorted(file[scene])
+                f"{scene}/{name}"
+                for name in sorted(file[scene])
                 if _POINTS.match(name)
                 and ("Spot" in file[scene][name] or "CoordsXYZR" in file[scene][name])
             ]
@@ -98,7 +104,8 @@ def _objects_read(file: Content) -> list[str]:
     for scene in _SCENES:
         places = [f"{scene}/{name}" for name in file.names_in(scene) if _POINTS.match(name)]
         places = [
-            place for place in places
+            place
+            for place in places
             if f"{place}/Spot" in file.arrays or f"{place}/CoordsXYZR" in file.arrays
         ]
         if places:
@@ -138,8 +145,12 @@ def _spots(file: Content, place: str, findings: list[Finding]) -> dict[str, Any]
         known = np.isin(pairs, ids).all(axis=1)
         if not known.all():
             findings.append(
-                Finding("warning", "unknown-spot", f"{int((~known).sum())} edges of {place} name a "
-                        "spot that is not there; they are left out.")
+                Finding(
+                    "warning",
+                    "unknown-spot",
+                    f"{int((~known).sum())} edges of {place} name a "
+                    "spot that is not there; they are left out.",
+                )
             )
         order = np.argsort(ids, kind="stable")
         links = order[np.searchsorted(ids, pairs[known], sorter=order)].reshape(-1, 2)
@@ -163,4 +174,3 @@ def _times(offsets: NDArray[Any], n: int) -> NDArray[np.int64]:
     if (t < 0).any():
         raise CellTrainError("Its table of frames does not cover all spots.")
     return t
-

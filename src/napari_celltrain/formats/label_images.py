@@ -61,9 +61,11 @@ def centroids(labels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float
         counts = np.bincount(of_place)
         y, x = np.divmod(places, width)
         numbers.append(in_plane)
-        sums.append(np.column_stack([
-            counts, counts * z, np.bincount(of_place, y), np.bincount(of_place, x)
-        ]))
+        sums.append(
+            np.column_stack(
+                [counts, counts * z, np.bincount(of_place, y), np.bincount(of_place, x)]
+            )
+        )
     every, of_row = np.unique(np.concatenate(numbers), return_inverse=True)
     totals = np.zeros((len(every), 4))
     np.add.at(totals, of_row, np.concatenate(sums))
@@ -112,9 +114,13 @@ def annotations_from_labels(
         numbers, centres = centroids(image)
         if len(numbers) == 1 and len(t) == 1 and _in_pieces(image):
             findings.append(
-                Finding("warning", "one-label", "The first label image has one label in several "
-                        "pieces. If it is a mask of all cells, give each its own label first.",
-                        time_point=int(time_point))
+                Finding(
+                    "warning",
+                    "one-label",
+                    "The first label image has one label in several "
+                    "pieces. If it is a mask of all cells, give each its own label first.",
+                    time_point=int(time_point),
+                )
             )
         t.append(np.full(len(numbers), time_point))
         positions.append(centres)
@@ -122,8 +128,11 @@ def annotations_from_labels(
     all_t, all_labels = np.concatenate(t), np.concatenate(labels)
     links = links_of_labels(all_t, all_labels) if link_labels else np.empty((0, 2), np.int64)
     return clean_annotations(
-        all_t, np.concatenate(positions), links,
-        features={"label": all_labels}, findings=findings,
+        all_t,
+        np.concatenate(positions),
+        links,
+        features={"label": all_labels},
+        findings=findings,
     )
 
 
@@ -221,13 +230,20 @@ class LabelImagesFormat:
             annotations = _read(path, chosen, findings)
         if not chosen.link_labels and len(annotations):
             findings.append(
-                Finding("info", "labels-unlinked",
-                        "Without a track file, equal labels are not taken as the same cell.")
+                Finding(
+                    "info",
+                    "labels-unlinked",
+                    "Without a track file, equal labels are not taken as the same cell.",
+                )
             )
         return [
             Experiment(
-                path.stem, annotations, stated_images(chosen),
-                voxel_size_um=chosen.voxel_size_um, source=path, findings=tuple(findings),
+                path.stem,
+                annotations,
+                stated_images(chosen),
+                voxel_size_um=chosen.voxel_size_um,
+                source=path,
+                findings=tuple(findings),
             )
         ]
 

@@ -236,8 +236,9 @@ def _of_the_image(experiment: Experiment, keeps: Keeps) -> Found:
         )
     for name, carried in experiment.carried.items():
         if name != keeps.carried:
-            found.append(("info", "carried", f"What only {name} knows is left out: "
-                          f"{', '.join(carried)}"))
+            found.append(
+                ("info", "carried", f"What only {name} knows is left out: {', '.join(carried)}")
+            )
     if experiment.regions or experiment.completeness != "time-points":
         found.append(("warning", "completeness", "Where the annotation is complete is not noted"))
     return found

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from napari_celltrain.experiment import FrameSource
 
 DETECTION_TAGS = {
-    "tp": Status.CELL, "fn": Status.CELL, "tb": Status.CELL,
-    "fp": Status.NOT_A_CELL, "tn": Status.NOT_A_CELL, "fb": Status.NOT_A_CELL,
+    "tp": Status.CELL,
+    "fn": Status.CELL,
+    "tb": Status.CELL,
+    "fp": Status.NOT_A_CELL,
+    "tn": Status.NOT_A_CELL,
+    "fb": Status.NOT_A_CELL,
     "unlabeled": Status.UNKNOWN,
 }
 """What ELEPHANT's tag set "Detection" says: true and false, positive, negative and border."""
@@ -72,12 +76,21 @@ def _experiment(path: Path, options: ReadOptions) -> Experiment:
         features["radius_um"] = np.sqrt(np.maximum(spots[:, 10], 0)).astype(np.float64) * um
     status = _tags(path, reader, len(spots), features, findings)
     annotations = clean_annotations(
-        t, positions, np.asarray(links, np.int64).reshape(-1, 2),
-        status=status, features=features, findings=findings,
+        t,
+        positions,
+        np.asarray(links, np.int64).reshape(-1, 2),
+        status=status,
+        features=features,
+        findings=findings,
     )
     return Experiment(
-        path.stem, annotations, images, voxel_size_um=voxel_size, source=path,
-        completeness="time-points", findings=tuple(findings),
+        path.stem,
+        annotations,
+        images,
+        voxel_size_um=voxel_size,
+        source=path,
+        completeness="time-points",
+        findings=tuple(findings),
     )
 
 
@@ -103,8 +116,12 @@ def _check_sizes(path: Path) -> None:
 
 
 def _positions(
-    path: Path, t: NDArray[np.int64], spots: NDArray[np.float32], about: dict[str, Any],
-    options: ReadOptions, findings: list[Finding],
+    path: Path,
+    t: NDArray[np.int64],
+    spots: NDArray[np.float32],
+    about: dict[str, Any],
+    options: ReadOptions,
+    findings: list[Finding],
 ) -> tuple[NDArray[np.float64], ZYX | None, FrameSource | None]:
     world = spots[:, :3].astype(np.float64)
     named = about.get("spim_data_file_path")
@@ -121,8 +138,12 @@ def _positions(
         voxel_size = options.voxel_size_um or view.voxel_size_um
         return view.to_pixels(t, world), voxel_size, images
     findings.append(
-        Finding("warning", "no-world", f"The image description {named} is not there; without its "
-                "maps the voxel size alone turns the positions into pixels.")
+        Finding(
+            "warning",
+            "no-world",
+            f"The image description {named} is not there; without its "
+            "maps the voxel size alone turns the positions into pixels.",
+        )
     )
     um = um_per_unit(about.get("space unit") or "")
     unit = "px" if um is None else "um"
@@ -154,7 +175,11 @@ def _tags(
             status = np.array([DETECTION_TAGS.get(label, Status.CELL) for label in column], np.int8)
             counts = {one.name: int((status == one).sum()) for one in Status}
             findings.append(
-                Finding("info", "elephant-tags", f"ELEPHANT's tags: {counts['CELL']} cells, "
-                        f"{counts['NOT_A_CELL']} that are none, {counts['UNKNOWN']} undecided.")
+                Finding(
+                    "info",
+                    "elephant-tags",
+                    f"ELEPHANT's tags: {counts['CELL']} cells, "
+                    f"{counts['NOT_A_CELL']} that are none, {counts['UNKNOWN']} undecided.",
+                )
             )
     return status

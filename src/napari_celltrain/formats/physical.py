@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_celltrain.experiment import ZYX, FrameSource
     from napari_celltrain.formats.options import ReadOptions
 
+
 def in_pixels(
     positions: NDArray[np.float64],
     unit: str,
@@ -42,9 +43,13 @@ def in_pixels(
     known = stated or voxel_size or (images.voxel_size_um if images is not None else None)
     if known is None:
         findings.append(
-            Finding("warning", "unknown-voxel-size", "The positions are in micrometres and nobody "
-                    "states the voxel size; they are taken as pixels. State the voxel size, or "
-                    "the images, to put them right.")
+            Finding(
+                "warning",
+                "unknown-voxel-size",
+                "The positions are in micrometres and nobody "
+                "states the voxel size; they are taken as pixels. State the voxel size, or "
+                "the images, to put them right.",
+            )
         )
         return positions, None
     return positions / np.asarray(known, np.float64), voxel_size or known

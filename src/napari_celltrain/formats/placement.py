@@ -84,8 +84,11 @@ def _readings(
             spaces.append(
                 (f"{name} and dividing by the voxel size", positions[:, order] / np.asarray(voxel))
             )
-    times = [("", t), ("counting time points from one less", t - 1),
-             ("counting time points from one more", t + 1)]
+    times = [
+        ("", t),
+        ("counting time points from one less", t - 1),
+        ("counting time points from one more", t + 1),
+    ]
     readings = [
         (" and ".join(part for part in (space_name, time_name) if part), new_t, new_positions)
         for time_name, new_t in times

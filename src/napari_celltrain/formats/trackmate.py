@@ -28,8 +28,19 @@ if TYPE_CHECKING:
 
 _NAN = float("nan")
 # what becomes the position, the time or the link is no column of its own
-_USED = {"ID", "name", "FRAME", "VISIBILITY", "POSITION_X", "POSITION_Y", "POSITION_Z",
-         "POSITION_T", "QUALITY", "RADIUS", "ROI_N_POINTS"}
+_USED = {
+    "ID",
+    "name",
+    "FRAME",
+    "VISIBILITY",
+    "POSITION_X",
+    "POSITION_Y",
+    "POSITION_Z",
+    "POSITION_T",
+    "QUALITY",
+    "RADIUS",
+    "ROI_N_POINTS",
+}
 
 
 @dataclass
@@ -61,7 +72,8 @@ class TrackMateFormat:
     name = "TrackMate XML"
     suffixes = (".xml",)
     keeps = Keeps(
-        columns=("score", "label", "radius_um", "radius_px"), link_columns=("link_cost",),
+        columns=("score", "label", "radius_um", "radius_px"),
+        link_columns=("link_cost",),
         needs_radius=True,
     )
 
@@ -176,8 +188,10 @@ def _experiment(content: _Content, path: Path, options: ReadOptions) -> Experime
         values.extend([_NAN] * (n - len(values)))
         features[name] = np.array(values, np.float64)
     features = {
-        name: column for name, column in features.items()
-        if name == "id" or (column.dtype.kind == "f" and not np.isnan(column).all())
+        name: column
+        for name, column in features.items()
+        if name == "id"
+        or (column.dtype.kind == "f" and not np.isnan(column).all())
         or (column.dtype == object and any(column))
     }
     images = _images(content, path, options, findings)
@@ -232,8 +246,12 @@ def _links(
     pairs = np.array(content.edges, np.int64).reshape(-1, 2)[known]
     if not known.all():
         findings.append(
-            Finding("warning", "unknown-spot", f"{int((~known).sum())} links name a spot that is "
-                    "not in the file; they are left out.")
+            Finding(
+                "warning",
+                "unknown-spot",
+                f"{int((~known).sum())} links name a spot that is "
+                "not in the file; they are left out.",
+            )
         )
     links = order[np.searchsorted(ids, pairs, sorter=order)]
     track_ids = np.full(len(ids), np.nan)
@@ -244,7 +262,9 @@ def _links(
 
 
 def _kept(
-    content: _Content, track_ids: NDArray[np.float64], options: ReadOptions,
+    content: _Content,
+    track_ids: NDArray[np.float64],
+    options: ReadOptions,
     findings: list[Finding],
 ) -> NDArray[np.bool_]:
     """Return which spots are taken."""
@@ -253,8 +273,12 @@ def _kept(
     if not options.hidden_spots and not visible.all():
         keep &= visible
         findings.append(
-            Finding("info", "hidden-spots", f"{int((~visible).sum())} of {len(visible)} spots were "
-                    "filtered out in TrackMate and are left out.")
+            Finding(
+                "info",
+                "hidden-spots",
+                f"{int((~visible).sum())} of {len(visible)} spots were "
+                "filtered out in TrackMate and are left out.",
+            )
         )
     if content.kept_tracks is None:
         return keep
@@ -262,28 +286,42 @@ def _kept(
     if rejected.any():
         taken = "left out" if options.only_kept_tracks else "taken all the same"
         findings.append(
-            Finding("info", "rejected-tracks", f"{int(rejected.sum())} spots are in tracks that "
-                    f"TrackMate's track filters rejected; they are {taken}.")
+            Finding(
+                "info",
+                "rejected-tracks",
+                f"{int(rejected.sum())} spots are in tracks that "
+                f"TrackMate's track filters rejected; they are {taken}.",
+            )
         )
     return keep & ~rejected if options.only_kept_tracks else keep
 
 
 def _positions(
-    content: _Content, t: NDArray[np.float64], xyz: NDArray[np.float64], path: Path,
-    images: FrameSource | None, options: ReadOptions, findings: list[Finding],
+    content: _Content,
+    t: NDArray[np.float64],
+    xyz: NDArray[np.float64],
+    path: Path,
+    images: FrameSource | None,
+    options: ReadOptions,
+    findings: list[Finding],
 ) -> tuple[NDArray[np.float64], ZYX | None, float | None]:
     """Return (z, y, x) pixels, the voxel size, and the micrometres of the file's unit."""
     um = um_per_unit(content.spatial_unit)
     if _image_name(content).lower().endswith(".xml"):
         return _from_world(content, t, xyz, path, images, options, findings)
-    sizes = [number_or_none(content.image.get(key))
-             for key in ("voxeldepth", "pixelheight", "pixelwidth")]
+    sizes = [
+        number_or_none(content.image.get(key))
+        for key in ("voxeldepth", "pixelheight", "pixelwidth")
+    ]
     z, y, x = sizes
     if um is None:  # pixels, or a word nobody knows: then the calibration tells nothing
         if content.spatial_unit.strip().lower() not in ("pixel", "pixels", "px", ""):
             findings.append(
-                Finding("warning", "unknown-unit", f"The unit of length is "
-                        f"{content.spatial_unit[:30]!r}, which is unknown.")
+                Finding(
+                    "warning",
+                    "unknown-unit",
+                    f"The unit of length is {content.spatial_unit[:30]!r}, which is unknown.",
+                )
             )
             if z and y and x:
                 return xyz[:, ::-1] / np.array([z, y, x]), None, None
@@ -299,8 +337,13 @@ def _positions(
 
 
 def _from_world(
-    content: _Content, t: NDArray[np.float64], xyz: NDArray[np.float64], path: Path,
-    images: FrameSource | None, options: ReadOptions, findings: list[Finding],
+    content: _Content,
+    t: NDArray[np.float64],
+    xyz: NDArray[np.float64],
+    path: Path,
+    images: FrameSource | None,
+    options: ReadOptions,
+    findings: list[Finding],
 ) -> tuple[NDArray[np.float64], ZYX | None, float | None]:
     """MaMuT: positions in BigDataViewer's world."""
     um = um_per_unit(content.spatial_unit)
@@ -310,8 +353,12 @@ def _from_world(
             steps = np.nan_to_num(t).astype(np.int64)
             return world.to_pixels(steps, xyz), world.voxel_size_um, um
     findings.append(
-        Finding("warning", "no-world", f"The image description {_image_name(content)} is not "
-                "there; without its maps the voxel size alone turns the positions into pixels.")
+        Finding(
+            "warning",
+            "no-world",
+            f"The image description {_image_name(content)} is not "
+            "there; without its maps the voxel size alone turns the positions into pixels.",
+        )
     )
     positions, voxel_size = in_pixels(xyz[:, ::-1] * (um or 1), "um", options, images, findings)
     return positions, voxel_size, um

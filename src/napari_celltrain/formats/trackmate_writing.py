@@ -25,17 +25,25 @@ if TYPE_CHECKING:
 
 _VERSION = "7.14.0"
 _SPOT_FEATURES = (
-    ("QUALITY", "QUALITY", "false"), ("POSITION_X", "POSITION", "false"),
-    ("POSITION_Y", "POSITION", "false"), ("POSITION_Z", "POSITION", "false"),
-    ("POSITION_T", "TIME", "false"), ("FRAME", "NONE", "true"), ("RADIUS", "LENGTH", "false"),
+    ("QUALITY", "QUALITY", "false"),
+    ("POSITION_X", "POSITION", "false"),
+    ("POSITION_Y", "POSITION", "false"),
+    ("POSITION_Z", "POSITION", "false"),
+    ("POSITION_T", "TIME", "false"),
+    ("FRAME", "NONE", "true"),
+    ("RADIUS", "LENGTH", "false"),
     ("VISIBILITY", "NONE", "true"),
 )
 _EDGE_FEATURES = (
-    ("SPOT_SOURCE_ID", "NONE", "true"), ("SPOT_TARGET_ID", "NONE", "true"),
+    ("SPOT_SOURCE_ID", "NONE", "true"),
+    ("SPOT_TARGET_ID", "NONE", "true"),
     ("LINK_COST", "COST", "false"),
 )
-_TRACK_FEATURES = (("TRACK_INDEX", "NONE", "true"), ("TRACK_ID", "NONE", "true"),
-                   ("NUMBER_SPOTS", "NONE", "true"))
+_TRACK_FEATURES = (
+    ("TRACK_INDEX", "NONE", "true"),
+    ("TRACK_ID", "NONE", "true"),
+    ("NUMBER_SPOTS", "NONE", "true"),
+)
 
 
 def write_trackmate(path: Path, experiment: Experiment) -> None:
@@ -64,7 +72,8 @@ def write_trackmate(path: Path, experiment: Experiment) -> None:
 def _write_declarations(out: TextIO) -> None:
     out.write("  <FeatureDeclarations>\n")
     for group, features in (
-        ("SpotFeatures", _SPOT_FEATURES), ("EdgeFeatures", _EDGE_FEATURES),
+        ("SpotFeatures", _SPOT_FEATURES),
+        ("EdgeFeatures", _EDGE_FEATURES),
         ("TrackFeatures", _TRACK_FEATURES),
     ):
         out.write(f"   <{group}>\n")
@@ -78,8 +87,11 @@ def _write_declarations(out: TextIO) -> None:
 
 
 def _write_spots(
-    out: TextIO, experiment: Experiment, annotations: Annotations,
-    voxel: tuple[float, float, float], interval: float,
+    out: TextIO,
+    experiment: Experiment,
+    annotations: Annotations,
+    voxel: tuple[float, float, float],
+    interval: float,
 ) -> None:
     n = len(annotations)
     places = annotations.positions * np.array(voxel)
@@ -151,7 +163,7 @@ def _write_image(
         depth, height, width = images.frame_shape
         n_frames = len(images.time_points)
     out.write(
-        f' <Settings>\n  <ImageData filename={_quoted(filename)} folder={_quoted(folder)} '
+        f" <Settings>\n  <ImageData filename={_quoted(filename)} folder={_quoted(folder)} "
         f'width="{width}" height="{height}" nslices="{depth}" nframes="{n_frames}" '
         f'pixelwidth="{voxel[2]!r}" pixelheight="{voxel[1]!r}" voxeldepth="{voxel[0]!r}" '
         f'timeinterval="{interval!r}" />\n'
@@ -173,6 +185,9 @@ def _lineages(links: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 
 def _quoted(text: str) -> str:
     """Return an attribute's value; characters that XML can't hold are left out."""
-    kept = "".join(c for c in text if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "�"
-                   or c >= "\U00010000")
+    kept = "".join(
+        c
+        for c in text
+        if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "�" or c >= "\U00010000"
+    )
     return quoteattr(kept)

@@ -86,9 +86,7 @@ def track_numbers(annotations: Annotations, tracks: list[Track]) -> NDArray[np.i
     return numbers
 
 
-def links_of_labels(
-    t: NDArray[np.int64], labels: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def links_of_labels(t: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Link positions that carry the same label, each to the next in time; shape (L, 2)."""
     order = np.lexsort((t, labels))
     same = (labels[order][1:] == labels[order][:-1]) & (t[order][1:] > t[order][:-1])
@@ -226,13 +224,19 @@ def without_in_between(annotations: Annotations, findings: list[Finding]) -> Ann
         del kept_features["interpolated"]
     order = np.concatenate([np.flatnonzero(~gone), np.array(of_link, np.int64)])
     whole = Annotations(
-        annotations.t, annotations.positions,
-        np.concatenate([links[~gone], np.array(joined, np.int64)]), annotations.status,
-        kept_features, {name: values[order] for name, values in annotations.link_features.items()},
+        annotations.t,
+        annotations.positions,
+        np.concatenate([links[~gone], np.array(joined, np.int64)]),
+        annotations.status,
+        kept_features,
+        {name: values[order] for name, values in annotations.link_features.items()},
     )
     count = int(removed.sum())
     findings.append(
-        Finding("info", "interpolated", f"{count} positions had only been put in to bridge gaps; "
-                "they are taken out again.")
+        Finding(
+            "info",
+            "interpolated",
+            f"{count} positions had only been put in to bridge gaps; they are taken out again.",
+        )
     )
     return whole.select(~removed)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from napari_celltrain.experiment import ZYX
 
+
 def scale_of(
     tiff: tifffile.TiffFile, series_index: int, n_planes: int
 ) -> tuple[ZYX | None, float | None]:

@@ -67,8 +67,15 @@ def predict_with_dask(
     for finding in request.findings:
         teller(finding)
     assignment = Assignment(
-        PackedDetector.of(detector), source, request.channels, request.voxel_size, floor, tile,
-        on_damaged, device, 1,
+        PackedDetector.of(detector),
+        source,
+        request.channels,
+        request.voxel_size,
+        floor,
+        tile,
+        on_damaged,
+        device,
+        1,
     )
     try:
         client = dask.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)

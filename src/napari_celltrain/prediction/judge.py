@@ -58,7 +58,11 @@ class JudgedFrame:
         if scored.ignore_truth is not None:
             is_found |= scored.ignore_truth
         return FrameErrors(
-            experiment, self.member, self.t, found[is_right], truth[~is_found],
+            experiment,
+            self.member,
+            self.t,
+            found[is_right],
+            truth[~is_found],
             found[~is_right & ~excused],
         )
 
@@ -122,9 +126,15 @@ def candidates(
             member,
             t,
             scored_frame(
-                experiments[member], t, found.positions, found.scores, design, sizes[member],
+                experiments[member],
+                t,
+                found.positions,
+                found.scores,
+                design,
+                sizes[member],
                 tolerance=design.tolerance if tolerance is None else tolerance,
-                border_px=border_px, exclude_dying=exclude_dying,
+                border_px=border_px,
+                exclude_dying=exclude_dying,
             ),
         )
         if stopping():

@@ -222,8 +222,11 @@ class _Work:
         self.floor = options.search_floor(detector)
         self.size = options.voxel_size_um or experiment.known_voxel_size_um
         self.request: Request = check_request(
-            detector, self.source, time_points=self._times(),
-            channels=options.channels or experiment.channels or None, voxel_size_um=self.size,
+            detector,
+            self.source,
+            time_points=self._times(),
+            channels=options.channels or experiment.channels or None,
+            voxel_size_um=self.size,
         )
         self.results: list[FrameResult] = []
 
@@ -235,9 +238,7 @@ class _Work:
         if not times:
             existing = self.source.time_points
             reach = f"it has {existing[0]} to {existing[-1]}" if len(existing) else "it has none"
-            raise CellTrainError(
-                f"{self.experiment.name} has none of these time points; {reach}."
-            )
+            raise CellTrainError(f"{self.experiment.name} has none of these time points; {reach}.")
         return times
 
     def open(self) -> PartialResults:
@@ -268,9 +269,16 @@ class _Work:
                 progress(name, known, len(self.results), len(times))
         if pending:
             results: Iterator[FrameResult] = runner(
-                self.detector, self.source, time_points=pending, channels=channels,
-                voxel_size_um=self.size, floor=self.floor, tile=self.options.tile,
-                on_damaged=self.options.on_damaged, stopping=stopping, tell=tell,
+                self.detector,
+                self.source,
+                time_points=pending,
+                channels=channels,
+                voxel_size_um=self.size,
+                floor=self.floor,
+                tile=self.options.tile,
+                on_damaged=self.options.on_damaged,
+                stopping=stopping,
+                tell=tell,
             )
             for result in results:
                 partial.add(result, stamps[result.t])

@@ -43,8 +43,12 @@ class PackedDetector:
         """Pack a detector."""
         weights = {key: value.cpu().contiguous() for key, value in detector.weights.items()}
         return cls(
-            detector.info.model_dump_json(), save_tensors(weights), detector.arithmetic,
-            detector.tile_voxels, detector.memory_shared_by, weights_digest(detector),
+            detector.info.model_dump_json(),
+            save_tensors(weights),
+            detector.arithmetic,
+            detector.tile_voxels,
+            detector.memory_shared_by,
+            weights_digest(detector),
         )
 
     def unpack(self, device: str, threads: int) -> Detector:
@@ -54,8 +58,11 @@ class PackedDetector:
             if key not in _loaded:
                 _loaded.clear()  # one at a time is needed
                 _loaded[key] = Detector(
-                    DetectorInfo.model_validate_json(self.info), load_tensors(self.weights),
-                    device=device, threads=threads, precision=self.arithmetic,
+                    DetectorInfo.model_validate_json(self.info),
+                    load_tensors(self.weights),
+                    device=device,
+                    threads=threads,
+                    precision=self.arithmetic,
                 )
                 _loaded[key].tile_voxels = self.tile_voxels
                 _loaded[key].memory_shared_by = self.memory_shared_by
@@ -81,9 +88,15 @@ class Assignment:
     ) -> Generator[FrameResult]:
         """Compute some time points."""
         return predict(
-            self.detector.unpack(self.device, self.threads), self.source,
-            time_points=time_points, channels=self.channels, voxel_size_um=self.voxel_size,
-            floor=self.floor, tile=self.tile, on_damaged=self.on_damaged, tell=tell,
+            self.detector.unpack(self.device, self.threads),
+            self.source,
+            time_points=time_points,
+            channels=self.channels,
+            voxel_size_um=self.voxel_size,
+            floor=self.floor,
+            tile=self.tile,
+            on_damaged=self.on_damaged,
+            tell=tell,
         )
 
 

@@ -127,7 +127,9 @@ def check_request(
         source.voxel_size_um if voxel_size_um is None else voxel_size_um
     )
     return Request(
-        times, tuple(channels), voxel_size,
+        times,
+        tuple(channels),
+        voxel_size,
         tuple(unlike_before(detector.info, source, voxel_size)),
     )
 
@@ -260,8 +262,12 @@ class _Teller:
         if not self._size_known and isinstance(inputs.frames[0], np.ndarray):
             own = -self._info.design.time_window[0]  # its place in the time window
             sizes = unlike_size(
-                self._info, self._name, inputs.t, inputs.frames[own * len(self._request.channels)],
-                found.above(self._threshold), self._request.voxel_size,
+                self._info,
+                self._name,
+                inputs.t,
+                inputs.frames[own * len(self._request.channels)],
+                found.above(self._threshold),
+                self._request.voxel_size,
             )
             self._size_known = sizes is not None
             notes += sizes or []

@@ -109,9 +109,7 @@ def read_ahead(
     yield from _one_ahead(inputs, time_points)
 
 
-def _one_ahead(
-    read: Callable[[int], Inputs], time_points: Sequence[int]
-) -> Iterator[Inputs]:
+def _one_ahead(read: Callable[[int], Inputs], time_points: Sequence[int]) -> Iterator[Inputs]:
     """Compute each item in a thread while the caller is busy with the one before."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="celltrain-read") as pool:
         coming = None

@@ -27,9 +27,7 @@ SIZE_FACTOR = 1.5
 CELLS_TO_MEASURE = 10
 
 
-def unlike_before(
-    info: DetectorInfo, source: FrameSource, voxel_size: ZYX
-) -> list[Finding]:
+def unlike_before(info: DetectorInfo, source: FrameSource, voxel_size: ZYX) -> list[Finding]:
     """What can be said before a pixel is read: voxel size and number of planes.
 
     Parameters

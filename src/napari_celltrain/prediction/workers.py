@@ -67,8 +67,15 @@ def predict_with_workers(
     for finding in request.findings:
         teller(finding)
     assignment = Assignment(
-        PackedDetector.of(detector), source, request.channels, request.voxel_size, floor, tile,
-        on_damaged, str(detector.device), max(1, usable_cores() // workers),
+        PackedDetector.of(detector),
+        source,
+        request.channels,
+        request.voxel_size,
+        floor,
+        tile,
+        on_damaged,
+        str(detector.device),
+        max(1, usable_cores() // workers),
     )
     crew = _Crew(assignment, min(workers, len(request.time_points)), request.time_points, teller)
     return crew.results(stopping)

@@ -304,9 +304,7 @@ def _outputs(root: Path, design: Design, v0_5: ModuleType) -> list[Any]:
         values: dict[str, Any] = {
             "id": v0_5.AxisId(axis),
             "scale": scale * stride,
-            "size": v0_5.SizeReference(
-                tensor_id=v0_5.TensorId("image"), axis_id=v0_5.AxisId(axis)
-            ),
+            "size": v0_5.SizeReference(tensor_id=v0_5.TensorId("image"), axis_id=v0_5.AxisId(axis)),
             **_unit(design),
         }
         space.append(

@@ -51,9 +51,7 @@ def pack_detector(
     file = Path(file)
     if file.suffix.lower() != SUFFIX:
         raise CellTrainError(f"{file.name}: a packed detector's name ends in {SUFFIX}.")
-    picture = (
-        None if screenshot is None else read_png(Path(screenshot), MOST_BYTES[SCREENSHOT])
-    )
+    picture = None if screenshot is None else read_png(Path(screenshot), MOST_BYTES[SCREENSHOT])
     detector = Detector.from_folder(folder, device="cpu")
     card = model_card(
         detector.info, about or About(), screenshot=SCREENSHOT if picture is not None else ""
@@ -118,4 +116,3 @@ def card_of(place: str | Path) -> str:
     if is_package(found) and CARD in member_names(found):
         return read_member(found, CARD).decode("utf-8", errors="replace")
     return model_card(read_info(found), About())
-

@@ -180,17 +180,15 @@ def _does_not_fit(
     }
     if (np.abs(voxel - 1) > 0.05).any():
         readings["if they were in micrometres"] = lambda points: points / voxel
-        readings["if they had been divided by the voxel size once too often"] = (
-            lambda points: points * voxel
+        readings["if they had been divided by the voxel size once too often"] = lambda points: (
+            points * voxel
         )
     fits = {words: abs(_fit(planes, reading)) for words, reading in readings.items()}
     best = max(fits, key=lambda words: fits[words])
     if fits[best] >= max(GOOD, 2 * abs(plain)):
         advice = f"They would {best}."
     else:
-        advice = (
-            "Are they of this movie and this channel, and in pixels? Open them over the image."
-        )
+        advice = "Are they of this movie and this channel, and in pixels? Open them over the image."
     return Finding(
         "warning",
         "off-cells",

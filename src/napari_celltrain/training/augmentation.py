@@ -68,9 +68,7 @@ def make_batch(
     return Batch(images, target)
 
 
-def _warp(
-    crops: Sequence[Crop], shape: tuple[int, int, int], device: torch.device
-) -> torch.Tensor:
+def _warp(crops: Sequence[Crop], shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
     """Sample each source along its map; planes and inputs share it, so this is 2D and cheap."""
     depth, height, width = shape
     y = torch.arange(height, device=device) - (height - 1) / 2
@@ -94,9 +92,7 @@ def _warp(
     return torch.cat(warped)
 
 
-def _change_light(
-    images: torch.Tensor, seeds: Sequence[int], change: Augmentation
-) -> torch.Tensor:
+def _change_light(images: torch.Tensor, seeds: Sequence[int], change: Augmentation) -> torch.Tensor:
     n, _, depth = images.shape[:3]
     device, strength = images.device, change.strength
     draws = [np.random.default_rng(seed) for seed in seeds]

@@ -146,8 +146,9 @@ class CropSampler:
         low, high = margin - overhang, np.array(frame.shape) - margin + overhang
         centre = np.clip(centre, np.minimum(low, high), np.maximum(low, high))
         matrix, exact = self._matrix(rng)
-        flip_z = bool(self.augmentation.flip and self.augmentation.strength > 0
-                      and rng.random() < 0.5)
+        flip_z = bool(
+            self.augmentation.flip and self.augmentation.strength > 0 and rng.random() < 0.5
+        )
         z0 = round(centre[0] - size[0] / 2) if frame.shape[0] > 1 else 0
         middle = (size[1:] - 1) / 2
         in_source = centre[1:] - 0.5
@@ -207,17 +208,19 @@ class CropSampler:
         high = np.minimum([z0 + self.shape[0], *last], frame.shape)
         if (low >= high).any():
             return source
-        z, y, x = (
-            slice(a - o, b - o) for a, b, o in zip(low, high, (z0, *first), strict=True)
-        )
+        z, y, x = (slice(a - o, b - o) for a, b, o in zip(low, high, (z0, *first), strict=True))
         inside = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         for k, path in enumerate(frame.files):
             source[k, z, y, x] = self._open.get(path)[inside]
         return source
 
     def _known(
-        self, frame: PreparedFrame, matrix: NDArray[np.float64], in_source: NDArray[np.float64],
-        z0: int, flip_z: bool,
+        self,
+        frame: PreparedFrame,
+        matrix: NDArray[np.float64],
+        in_source: NDArray[np.float64],
+        z0: int,
+        flip_z: bool,
     ) -> NDArray[np.bool_]:
         stride = np.array(self.design.strides[0])
         grid = -(-np.array(self.shape) // stride)
@@ -225,15 +228,15 @@ class CropSampler:
             return np.ones(grid, bool)
         z, y, x = ((np.arange(n) + 0.5) * s - 0.5 for n, s in zip(grid, stride, strict=True))
         z = z[::-1] if flip_z else z
-        plane = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1) - (
-            np.array(self.shape[1:]) - 1
-        ) / 2
+        plane = (
+            np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1) - (np.array(self.shape[1:]) - 1) / 2
+        )
         place = plane @ matrix.T + in_source
         steps = np.array(frame.steps)
         in_image = (place + 0.5) * steps[1:] - 0.5
-        inside = (
-            (place >= -0.5) & (place <= np.array(frame.shape[1:]) - 0.5)
-        ).all(axis=-1) & frame.known.in_plane(in_image[..., 0], in_image[..., 1])
+        inside = ((place >= -0.5) & (place <= np.array(frame.shape[1:]) - 0.5)).all(
+            axis=-1
+        ) & frame.known.in_plane(in_image[..., 0], in_image[..., 1])
         deep = z + z0
         planes = (deep >= -0.5) & (deep <= frame.shape[0] - 0.5)
         planes &= frame.known.in_depth((deep + 0.5) * steps[0] - 0.5)
@@ -241,9 +244,11 @@ class CropSampler:
             planes = np.ones(len(z), bool)
         return np.asarray(planes[:, None, None] & inside[None])
 
-
     def _surely_known(
-        self, frame: PreparedFrame, matrix: NDArray[np.float64], in_source: NDArray[np.float64],
+        self,
+        frame: PreparedFrame,
+        matrix: NDArray[np.float64],
+        in_source: NDArray[np.float64],
         z0: int,
     ) -> bool:
         """Tell whether the whole crop lies inside the frame and what is known of it: the usual."""
@@ -251,16 +256,19 @@ class CropSampler:
         if known.nothing or known.mask is not None:
             return False
         half = np.abs(matrix) @ (np.array(self.shape[1:]) / 2)
-        first, last = np.array([z0, *(in_source - half)]), np.array(
-            [z0 + self.shape[0] - 1, *(in_source + half)]
+        first, last = (
+            np.array([z0, *(in_source - half)]),
+            np.array([z0 + self.shape[0] - 1, *(in_source + half)]),
         )
         if frame.shape[0] == 1:
             first[0] = last[0] = 0
         steps = np.array(frame.steps)
         low, high = (first + 0.5) * steps - 0.5, (last + 0.5) * steps - 0.5
         return bool(
-            (first >= -0.5).all() and (last <= np.array(frame.shape) - 0.5).all()
-            and (low >= known.low).all() and (high <= known.high).all()
+            (first >= -0.5).all()
+            and (last <= np.array(frame.shape) - 0.5).all()
+            and (low >= known.low).all()
+            and (high <= known.high).all()
         )
 
 

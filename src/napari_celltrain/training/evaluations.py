@@ -39,8 +39,14 @@ class Evaluations:
     """
 
     def __init__(
-        self, dataset: Dataset, settings: TrainingSettings, run: RunFolder, plan: Plan,
-        split: Split, held_out: HeldOut, levels: tuple[float, float] | None,
+        self,
+        dataset: Dataset,
+        settings: TrainingSettings,
+        run: RunFolder,
+        plan: Plan,
+        split: Split,
+        held_out: HeldOut,
+        levels: tuple[float, float] | None,
     ) -> None:
         self.dataset, self.settings, self.run = dataset, settings, run
         self.plan, self.split, self.held_out, self.levels = plan, split, held_out, levels
@@ -52,7 +58,9 @@ class Evaluations:
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
         return {
-            "next_evaluation": self.next_step, "evaluation_gap": self.gap, **self.standing.state()
+            "next_evaluation": self.next_step,
+            "evaluation_gap": self.gap,
+            **self.standing.state(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -88,12 +96,20 @@ class Evaluations:
     def detector(self, learner: Learner, verdict: Verdict | None = None) -> Detector:
         """Return the detector as it stands: the running average of the weights."""
         info = describe(
-            self.run.path.name, self.plan.design, self.dataset.experiments, self.split, verdict,
-            step=learner.step, levels=self.levels,
+            self.run.path.name,
+            self.plan.design,
+            self.dataset.experiments,
+            self.split,
+            verdict,
+            step=learner.step,
+            levels=self.levels,
         )
         return Detector(
-            info, learner.average, device=str(self.plan.device),
-            threads=self.settings.compute.threads, precision=self.settings.compute.precision,
+            info,
+            learner.average,
+            device=str(self.plan.device),
+            threads=self.settings.compute.threads,
+            precision=self.settings.compute.precision,
         )
 
     def judge(self, learner: Learner, stopping: Callable[[], bool]) -> tuple[Verdict, bool] | None:
@@ -115,11 +131,17 @@ class Evaluations:
         """Return what is told of a verdict."""
         experiments = self.dataset.experiments
         evaluation = Evaluation(
-            step=learner.step, seconds=seconds, f1=verdict.f1,
-            precision=verdict.scores.precision, recall=verdict.scores.recall,
+            step=learner.step,
+            seconds=seconds,
+            f1=verdict.f1,
+            precision=verdict.scores.precision,
+            recall=verdict.scores.recall,
             localisation_error_um=verdict.scores.localisation_error,
-            threshold=verdict.threshold, train_loss=learner.mean_loss, best=best,
-            trustworthy=self.split.trustworthy, unit=self.plan.design.unit,
+            threshold=verdict.threshold,
+            train_loss=learner.mean_loss,
+            best=best,
+            trustworthy=self.split.trustworthy,
+            unit=self.plan.design.unit,
         )
         errors = tuple(
             frame.errors(verdict.threshold, experiments[frame.member].name)
@@ -137,7 +159,9 @@ class Evaluations:
         if len(few) == len(self.held_out.frames):
             return max(self.standing.best_f1, 0.0), self.standing.best_threshold
         best = Detector.from_folder(
-            self.run.best, device=str(self.plan.device), threads=self.settings.compute.threads,
+            self.run.best,
+            device=str(self.plan.device),
+            threads=self.settings.compute.threads,
             precision=self.settings.compute.precision,
         )
         verdict = self.held_out.evaluate(best, self.held_out.frames)

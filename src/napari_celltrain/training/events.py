@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 StopReason = Literal[
-    "time is up", "steps done", "F1 stopped improving", "overfitting", "stopped by the user",
+    "time is up",
+    "steps done",
+    "F1 stopped improving",
+    "overfitting",
+    "stopped by the user",
     "interrupted",
 ]
 

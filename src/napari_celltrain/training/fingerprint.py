@@ -23,8 +23,15 @@ def fingerprint(dataset: Dataset) -> str:
         annotations = experiment.annotations
         digest.update(
             repr(
-                (experiment.name, member.role, experiment.channels, experiment.known_voxel_size_um,
-                 experiment.completeness, experiment.regions, experiment.time_range)
+                (
+                    experiment.name,
+                    member.role,
+                    experiment.channels,
+                    experiment.known_voxel_size_um,
+                    experiment.completeness,
+                    experiment.regions,
+                    experiment.time_range,
+                )
             ).encode()
         )
         for array in (annotations.t, annotations.positions, annotations.status):

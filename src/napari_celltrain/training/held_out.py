@@ -119,8 +119,13 @@ class HeldOut:
 
         judged = tuple(
             candidates(
-                detector, self._experiments, frames, voxel_sizes=self._voxel_sizes,
-                exclude_dying=self._exclude_dying, read=read, stopping=stopping,
+                detector,
+                self._experiments,
+                frames,
+                voxel_sizes=self._voxel_sizes,
+                exclude_dying=self._exclude_dying,
+                read=read,
+                stopping=stopping,
             )
         )
         if len(judged) < len(frames):
@@ -132,6 +137,9 @@ class HeldOut:
         )
         probes = [total(judged, threshold).f1 for threshold in PROBES]
         return Verdict(
-            calibration.scores, float(np.clip(calibration.threshold, 0.05, 0.95)),
-            float(np.nan_to_num(np.mean(probes))), cells, judged,
+            calibration.scores,
+            float(np.clip(calibration.threshold, 0.05, 0.95)),
+            float(np.nan_to_num(np.mean(probes))),
+            cells,
+            judged,
         )

@@ -75,7 +75,8 @@ class Learner:
         """Computing time of all steps: of all threads on a processor, else of the clock."""
         torch.manual_seed(settings.compute.seed)
         self.network = CentreNet(plan.design).to(
-            self.device, memory_format=self._format  # type: ignore[call-overload]
+            self.device,
+            memory_format=self._format,  # type: ignore[call-overload]
         )
         self.parameters = dict(self.network.named_parameters())
         self.average = {key: value.detach().clone() for key, value in self.parameters.items()}
@@ -141,9 +142,7 @@ class Learner:
         """Compute loss and gradients of a part that is such a share of the step, and time it."""
         begin = self._clock()
         images = part.images.contiguous(memory_format=self._format)
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-        ):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             output = self.network(images)
         heat, offset = detection_loss(output, part.target)
         loss = (heat + offset) * share

@@ -120,14 +120,25 @@ def train(
         find_detector(Path(start_from))  # a wrong name is told before a folder is made
     with run.locked():
         return _Run(
-            dataset, run, settings, (*callbacks, HistoryWriter(run)), control or Control(),
-            start_from, began, together,
+            dataset,
+            run,
+            settings,
+            (*callbacks, HistoryWriter(run)),
+            control or Control(),
+            start_from,
+            began,
+            together,
         ).go()
 
 
 def _follow(
-    dataset: Dataset, run: RunFolder, settings: TrainingSettings, control: Control,
-    start_from: Path | None, began: float, together: Processes,
+    dataset: Dataset,
+    run: RunFolder,
+    settings: TrainingSettings,
+    control: Control,
+    start_from: Path | None,
+    began: float,
+    together: Processes,
 ) -> Finished:
     """Train as one of several processes, not the first: nothing is told and nothing written."""
     return _Run(dataset, run, settings, (), control, start_from, began, together).go()
@@ -137,9 +148,15 @@ class _Run:
     """One sitting of a run."""
 
     def __init__(
-        self, dataset: Dataset, run: RunFolder, settings: TrainingSettings,
-        callbacks: tuple[Callback, ...], control: Control, start_from: Path | None,
-        began: float, together: Processes,
+        self,
+        dataset: Dataset,
+        run: RunFolder,
+        settings: TrainingSettings,
+        callbacks: tuple[Callback, ...],
+        control: Control,
+        start_from: Path | None,
+        began: float,
+        together: Processes,
     ) -> None:
         self.dataset, self.run, self.settings = dataset, run, settings
         self.control, self.start_from = control, start_from
@@ -194,7 +211,9 @@ class _Run:
         if self.together.is_first:
             self.together.wait()
         held_out = HeldOut(
-            self.dataset.experiments, split.held_out, plan.voxel_sizes,
+            self.dataset.experiments,
+            split.held_out,
+            plan.voxel_sizes,
             exclude_dying=self.settings.data.exclude_dying,
         )
         levels = typical_levels(
@@ -217,7 +236,8 @@ class _Run:
             self.run.history_file.unlink(missing_ok=True)
         for path in damaged if self.together.is_first else ():
             self.find(
-                "warning", "damaged-checkpoint",
+                "warning",
+                "damaged-checkpoint",
                 f"The checkpoint {path.name} is damaged and was put aside; the run goes on from "
                 + (f"step {checkpoint.step}." if checkpoint else "the beginning."),
             )
@@ -247,7 +267,8 @@ class _Run:
             )
             if self.run.read_state().get("fingerprint") not in (None, fingerprint(self.dataset)):
                 self.find(
-                    "warning", "data-changed",
+                    "warning",
+                    "data-changed",
                     "Images or annotations have changed since the run was started; it goes on "
                     "with what is there now.",
                 )
@@ -269,10 +290,14 @@ class _Run:
     def _prepare(self, split: Split, plan: Plan) -> list[PreparedFrame]:
         self.tell(StateChanged("preparing", f"Reading {len(split.train)} annotated frames."))
         return prepare(
-            self.dataset.experiments, split.train, plan.design, plan.voxel_sizes,
+            self.dataset.experiments,
+            split.train,
+            plan.design,
+            plan.voxel_sizes,
             self.run.prepared,
             exclude_dying=self.settings.data.exclude_dying,
-            tell=self.tell, stopping=lambda: self.control.stopping,
+            tell=self.tell,
+            stopping=lambda: self.control.stopping,
         )
 
     # --- going on and saving -------------------------------------------------------------------
@@ -301,8 +326,10 @@ class _Run:
             "schedule": self.schedule.state(),
             "design": plan.design.model_dump(),
             "plan": {
-                "crop_shape": plan.crop_shape, "batch_size": self.batch_size,
-                "learning_rate": plan.learning_rate, "layout": plan.arithmetic.layout,
+                "crop_shape": plan.crop_shape,
+                "batch_size": self.batch_size,
+                "learning_rate": plan.learning_rate,
+                "layout": plan.arithmetic.layout,
             },
             **self.learner.state(),
             **self.evaluations.state(),
@@ -340,8 +367,12 @@ class _Run:
 
     def _train(self, plan: Plan, frames: list[PreparedFrame]) -> StopReason:
         sampler = CropSampler(
-            frames, plan.design, plan.crop_shape, self.settings.augmentation,
-            cells_share=self.settings.optimiser.cells_share, seed=self.settings.compute.seed,
+            frames,
+            plan.design,
+            plan.crop_shape,
+            self.settings.augmentation,
+            cells_share=self.settings.optimiser.cells_share,
+            seed=self.settings.compute.seed,
         )
 
         self.batch_size = self.together.whole(plan.batch_size)
@@ -351,7 +382,10 @@ class _Run:
             return [
                 make_batch(
                     [sampler.draw(step, n) for n in part],
-                    plan.crop_shape, self.settings.augmentation, plan.design, self.device,
+                    plan.crop_shape,
+                    self.settings.augmentation,
+                    plan.design,
+                    self.device,
                 )
                 for part in parts
             ]
@@ -410,7 +444,8 @@ class _Run:
             )
         self.batch_size //= 2
         self.find(
-            "warning", "out-of-memory",
+            "warning",
+            "out-of-memory",
             f"There was not enough memory; training goes on with {self.batch_size} crops a step.",
         )
         return replace(plan, batch_size=self.batch_size), BatchLoader(make, self.step)
@@ -434,7 +469,9 @@ class _Run:
         image_voxels = crops * math.prod(plan.crop_shape) * sum(stretch) / len(stretch)
         part = len(parts_of(range(crops), self.device.type)[0])
         peak = measure_flops(
-            largest, torch.Size((part, *its_input[1:])), self.learner.threads,
+            largest,
+            torch.Size((part, *its_input[1:])),
+            self.learner.threads,
             min(plan.threads, max(1, crops // part)),
         )
         return Meter(image_voxels, flop, peak)
@@ -453,8 +490,10 @@ class _Run:
         self._pace.add(self.batch_size)
         assert self._meter is not None
         self._meter.add(
-            cpu_s=time.process_time() - cpu, step_s=time.perf_counter() - waited,
-            waited_s=begin - waited, network_s=self.learner.network_s - before,
+            cpu_s=time.process_time() - cpu,
+            step_s=time.perf_counter() - waited,
+            waited_s=begin - waited,
+            network_s=self.learner.network_s - before,
         )
         if self._pace.due():
             self._tell_step(rate)
@@ -468,10 +507,15 @@ class _Run:
             left = (self.settings.budget.steps - self.step) / max(self._pace.steps_per_s, 1e-9)
         self.tell(
             Step(
-                step=self.step, seconds=self.seconds, loss=self.learner.mean_loss,
+                step=self.step,
+                seconds=self.seconds,
+                loss=self.learner.mean_loss,
                 learning_rate=rate,
-                crops_per_s=self._pace.crops_per_s, memory_mib=memory_mib(self.device),
-                device=str(self.device), share_done=share, seconds_left=left,
+                crops_per_s=self._pace.crops_per_s,
+                memory_mib=memory_mib(self.device),
+                device=str(self.device),
+                share_done=share,
+                seconds_left=left,
                 nonfinite_steps=self.learner.nonfinite,
             )
         )
@@ -507,9 +551,7 @@ class _Run:
         standing = self.evaluations.standing
         f1, threshold = max(standing.best_f1, 0.0), standing.best_threshold
         if not self.together.is_first:
-            return Finished(
-                cast("StopReason", reason), self.step, self.seconds, f1, threshold, ""
-            )
+            return Finished(cast("StopReason", reason), self.step, self.seconds, f1, threshold, "")
         if natural:
             if standing.best_step != self.step:
                 self._evaluate(plan)
@@ -526,13 +568,22 @@ class _Run:
         seconds = self.seconds
         self._keep(
             lambda: self.run.write_state(
-                finished=natural, stopped_because=reason, step=self.step, seconds=seconds,
-                best_f1=f1, threshold=threshold, ended=_now(),
+                finished=natural,
+                stopped_because=reason,
+                step=self.step,
+                seconds=seconds,
+                best_f1=f1,
+                threshold=threshold,
+                ended=_now(),
             )
         )
         finished = Finished(
-            reason=cast("StopReason", reason), step=self.step, seconds=self.seconds, best_f1=f1,
-            threshold=threshold, sentence=sentence,
+            reason=cast("StopReason", reason),
+            step=self.step,
+            seconds=self.seconds,
+            best_f1=f1,
+            threshold=threshold,
+            sentence=sentence,
             performance={} if self._meter is None else self._meter.report(self.learner.nonfinite),
         )
         self.tell(finished)

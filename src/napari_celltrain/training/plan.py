@@ -140,18 +140,32 @@ def make_plan(
     if rate is None:
         rate = 5e-4 if start_design is not None else 2e-3
         choices.append(
-            Choice("learning rate", f"{rate:g}",
-                   "low, so that what it knows is kept" if start_design else "from scratch")
+            Choice(
+                "learning rate",
+                f"{rate:g}",
+                "low, so that what it knows is kept" if start_design else "from scratch",
+            )
         )
     return Plan(
-        design, tuple(sizes), crop_shape, batch_size, device, arithmetic, threads, rate,
-        tuple(choices), tuple(findings),
+        design,
+        tuple(sizes),
+        crop_shape,
+        batch_size,
+        device,
+        arithmetic,
+        threads,
+        rate,
+        tuple(choices),
+        tuple(findings),
     )
 
 
 def _new_design(
-    experiments: Sequence[Experiment], split: Split, members: Sequence[int],
-    settings: TrainingSettings, device: str,
+    experiments: Sequence[Experiment],
+    split: Split,
+    members: Sequence[int],
+    settings: TrainingSettings,
+    device: str,
 ) -> tuple[Design, list[ZYX], list[Choice], list[Finding]]:
     choices: list[Choice] = []
     findings: list[Finding] = []
@@ -160,7 +174,8 @@ def _new_design(
     if unit == "px":
         findings.append(
             Finding(
-                "warning", "voxel-size-unknown",
+                "warning",
+                "voxel-size-unknown",
                 "The voxel size is not known, so everything is in pixels: the detector will only "
                 "fit images of the same magnification. Give voxel_size_um to change that.",
             )
@@ -172,13 +187,19 @@ def _new_design(
             if estimate is not None:
                 diameters[member] = estimate.diameter
                 choices.append(
-                    Choice(f"cell diameter in '{experiments[member].name}'",
-                           f"{estimate.diameter:.3g} {estimate.unit}", estimate.reason)
+                    Choice(
+                        f"cell diameter in '{experiments[member].name}'",
+                        f"{estimate.diameter:.3g} {estimate.unit}",
+                        estimate.reason,
+                    )
                 )
     reference = settings.design.diameter_um
     if reference is None:
-        own = [d for m, d in diameters.items()
-               if (experiments[m].known_voxel_size_um is None) == (unit == "px")]
+        own = [
+            d
+            for m, d in diameters.items()
+            if (experiments[m].known_voxel_size_um is None) == (unit == "px")
+        ]
         if not own:
             raise CellTrainError(
                 "The cell diameter can't be measured from these images and annotations: give it "
@@ -189,8 +210,11 @@ def _new_design(
     findings += notes
     diameter = reference
     choices.append(
-        Choice("cell diameter", f"{diameter:.3g} {unit}",
-               "as asked" if settings.design.diameter_um else "measured at the annotated cells")
+        Choice(
+            "cell diameter",
+            f"{diameter:.3g} {unit}",
+            "as asked" if settings.design.diameter_um else "measured at the annotated cells",
+        )
     )
     spacing = close_spacing(experiments, split, sizes)
     if spacing is None:
@@ -201,8 +225,14 @@ def _new_design(
     width = settings.design.width or WIDTHS[device]
     channels = len(experiments[members[0]].channels)
     design = choose_design(
-        diameter=diameter, spacing=spacing, voxel_size=finest, planes=planes, unit=unit,
-        width=width, time_window=settings.design.time_window, n_channels=channels,
+        diameter=diameter,
+        spacing=spacing,
+        voxel_size=finest,
+        planes=planes,
+        unit=unit,
+        width=width,
+        time_window=settings.design.time_window,
+        n_channels=channels,
         working_scale=settings.design.working_scale,
     )
     scale = finest[1] / design.working_voxel_size[1]
@@ -210,15 +240,20 @@ def _new_design(
         Choice(
             "working scale",
             f"{scale:.3g} (voxels of "
-            + " x ".join(f"{v:.3g}" for v in design.working_voxel_size) + f" {unit})",
-            "as asked" if settings.design.working_scale else
-            f"a cell is {diameter / design.working_voxel_size[1]:.0f} working pixels wide, close "
-            f"neighbours are {spacing / design.working_voxel_size[1]:.0f} apart",
+            + " x ".join(f"{v:.3g}" for v in design.working_voxel_size)
+            + f" {unit})",
+            "as asked"
+            if settings.design.working_scale
+            else f"a cell is {diameter / design.working_voxel_size[1]:.0f} working pixels wide, "
+            f"close neighbours are {spacing / design.working_voxel_size[1]:.0f} apart",
         )
     )
     choices.append(
-        Choice("network", _describe(design), "as asked" if settings.design.width else
-               f"width {width} suits a {device} device")
+        Choice(
+            "network",
+            _describe(design),
+            "as asked" if settings.design.width else f"width {width} suits a {device} device",
+        )
     )
     return design, sizes, choices, findings
 
@@ -243,8 +278,10 @@ def _only(experiment: Experiment, split: Split, member: int) -> Experiment:
 
 
 def _voxel_sizes(
-    experiments: Sequence[Experiment], diameters: dict[int, float],
-    unit: Literal["um", "px"], reference: float,
+    experiments: Sequence[Experiment],
+    diameters: dict[int, float],
+    unit: Literal["um", "px"],
+    reference: float,
 ) -> tuple[list[ZYX], list[Finding]]:
     """Bring all experiments to one unit; a missing voxel size follows from the cells' width."""
     sizes: list[ZYX] = []
@@ -264,7 +301,8 @@ def _voxel_sizes(
             sizes.append((scale, scale, scale))
             findings.append(
                 Finding(
-                    "warning", "voxel-size-guessed",
+                    "warning",
+                    "voxel-size-guessed",
                     f"The voxel size of '{experiment.name}' is not known; {scale:.3g} um is "
                     "assumed, so that its cells are as wide as the others. Give voxel_size_um.",
                     experiment.name,
@@ -309,8 +347,11 @@ def _check_channels(experiments: Sequence[Experiment], design: Design) -> None:
 
 
 def _crop_shape(
-    experiments: Sequence[Experiment], members: Sequence[int], design: Design,
-    sizes: Sequence[ZYX], settings: TrainingSettings,
+    experiments: Sequence[Experiment],
+    members: Sequence[int],
+    design: Design,
+    sizes: Sequence[ZYX],
+    settings: TrainingSettings,
 ) -> tuple[tuple[int, int, int], str]:
     strides = design.total_stride
     shapes = []
@@ -332,7 +373,10 @@ def _crop_shape(
 
 
 def _batch_size(
-    crop: tuple[int, int, int], design: Design, device: str, threads: int,
+    crop: tuple[int, int, int],
+    design: Design,
+    device: str,
+    threads: int,
     settings: TrainingSettings,
 ) -> tuple[int, str]:
     if settings.optimiser.batch_size is not None:

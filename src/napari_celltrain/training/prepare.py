@@ -141,24 +141,32 @@ def prepare(
         experiment = experiments[member]
         steps = design.steps(voxel_sizes[member], _source(experiment).frame_shape[0])
         if member not in known:
-            known[member] = known_place(
-                experiment, design.diameter, voxel_sizes[member]
-            )
+            known[member] = known_place(experiment, design.diameter, voxel_sizes[member])
         files = tuple(path for job in inputs if (path := jobs[job]) is not None)
         shape = np.load(files[0], mmap_mode="r").shape
         positions, status = frame_annotations(experiment, t, exclude_dying=exclude_dying)
         result.append(
             PreparedFrame(
-                member, t, files, (shape[0], shape[1], shape[2]),
-                to_output(positions, steps), status, known[member](t), steps,
+                member,
+                t,
+                files,
+                (shape[0], shape[1], shape[2]),
+                to_output(positions, steps),
+                status,
+                known[member](t),
+                steps,
             )
         )
     return result
 
 
 def typical_levels(
-    experiments: Sequence[Experiment], frames: Sequence[tuple[int, int]], design: Design,
-    voxel_sizes: Sequence[ZYX], *, at_most: int = 4,
+    experiments: Sequence[Experiment],
+    frames: Sequence[tuple[int, int]],
+    design: Design,
+    voxel_sizes: Sequence[ZYX],
+    *,
+    at_most: int = 4,
 ) -> tuple[float, float]:
     """Return the median dark and bright levels, as stored, of a few frames of the training set."""
     levels = []

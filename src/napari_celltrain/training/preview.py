@@ -89,14 +89,23 @@ def preview_crops(
     some = np.unique(np.linspace(0, len(split.train) - 1, 8).round().astype(int))
     with tempfile.TemporaryDirectory(prefix="celltrain-preview-") as folder:
         frames = prepare(
-            dataset.experiments, [split.train[i] for i in some], plan.design, plan.voxel_sizes,
-            Path(folder), exclude_dying=settings.data.exclude_dying, stopping=stopping,
+            dataset.experiments,
+            [split.train[i] for i in some],
+            plan.design,
+            plan.voxel_sizes,
+            Path(folder),
+            exclude_dying=settings.data.exclude_dying,
+            stopping=stopping,
         )
         if not frames:
             return []
         sampler = CropSampler(
-            frames, plan.design, plan.crop_shape, settings.augmentation,
-            cells_share=settings.optimiser.cells_share, seed=settings.compute.seed,
+            frames,
+            plan.design,
+            plan.crop_shape,
+            settings.augmentation,
+            cells_share=settings.optimiser.cells_share,
+            seed=settings.compute.seed,
         )
         crops = [sampler.draw(0, number) for number in range(count)]
         middle = len(crops[0].source) // 2
@@ -105,9 +114,9 @@ def preview_crops(
             batch = make_batch(
                 [crop], plan.crop_shape, settings.augmentation, plan.design, torch.device("cpu")
             )
-            inside = (
-                (crop.points >= -0.5) & (crop.points <= np.array(plan.crop_shape) - 0.5)
-            ).all(axis=1)
+            inside = ((crop.points >= -0.5) & (crop.points <= np.array(plan.crop_shape) - 0.5)).all(
+                axis=1
+            )
             result.append(
                 PreviewCrop(
                     before=plain(crop, plan.crop_shape)[middle],

@@ -44,8 +44,14 @@ if TYPE_CHECKING:
 _KINDS: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
-        events.Choice, events.FindingEvent, events.Step, events.Evaluation,
-        events.CheckpointSaved, events.StateChanged, events.Finished, events.Preparing,
+        events.Choice,
+        events.FindingEvent,
+        events.Step,
+        events.Evaluation,
+        events.CheckpointSaved,
+        events.StateChanged,
+        events.Finished,
+        events.Preparing,
     )
 }
 KEPT = (events.Choice, events.FindingEvent, events.Evaluation, events.Finished, events.Step)
@@ -101,7 +107,8 @@ class RunFolder:
         """Return what is in the folder besides the lock that any attempt to train leaves."""
         try:
             return [
-                path for path in self.path.iterdir()
+                path
+                for path in self.path.iterdir()
                 if path.name not in ("run.lock", "run.pid")
                 and not path.name.startswith(TEMPORARY_PREFIX)
             ]
@@ -272,8 +279,15 @@ def event_from_json(line: bytes | str) -> Event | None:
     try:
         values = json.loads(line)
         kind = _KINDS[values.pop("event")]
-        for key in ("loss", "f1", "precision", "recall", "localisation_error_um", "train_loss",
-                    "best_f1"):
+        for key in (
+            "loss",
+            "f1",
+            "precision",
+            "recall",
+            "localisation_error_um",
+            "train_loss",
+            "best_f1",
+        ):
             if key in values and values[key] is None:
                 values[key] = math.nan
         return _checked(kind).validate_python(values)  # type: ignore[no-any-return]

@@ -137,9 +137,7 @@ class Augmentation(_Section):
 
     flip: bool = _setting(True, "Flip", "Mirror in x, y and z.")
     rotate: bool = _setting(True, "Rotate", "Turn in plane by any angle.")
-    scale: float = _setting(
-        0.25, "Scale", "Zoom by up to this share, in and out.", ge=0, le=0.9
-    )
+    scale: float = _setting(0.25, "Scale", "Zoom by up to this share, in and out.", ge=0, le=0.9)
     shear: float = _setting(0.1, "Shear and stretch", "Small distortions.", ge=0, le=0.5)
     brightness: float = _setting(0.15, "Brightness", "Added or taken off.", ge=0, le=1)
     contrast: float = _setting(0.35, "Contrast", "Range multiplied by up to 1 + this.", ge=0, le=2)

@@ -133,10 +133,13 @@ def _nearest(
     grid = list(shape[1:])
     sigma = torch.tensor(
         [s / g for s, g in zip(design.sigma, design.grid_voxel_size, strict=True)],
-        device=device, dtype=torch.float32,
+        device=device,
+        dtype=torch.float32,
     )
-    reach = [math.ceil(REACH * s / g + 0.5)
-             for s, g in zip(design.sigma, design.grid_voxel_size, strict=True)]
+    reach = [
+        math.ceil(REACH * s / g + 0.5)
+        for s, g in zip(design.sigma, design.grid_voxel_size, strict=True)
+    ]
     reach = [min(r, size - 1) for r, size in zip(reach, grid, strict=True)]
     around = torch.tensor(
         list(itertools.product(*(range(-r, r + 1) for r in reach))), device=device
@@ -148,9 +151,9 @@ def _nearest(
     step = place[:, None] - voxel
     squared = ((step / sigma) ** 2).sum(dim=-1)
     use = ((voxel >= 0) & (voxel < size)).all(dim=-1) & (squared <= REACH**2)
-    flat = ((batch[:, None] * size[0] + voxel[..., 0]) * size[1] + voxel[..., 1]) * size[
-        2
-    ] + voxel[..., 2]
+    flat = ((batch[:, None] * size[0] + voxel[..., 0]) * size[1] + voxel[..., 1]) * size[2] + voxel[
+        ..., 2
+    ]
     key = (squared * 2**20).long() << _BITS | torch.arange(len(points), device=device)[:, None]
     flat, key = flat[use], key[use]
     winner = torch.full((shape.numel(),), 1 << 62, dtype=torch.int64, device=device)
