@@ -96,6 +96,30 @@ def test_many_single_frames_are_held_out_by_experiment():
     assert result.trustworthy
 
 
+def test_two_annotations_of_one_movie_are_divided_together():
+    movie = Movie(tuple(range(20)), location="movie.tif")
+    parts = dataset(experiment(range(0, 20, 2), movie), experiment(range(1, 20, 2), movie))
+    result = split(parts, share=0.2)
+    learnt, judged = {t for _, t in result.train}, {t for _, t in result.held_out}
+    assert {index for index, _ in result.held_out} == {0, 1}
+    assert max(learnt) < min(judged) - 1
+    assert result.trustworthy
+
+
+def test_two_positions_of_one_file_are_two_movies():
+    class Series(Movie):
+        series = 0
+
+    class Other(Movie):
+        series = 1
+
+    parts = dataset(
+        experiment(range(10), Series(tuple(range(10)), location="plate.lif")),
+        experiment(range(5, 15), Other(tuple(range(5, 15)), location="plate.lif")),
+    )
+    assert {index for index, _ in split(parts).held_out} == {0, 1}
+
+
 def test_roles_win():
     train, held = experiment(range(5)), experiment(range(30, 33), Movie(tuple(range(100))))
     result = split(dataset(train, held, roles=["train", "held-out"]))

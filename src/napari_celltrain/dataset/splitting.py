@@ -74,7 +74,8 @@ def split(dataset: Dataset, share: float = 0.2, window: tuple[int, int] = (0, 0)
     if any(member.role == "held-out" for member in dataset.members):
         return _by_role(dataset, frames)
     gap = max(1, window[1] - window[0])
-    if any(len(times) >= ENOUGH_FRAMES for times in frames):
+    lengths = [len({t for i in members for t in frames[i]}) for members in _movies(dataset)]
+    if any(length >= ENOUGH_FRAMES for length in lengths):
         return _by_time(dataset, frames, share, gap)
     if sum(bool(times) for times in frames) >= 2 and _independent(dataset, frames):
         return _by_experiment(dataset, frames, share)
@@ -113,17 +114,21 @@ def _by_time(dataset: Dataset, frames: Sequence[tuple[int, ...]], share: float, 
     train: list[Frame] = []
     held_out: list[Frame] = []
     narrowest, blocks = gap, 0
-    for index, times in enumerate(frames):
+    for members in _movies(dataset):
+        times = sorted({t for index in members for t in frames[index]})
         if len(times) < ENOUGH_FRAMES:
-            train += [(index, t) for t in times]
+            train += _all_of(frames, members)
             continue
         n_held = min(max(1, round(share * len(times))), len(times) - 2)
         block, rest = times[-n_held:], times[:-n_held]
         own_gap = gap
         while sum(block[0] - t > own_gap for t in rest) < (len(rest) + 1) // 2:
             own_gap -= 1
-        train += [(index, t) for t in rest if block[0] - t > own_gap]
-        held_out += [(index, t) for t in block]
+        for index, t in _all_of(frames, members):
+            if t >= block[0]:
+                held_out.append((index, t))
+            elif block[0] - t > own_gap:
+                train.append((index, t))
         narrowest, blocks = min(narrowest, own_gap), blocks + 1
     what = f"Held out: the last annotated time points of each movie, {_count(held_out)}"
     if blocks == 1:
@@ -132,14 +137,14 @@ def _by_time(dataset: Dataset, frames: Sequence[tuple[int, ...]], share: float, 
         what = f"Held out: {when} of '{dataset.experiments[index].name}'"
     if narrowest < gap:
         return Split(
-            tuple(train),
-            tuple(held_out),
+            tuple(sorted(train)),
+            tuple(sorted(held_out)),
             False,
             f"{what}. There are too few time points for a gap as wide as the time window "
             f"({gap}), so the network has seen parts of them and the F1 is too good to be true.",
             narrowest,
         )
-    return _judged(dataset, tuple(train), tuple(held_out), what, gap)
+    return _judged(dataset, tuple(sorted(train)), tuple(sorted(held_out)), what, gap)
 
 
 def _by_experiment(dataset: Dataset, frames: Sequence[tuple[int, ...]], share: float) -> Split:
@@ -197,9 +202,20 @@ def _independent(dataset: Dataset, frames: Sequence[tuple[int, ...]]) -> bool:
     return len(set(movies)) == len(movies)
 
 
+def _movies(dataset: Dataset) -> list[list[int]]:
+    """Group the members that annotate one movie: its frames are divided once for all of them."""
+    movies: dict[object, list[int]] = {}
+    for index, experiment in enumerate(dataset.experiments):
+        movies.setdefault(_identity(experiment.images), []).append(index)
+    return list(movies.values())
+
+
 def _identity(images: FrameSource | None) -> object:
     """Return what is the same for two sources of one movie."""
-    return getattr(images, "location", None) or id(images)
+    location = getattr(images, "location", None)
+    if not location:
+        return id(images)
+    return location, getattr(images, "pattern", None), getattr(images, "series", None)
 
 
 def _all_of(frames: Sequence[tuple[int, ...]], members: Sequence[int]) -> tuple[Frame, ...]:
