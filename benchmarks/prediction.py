@@ -32,7 +32,8 @@ from scipy.spatial import cKDTree
 
 from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.detector.design import choose_design
-from napari_celltrain.detector.detector import Detector, DetectorInfo
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.folder import DetectorInfo
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.peaks import find_peaks, suppress
 from napari_celltrain.detector.tiling import share_memory

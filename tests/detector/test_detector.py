@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save as save_tensors
 
 from napari_celltrain.detector.design import choose_design
-from napari_celltrain.detector.detector import INFO_FILE, Detector, DetectorInfo
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.folder import INFO_FILE, DetectorInfo
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.errors import CellTrainError
 

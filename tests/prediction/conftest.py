@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from napari_celltrain.detector.design import choose_design
-from napari_celltrain.detector.detector import Detector, DetectorInfo
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.folder import DetectorInfo
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.images import ArraySource
 

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from napari_celltrain.dataset import Dataset, Member
-from napari_celltrain.detector.detector import INFO_FILE, Detector
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.folder import INFO_FILE
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
 from napari_celltrain.training.loop import train

@@ -165,7 +165,8 @@ def soak(dataset, settings, folder, monkeypatch, steps: int) -> dict[str, list[f
     """Train a stub for many steps; memory and handles along the way."""
     for module in ("learner", "saved_state"):
         monkeypatch.setattr(f"napari_celltrain.training.{module}.CentreNet", _Stub)
-    monkeypatch.setattr("napari_celltrain.detector.detector.CentreNet", _Stub)
+    for module in ("detector", "folder"):
+        monkeypatch.setattr(f"napari_celltrain.detector.{module}.CentreNet", _Stub)
     monkeypatch.setattr(pace, "TELL_EVERY_S", 0.0)
     process = psutil.Process()
     seen: dict[str, list[float]] = {"step": [], "rss_mib": [], "handles": [], "threads": []}

@@ -14,13 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_celltrain.detector.design import choose_design
-from napari_celltrain.detector.detector import (
-    Detector,
-    DetectorInfo,
-    TrainedOn,
-    find_detector,
-    read_info,
-)
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.folder import DetectorInfo, TrainedOn, find_detector, read_info
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.package import is_package, read_member
 from napari_celltrain.errors import CellTrainError

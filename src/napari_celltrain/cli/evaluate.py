@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import argparse
 
     from napari_celltrain.dataset import Dataset
-    from napari_celltrain.detector.detector import Detector, DetectorInfo
+    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.detector.folder import DetectorInfo
 
 SUMMARY = "Compare what a detector finds with annotation that it did not learn from."
 EXAMPLES = """\

@@ -1,42 +1,34 @@
-"""A trained detector: load it, save it, and find the cells of one frame."""
+"""A trained detector: finding the cells of frames."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
-from napari_celltrain import __version__
 from napari_celltrain.detector.compute import (
     Arithmetic,
     choose_arithmetic,
     choose_device,
     usable_cores,
 )
-from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
+from napari_celltrain.detector.folder import DetectorInfo, read_detector, write_detector
 from napari_celltrain.detector.intensity import IntensityRange, intensity_range
 from napari_celltrain.detector.memory import tile_voxels_for
 from napari_celltrain.detector.network import CentreNet
-from napari_celltrain.detector.package import is_package, read_member
 from napari_celltrain.detector.peaks import find_peaks, suppress
 from napari_celltrain.detector.resample import resample, to_input
 from napari_celltrain.detector.threads import tile_threads
 from napari_celltrain.detector.tiling import Tile, share_memory, tiles_of
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -44,62 +36,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_celltrain.detector.design import Design
     from napari_celltrain.experiment import ZYX
 
-INFO_FILE = "detector.json"
-WEIGHTS_PATTERN = r"weights-[0-9a-f]{12}\.safetensors"
-"""The description names the weights file, and the file is named after its content: replacing the
-description is then the one moment at which a better detector takes the place of the old."""
 FLOOR = 0.05
 """Candidates are kept down to this score, so that the threshold can be moved later."""
 SMALLEST_TILE = 50_000
 """Where even this does not fit into memory, nothing will."""
 HELD_BYTES = 2**29
 """Frames that wait for a thread may take this much memory; one is always held."""
-MAX_FILE_BYTES = 2**31
 WIDEST_CELL = 2000
 """Pixels: wider ones are a voxel size in the wrong unit."""
-
-
-class TrainedOn(BaseModel):
-    """One experiment a detector was trained on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    experiment: str
-    time_points: tuple[int, ...]
-    voxel_size_um: tuple[float, float, float] | None = None
-
-
-class DetectorInfo(BaseModel):
-    """All that is known of a detector besides its weights: the content of ``detector.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format_version: Literal[1] = 1
-    software: str = f"napari-celltrain {__version__}"
-    name: str = "detector"
-    created: str = ""
-    design: Design
-    threshold: float = Field(0.5, gt=0, lt=1)
-    """Calibrated on held-out frames."""
-    step: int = Field(0, ge=0)
-    f1: float | None = None
-    precision: float | None = None
-    recall: float | None = None
-    localisation_error: float | None = None
-    """Mean distance of matched pairs on held-out frames, in the design's unit."""
-    trustworthy: bool = False
-    """False when nothing could be held out properly."""
-    held_out: str = ""
-    """What F1 was measured on, in words."""
-    trained_on: tuple[TrainedOn, ...] = ()
-    channels: tuple[int, ...] = (0,)
-    intensity: tuple[float, float] | None = None
-    """Typical dark and bright levels of the training frames, as stored in their files."""
-    contrast: float | None = None
-    weights_file: str = Field("weights-000000000000.safetensors", pattern=f"^{WEIGHTS_PATTERN}$")
-    weights_sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,34 +158,12 @@ class Detector:
         CellTrainError
             When it is no such folder, or something in it is damaged.
         """
-        folder = find_detector(Path(folder))
-        info, path, content = _read_files(folder)
-        if hashlib.sha256(content).hexdigest() != info.weights_sha256:
-            raise CellTrainError(
-                f"{path} is damaged or was changed: its checksum is not the one in {INFO_FILE}. "
-                "Copy the detector again."
-            )
-        try:
-            weights = load_tensors(content)
-        except Exception as error:  # the library's own type, which is a plain Exception
-            raise CellTrainError(f"{path} is no safetensors file: {error}.") from None
-        check_weights(info.design, weights, path)
+        info, weights = read_detector(Path(folder))
         return cls(info, weights, device=device, threads=threads, precision=precision)
 
     def save(self, folder: str | Path) -> None:
         """Write weights and description; a detector there is replaced at once or not at all."""
-        folder = Path(folder)
-        content = save_tensors(
-            {key: value.cpu().contiguous() for key, value in self.weights.items()}
-        )
-        digest = hashlib.sha256(content).hexdigest()
-        name = f"weights-{digest[:12]}.safetensors"
-        info = self.info.model_copy(update={"weights_file": name, "weights_sha256": digest})
-        write_bytes(folder / name, content)
-        write_text(folder / INFO_FILE, info.model_dump_json(indent=1))
-        for other in folder.glob("weights-*.safetensors"):
-            if other.name != name:
-                other.unlink(missing_ok=True)
+        write_detector(Path(folder), self.info, self.weights)
 
     # --- detection -----------------------------------------------------------------------------
 
@@ -544,93 +469,3 @@ def _is_out_of_memory(error: BaseException) -> bool:
         text in str(error).lower()
         for text in ("out of memory", "not enough memory", "can't allocate")
     )
-
-
-def find_detector(folder: Path) -> Path:
-    """Return the detector folder meant by a detector folder or a run folder.
-
-    A ``.celltrain`` file is a detector as it is.
-
-    Raises
-    ------
-    CellTrainError
-        When it is neither.
-    """
-    if is_package(folder):
-        return folder
-    for candidate in (folder, folder / "best"):
-        if (candidate / INFO_FILE).is_file():
-            return candidate
-    if not folder.exists():
-        raise CellTrainError(f"There is no detector at {folder}: no such folder.")
-    if (folder / "settings.toml").is_file():
-        raise CellTrainError(
-            f"The run in {folder} has no detector yet: it was stopped before its first "
-            "evaluation. Resume it."
-        )
-    raise CellTrainError(f"{folder} is neither a detector nor a run folder: it has no {INFO_FILE}.")
-
-
-def _read_files(folder: Path) -> tuple[DetectorInfo, Path, bytes]:
-    """Read description and weights; training may be putting better ones in their place."""
-    for _ in range(20):
-        info = read_info(folder)
-        if is_package(folder):
-            return info, folder, read_member(folder, info.weights_file)
-        path = folder / info.weights_file
-        try:
-            if path.exists() and not path.is_file():  # a pipe would never end
-                raise CellTrainError(f"{path} can't be read: it is no file.")
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise CellTrainError(f"{path} is larger than any detector; it is not loaded.")
-            return info, path, path.read_bytes()
-        except FileNotFoundError:
-            time.sleep(0.05)
-        except OSError as error:
-            raise CellTrainError(f"{path} can't be read: {error.strerror}.") from None
-    raise CellTrainError(f"{path} is missing: {INFO_FILE} names it. Copy the detector again.")
-
-
-def read_info(folder: Path) -> DetectorInfo:
-    """Read and validate ``detector.json``, of a folder or in a ``.celltrain`` file."""
-    packed = is_package(folder)
-    path = folder if packed else folder / INFO_FILE
-    try:
-        if packed:
-            values = json.loads(read_member(folder, INFO_FILE).decode("utf-8"))
-        elif path.stat().st_size > 2**24:
-            raise CellTrainError(f"{path} is too large to be a detector's description.")
-        else:
-            values = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise CellTrainError(f"{path} can't be read: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise CellTrainError(f"{path} is damaged: it is not valid JSON.") from None
-    if isinstance(values, dict) and values.get("format_version", 1) != 1:
-        raise CellTrainError(
-            f"{path} has format version {values['format_version']!r:.40}; this program reads "
-            "version 1. Update napari-celltrain."
-        )
-    try:
-        return DetectorInfo.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])[:80]
-        raise CellTrainError(f"{path} is damaged: '{place}': {first['msg']}.") from None
-
-
-def check_weights(design: Design, weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Refuse weights that do not fit the design, before anything is allocated for them."""
-    with torch.device("meta"):
-        expected = CentreNet(design).state_dict()
-    for key, tensor in expected.items():
-        if key not in weights or weights[key].shape != tensor.shape:
-            raise CellTrainError(
-                f"{path} does not fit its description: '{key}' is missing or has another size."
-            )
-        if not weights[key].dtype.is_floating_point:
-            raise CellTrainError(f"{path} is damaged: '{key}' is not made of real numbers.")
-        if not torch.isfinite(weights[key]).all():
-            raise CellTrainError(f"{path} is damaged: '{key}' has values that are not finite.")
-    if len(weights) != len(expected):
-        raise CellTrainError(f"{path} holds weights that its description does not know.")

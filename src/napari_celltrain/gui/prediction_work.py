@@ -56,7 +56,8 @@ def prediction_work(folder: Path, movie: Experiment, times: Sequence[int] | None
 
     def work(report: Callable[[Any], None], stop: threading.Event) -> str:
         from napari_celltrain.detector.compute import cores_beside_a_window
-        from napari_celltrain.detector.detector import Detector, find_detector, read_info
+        from napari_celltrain.detector.detector import Detector
+        from napari_celltrain.detector.folder import find_detector, read_info
         from napari_celltrain.errors import CellTrainError
         from napari_celltrain.prediction.predict import predict
 
@@ -114,7 +115,7 @@ def comparison_work(
     """
 
     def work(report: Callable[[Any], None], stop: threading.Event) -> Comparison:
-        from napari_celltrain.detector.detector import find_detector, read_info
+        from napari_celltrain.detector.folder import find_detector, read_info
         from napari_celltrain.gui.comparison import compare
         from napari_celltrain.prediction.judge import scored_frame
 

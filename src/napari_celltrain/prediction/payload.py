@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from napari_celltrain.detector.detector import Detector, DetectorInfo
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.folder import DetectorInfo
 from napari_celltrain.prediction.partial import weights_digest
 from napari_celltrain.prediction.predict import predict
 

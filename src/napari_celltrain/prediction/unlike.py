@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_celltrain.detector.detector import Detections, DetectorInfo
+    from napari_celltrain.detector.detector import Detections
+    from napari_celltrain.detector.folder import DetectorInfo
     from napari_celltrain.detector.intensity import IntensityRange
     from napari_celltrain.experiment import ZYX, FrameSource
 

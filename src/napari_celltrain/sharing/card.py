@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_celltrain.detector.detector import DetectorInfo
+    from napari_celltrain.detector.folder import DetectorInfo
 
 NOT_CHOSEN = "Not given. Ask whom you have it from before you use or pass on this detector."
 REPOSITORY = "https://github.com/napari-celltrain/napari-celltrain"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_celltrain.detector.design import Design
-    from napari_celltrain.detector.detector import DetectorInfo
+    from napari_celltrain.detector.folder import DetectorInfo
     from napari_celltrain.sharing.heat_map import HeatMapNet
 
 EPSILON = 1e-6

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from napari_celltrain.detector.design import Design
-    from napari_celltrain.detector.detector import DetectorInfo
+    from napari_celltrain.detector.folder import DetectorInfo
 
 _NAME_LENGTH = (5, 64)
 _DOI = re.compile(r"(?:doi:|https?://(?:dx\.)?doi\.org/)?(10\.[0-9]{4,9}/\S+)")

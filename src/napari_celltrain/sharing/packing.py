@@ -110,7 +110,7 @@ def card_of(place: str | Path) -> str:
     CellTrainError
         When there is no detector, or it is damaged.
     """
-    from napari_celltrain.detector.detector import find_detector, read_info
+    from napari_celltrain.detector.folder import find_detector, read_info
 
     found = find_detector(Path(place))
     if is_package(found) and CARD in member_names(found):

@@ -6,7 +6,7 @@ import datetime
 import math
 from typing import TYPE_CHECKING
 
-from napari_celltrain.detector.detector import DetectorInfo, TrainedOn
+from napari_celltrain.detector.folder import DetectorInfo, TrainedOn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,8 @@ import torch
 from napari_celltrain.dataset import split as split_frames
 from napari_celltrain.dataset import write_dataset
 from napari_celltrain.detector.design import Design
-from napari_celltrain.detector.detector import Detector, find_detector
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.folder import find_detector
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
 from napari_celltrain.files import write_text
