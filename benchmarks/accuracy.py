@@ -90,24 +90,15 @@ def judge(detector: Detector, key: str) -> tuple[Scores, float]:
 @contextlib.contextmanager
 def changed(part: str) -> Iterator[None]:
     """Take something out that no setting takes out."""
-    reach, near = targets.OFFSET_REACH, crops.np.sqrt
+    kept = targets.OFFSET_REACH, crops.CROWDING
     if part == "no offsets":
         targets.OFFSET_REACH = -1.0  # no offset is learnt
     if part == "crops not balanced":
-        crops.np = _Unbalanced()
+        crops.CROWDING = 0.0
     try:
         yield
     finally:
-        targets.OFFSET_REACH = reach
-        crops.np = np
-        assert crops.np.sqrt is near
-
-
-class _Unbalanced:
-    """numpy, but crowded cells weigh as much as lonely ones."""
-
-    def __getattr__(self, name: str) -> object:
-        return np.ones_like if name == "sqrt" else getattr(np, name)
+        targets.OFFSET_REACH, crops.CROWDING = kept
 
 
 def trained(data: Dataset, settings: TrainingSettings) -> tuple[Detector, float, int]:

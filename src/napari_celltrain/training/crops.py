@@ -29,6 +29,9 @@ EXACT_SHARE = 0.3
 """Share of crops that are only flipped and turned by right angles: their pixels keep the noise
 and sharpness of the images, which interpolation would smooth away."""
 
+CROWDING = 0.5
+"""A cell with n neighbours within a crop is drawn n ** -this times as often as a lonely one."""
+
 
 @dataclass(frozen=True, eq=False)
 class Crop:
@@ -113,7 +116,7 @@ class CropSampler:
             neighbours = cKDTree(scaled).query_ball_point(scaled, 1.0, return_length=True)
             frame_of.append(np.full(len(marked), number))
             index.append(marked)
-            weight.append(1 / np.sqrt(neighbours))
+            weight.append(neighbours.astype(float) ** -CROWDING)
             member.append(np.full(len(marked), frame.member))
         if not index:
             empty = np.empty(0, np.int64)
