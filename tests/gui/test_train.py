@@ -22,6 +22,7 @@ from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.gui import preferences, training_session
 from napari_celltrain.gui.predict import PredictWidget
 from napari_celltrain.gui.train import FIRST_WORDS, TrainWidget
+from napari_celltrain.training.events import Step
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
 
@@ -377,7 +378,10 @@ def test_a_run_on_the_command_line_is_watched_to_its_end(open_widget, tmp_path, 
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             qtbot.waitUntil(
-                lambda: process.poll() is not None or len(RunFolder(folder).read_history()) > 8,
+                lambda: (
+                    process.poll() is not None
+                    or any(isinstance(event, Step) for event in RunFolder(folder).read_history())
+                ),
                 timeout=60_000,
             )
             widget.tabs.setCurrentIndex(2)

@@ -120,10 +120,12 @@ class Learner:
         for parameter, gradient in zip(self.parameters.values(), gradients, strict=True):
             parameter.grad = gradient
         self._together.average(self.network.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
-        if bool(torch.isfinite(norm)):
-            self.optimiser.step()
-            self._update_average()
+        if self.threads is None:
+            finite, further = self._step()
+        else:  # alone too: a norm that is shared out is rounded as the threads happen to be many
+            finite, further = self.threads.submit(self._step).result()
+            seconds += further
+        if finite:
             value = float(loss)
             self.mean_loss = (
                 value if math.isnan(self.mean_loss) else 0.97 * self.mean_loss + 0.03 * value
@@ -132,6 +134,16 @@ class Learner:
             self._skip_step()
         self.step += 1
         self.network_s += self._clock() - begin + (0.0 if self.threads is None else seconds)
+
+    def _step(self) -> tuple[bool, float]:
+        """Let the optimiser step if the gradient is finite; returns whether, and the time."""
+        begin = self._clock()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+        finite = bool(torch.isfinite(norm))
+        if finite:
+            self.optimiser.step()
+            self._update_average()
+        return finite, self._clock() - begin
 
     def _clock(self) -> float:
         return time.thread_time() if self.device.type == "cpu" else time.perf_counter()

@@ -199,8 +199,8 @@ class Compute(_Section):
     threads: int | None = _setting(
         None,
         "CPU threads",
-        "Empty: all cores, or all but one where a window is open. For one batch size the result is the same."
-        " A batch size that is not set follows the threads.",
+        "Empty: all cores, or all but one where a window is open. For one batch size the result is "
+        "the same; a batch size that is not set follows the threads.",
         ge=1,
         le=1024,
     )
