@@ -71,6 +71,8 @@ def test_evaluations_and_the_kept_detector_agree(small_run, small_detector):
     assert small_detector.info.f1 == pytest.approx(best.f1)
     assert small_detector.info.threshold == pytest.approx(best.threshold)
     assert any(isinstance(event, Step) for event in history)
+    finished = next(event for event in history if isinstance(event, Finished))
+    assert finished.best_f1 == pytest.approx(small_detector.info.f1)
 
 
 def test_the_run_folder_says_how_it_ended(small_run):

@@ -157,7 +157,7 @@ class Evaluations:
         """
         few = self.held_out.some(self.settings.data.max_held_out_frames)
         if len(few) == len(self.held_out.frames):
-            return max(self.standing.best_f1, 0.0), self.standing.best_threshold
+            return max(self.standing.kept_f1, 0.0), self.standing.best_threshold
         best = Detector.from_folder(
             self.run.best,
             device=str(self.plan.device),

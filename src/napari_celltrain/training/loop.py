@@ -550,7 +550,7 @@ class _Run:
     def _finish(self, reason: str, plan: Plan) -> Finished:
         natural = reason not in ("stopped by the user", "interrupted")
         standing = self.evaluations.standing
-        f1, threshold = max(standing.best_f1, 0.0), standing.best_threshold
+        f1, threshold = max(standing.kept_f1, 0.0), standing.best_threshold
         if not self.together.is_first:
             return Finished(cast("StopReason", reason), self.step, self.seconds, f1, threshold, "")
         if natural:

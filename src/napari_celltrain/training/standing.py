@@ -20,6 +20,9 @@ class Standing:
     """Results of the evaluations so far."""
 
     best_f1: float = -1.0
+    """The highest so far: what the next ones are compared with."""
+    kept_f1: float = -1.0
+    """Of the detector that is kept; by chance a little lower, where it is the steadier one."""
     best_steadiness: float = -1.0
     best_threshold: float = 0.5
     best_step: int = 0
@@ -44,6 +47,7 @@ class Standing:
             self.worse.append(verdict.f1)
             return False
         self.best_f1 = max(self.best_f1, verdict.f1)
+        self.kept_f1 = verdict.f1
         self.best_steadiness = verdict.steadiness
         self.best_threshold = verdict.threshold
         self.best_step = step
@@ -69,8 +73,8 @@ class Standing:
     def in_words(self, step: int) -> str:
         """Return the state of the run in words."""
         if self.best_step == step:
-            return f"Still improving; best F1 {self.best_f1:.3f}."
-        return f"Best F1 {self.best_f1:.3f} at step {self.best_step}."
+            return f"Still improving; best F1 {self.kept_f1:.3f}."
+        return f"Best F1 {self.kept_f1:.3f} at step {self.best_step}."
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
@@ -80,3 +84,4 @@ class Standing:
         """Go back to what a checkpoint kept."""
         for key in asdict(self):
             setattr(self, key, state.get(key, getattr(self, key)))
+        self.kept_f1 = state.get("kept_f1", self.best_f1)  # not in the first checkpoints
