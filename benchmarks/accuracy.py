@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py sets     [--minutes 3] [--seeds 3] [--threads 2] [--only hela cho]
     python benchmarks/accuracy.py parts    [--steps 400] [--seeds 1] [--only hela dense]
-    python benchmarks/accuracy.py together [--minutes 4] [--unseen laptrack]
+    python benchmarks/accuracy.py together [--minutes 4 | --steps 3000] [--unseen laptrack]
 
 A match is a found cell within half a cell diameter of an annotated one. Test frames come after a
 gap (or are other fields), were neither learnt from nor used to choose anything, and are searched by
@@ -203,12 +203,12 @@ def _scale(part: str, key: str) -> list[str]:
     return [f"design.working_scale={_SCALES[key] * (2 if 'doubled' in part else 0.5)}"]
 
 
-def together(unseen: str, minutes: float, threads: int) -> None:
+def together(unseen: str, budget: str, threads: int) -> None:
     """One detector for all sets but one."""
     keys = [key for key in SETS if key != unseen]
     members = [member for key in keys for member in SETS[key].training_set().members]
     settings = TrainingSettings().changed(
-        [f"budget.minutes={minutes}", f"compute.threads={threads}", "compute.device=cpu"]
+        [budget, f"compute.threads={threads}", "compute.device=cpu"]
     )
     detector, seconds, steps = trained(Dataset(tuple(members)), settings)
     print(
@@ -231,7 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["sets", "parts", "together"])
     parser.add_argument("--minutes", type=float, default=3.0)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", nargs="*", choices=[*SETS], default=[])
@@ -240,9 +240,12 @@ def main() -> None:
     if chosen.what == "sets":
         sets(chosen.only or [*SETS], chosen.minutes, chosen.seeds or 3, chosen.threads)
     elif chosen.what == "parts":
-        parts(chosen.only or ["hela", "bbbc039", "dense"], chosen.steps, chosen.seeds or 1)
+        parts(chosen.only or ["hela", "bbbc039", "dense"], chosen.steps or 400, chosen.seeds or 1)
     else:
-        together(chosen.unseen, chosen.minutes, chosen.threads)
+        budget = f"budget.minutes={chosen.minutes}"
+        if chosen.steps is not None:
+            budget = f"budget.steps={chosen.steps}"
+        together(chosen.unseen, budget, chosen.threads)
 
 
 if __name__ == "__main__":

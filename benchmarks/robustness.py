@@ -113,7 +113,7 @@ def row(chosen, detector: Detector) -> list[float]:
                 t,
                 positions,
                 scores,
-                detector.design,
+                detector.design.diameter,
                 voxel,
                 tolerance=detector.design.tolerance,
                 border_px=chosen.border_px,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 
+import imagecodecs
 import numpy as np
 import pytest
 
 from napari_celltrain.cli import main
+from napari_celltrain.detector.package import SCREENSHOT, member_names, read_member
 from napari_celltrain.sharing.packing import card_of
+from napari_celltrain.sharing.screenshot import BLUE
 
 
 @pytest.fixture
@@ -29,6 +33,38 @@ def test_the_file_predicts_what_the_run_predicts(trained, images, tmp_path, resu
         ) == 0  # fmt: skip
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     assert len((tmp_path / "a.csv").read_text("utf-8").splitlines()) > 3
+
+
+def test_the_card_shows_a_frame_that_was_held_out(trained, tmp_path, capsys):
+    file = tmp_path / "plane.celltrain"
+    assert main(["export", str(trained), "--out", str(file), "--licence", "CC0-1.0"]) == 0
+    assert "--no-screenshot leaves it out" in capsys.readouterr().err
+    picture = imagecodecs.png_decode(read_member(file, SCREENSHOT))
+    found = (picture == BLUE).all(axis=-1)
+    assert 0.001 < found.mean() < 0.2
+    card = card_of(file)
+    assert f"]({SCREENSHOT})" in card
+    assert "did not learn from" in card
+    # packed once more, it says the same of itself
+    again = tmp_path / "again.celltrain"
+    assert main(["export", str(file), "--out", str(again)]) == 0
+    assert again.read_bytes() == file.read_bytes()
+
+
+def test_images_stay_here_when_that_is_wanted(trained, tmp_path, refused):
+    file = tmp_path / "plane.celltrain"
+    assert main(["export", str(trained), "--out", str(file), "--no-screenshot"]) == 0
+    assert SCREENSHOT not in member_names(file)
+    assert SCREENSHOT not in card_of(file)
+    assert "already" in refused("export", file, "--out", tmp_path / "b", "--no-screenshot")
+
+
+def test_without_the_images_the_file_is_written_all_the_same(trained, tmp_path, capsys):
+    alone = shutil.copytree(trained / "best", tmp_path / "alone")
+    file = tmp_path / "plane.celltrain"
+    assert main(["export", str(alone), "--out", str(file)]) == 0
+    assert "No picture" in capsys.readouterr().err
+    assert SCREENSHOT not in member_names(file)
 
 
 def test_a_package_for_the_zoo_and_a_file_at_once(trained, tmp_path, result):

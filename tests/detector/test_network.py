@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from napari_celltrain.detector.design import choose_design
-from napari_celltrain.detector.network import CentreNet, reach
+from napari_celltrain.detector.network import CentreNet, Convolution, reach
 
 KINDS = {
     "2D": {"planes": 1},
@@ -96,3 +97,24 @@ def test_a_time_window_and_channels_are_inputs():
     design = _design("2D", time_window=(-1, 1), n_channels=2)
     assert design.n_inputs == 6
     assert CentreNet(design)(torch.zeros(1, 6, 1, 8, 8)).shape == (1, 4, 1, 4, 4)
+
+
+def test_one_plane_is_answered_as_the_middle_of_nothing_around_it():
+    """A single plane costs no planes of zeros, and the answer is that of the plain convolution."""
+    design = choose_design(
+        diameter=10.0, spacing=12.0, voxel_size=(2.0, 1.0, 1.0), planes=20, unit="um", width=4
+    )
+    network = CentreNet(design).eval()
+    image = torch.rand(2, 1, 1, 32, 32)
+    assert design.multiples(1) == (1, 8, 8)
+    deep = [m for m in network.modules() if isinstance(m, Convolution) and m.kernel_size[0] > 1]
+    assert deep
+    assert all(3 * layer.taps(1) == layer.taps(2) for layer in deep)
+    with torch.inference_mode():
+        quick = network(image)
+        layers = [m for m in network.modules() if isinstance(m, Convolution)]
+        for layer in layers:  # back to the plain one
+            layer.__class__ = nn.Conv3d
+        slow = network(image)
+    assert quick.shape == (2, 4, 1, 16, 16)
+    assert torch.allclose(quick, slow, atol=1e-4)

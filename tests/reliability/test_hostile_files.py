@@ -229,9 +229,13 @@ FORGED = {
     "a huge design": lambda state, tensors: state["design"].update(width=10**9),
     "another design": lambda state, tensors: state["design"].update(width=16),
     "no plan": lambda state, tensors: state.pop("plan"),
-    "a huge crop": lambda state, tensors: state["plan"].update(crop_shape=[1, 10**6, 10**6]),
-    "crops of text": lambda state, tensors: state["plan"].update(crop_shape="big"),
-    "batches without end": lambda state, tensors: state["plan"].update(batch_size=10**9),
+    "a huge crop": lambda state, tensors: state["plan"]["groups"][0].update(
+        shape=[1, 10**6, 10**6]
+    ),
+    "crops of text": lambda state, tensors: state["plan"]["groups"][0].update(shape="big"),
+    "batches without end": lambda state, tensors: state["plan"]["groups"][0].update(
+        batch_size=10**9
+    ),
     "no schedule": lambda state, tensors: state.pop("schedule"),
     "no weights": lambda state, tensors: tensors.clear(),
     "weights of another size": lambda state, tensors: tensors.update(

@@ -10,7 +10,8 @@ from napari_celltrain.detector.design import choose_design
 from napari_celltrain.experiment import Annotations, Experiment, Region, Status
 from napari_celltrain.images.array import ArraySource
 from napari_celltrain.training.augmentation import make_batch, plain
-from napari_celltrain.training.crops import CropSampler
+from napari_celltrain.training.crop_groups import CropGroup
+from napari_celltrain.training.crops import CropSampler, StepSampler
 from napari_celltrain.training.prepare import prepare
 from napari_celltrain.training.settings import Augmentation
 
@@ -244,3 +245,24 @@ def test_undecided_marks_are_no_reason_for_a_crop(tmp_path):
     )
     sampler = _sampler(tmp_path, experiment, (1, 32, 32))
     assert len(sampler._point) == 1
+
+
+def test_a_step_takes_all_crops_of_one_group_and_all_groups_have_their_turn(tmp_path):
+    flat, deep = _experiment(n=4), _experiment((16, 40, 40), n=30)
+    design = _design(16)
+    sizes = [(1.0, 1.0, 1.0)] * 2
+    frames = prepare([flat, deep], [(0, 0), (0, 1), (1, 0), (1, 1)], design, sizes, tmp_path)
+    groups = [
+        CropGroup((0,), (1, 32, 32), 4),
+        CropGroup((1,), (16, 32, 32), 2),
+        CropGroup((2,), (8, 8, 8), 2),  # of an experiment without a frame to learn from
+    ]
+    sampler = StepSampler(frames, groups, design, DARK, seed=3)
+    turns = [sampler.group(step) for step in range(200)]
+    assert 0.15 < turns.count(0) / 200 < 0.5  # the square root of 8 to 60 cells
+    assert set(turns) == {0, 1}
+    for step in range(12):
+        shapes = {sampler.draw(step, number).source.shape[1] for number in range(3)}
+        assert shapes == {groups[turns[step]].shape[0]}
+    again = StepSampler(frames, groups, design, DARK, seed=3)
+    assert [again.group(step) for step in (150, 3, 77)] == [turns[150], turns[3], turns[77]]

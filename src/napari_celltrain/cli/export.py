@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_celltrain.cli.arguments import add_json
-from napari_celltrain.cli.output import print_json
+from napari_celltrain.cli.output import print_json, say
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
     import argparse
+
+    from napari_celltrain.sharing.screenshot import Screenshot
 
 SUMMARY = "Pack a detector into one file to give to others, or for the bioimage.io model zoo."
 EXAMPLES = """\
@@ -20,7 +22,7 @@ examples:
   celltrain export run --bioimageio nuclei.zip --licence CC-BY-4.0 --author "A. Biologist"
 
 The .celltrain file holds the detector and a card that tells what it was trained on and how good
-it is.
+it is, with a picture: a part of a held-out frame, with the cells found in it.
 """
 
 
@@ -47,8 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cite", action="append", default=[], metavar="DOI",
         help="of your paper, or its address; may be given several times",
     )  # fmt: skip
-    parser.add_argument(
-        "--screenshot", type=Path, metavar="PNG", help="a picture for the .celltrain file"
+    picture = parser.add_mutually_exclusive_group()
+    picture.add_argument(
+        "--screenshot", type=Path, metavar="PNG", help="a picture of yours for the .celltrain file"
+    )
+    picture.add_argument(
+        "--no-screenshot", action="store_true", help="nothing of the images leaves this machine"
     )
     add_json(parser)
 
@@ -69,7 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
     written = []
     if arguments.out is not None:
         file = pack_detector(
-            arguments.detector, arguments.out, about, screenshot=arguments.screenshot
+            arguments.detector,
+            arguments.out,
+            None if about == About() else about,
+            screenshot=_screenshot(arguments),
         )
         written.append(str(file))
     if arguments.bioimageio is not None:
@@ -81,3 +90,26 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(f"Wrote {one}." for one in written))
     return 0
+
+
+def _screenshot(arguments: argparse.Namespace) -> Screenshot | Path | None:
+    """Return the picture for the card; one of the user's images is announced."""
+    from napari_celltrain.detector.package import is_package
+    from napari_celltrain.sharing.screenshot import held_out_screenshot
+
+    if is_package(arguments.detector) and arguments.no_screenshot:
+        raise CellTrainError(
+            f"{arguments.detector} has its card and its picture already. Export the run again, "
+            "with --no-screenshot."
+        )
+    if arguments.screenshot is not None:
+        return Path(arguments.screenshot)
+    if arguments.no_screenshot or is_package(arguments.detector):
+        return None
+    try:
+        screenshot = held_out_screenshot(arguments.detector)
+    except CellTrainError as error:
+        say(f"No picture for the card: {error}")
+        return None
+    say(f"The card shows a picture; --no-screenshot leaves it out. {screenshot.caption}")
+    return screenshot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -18,6 +19,22 @@ LEVELS = 3
 Length = Annotated[float, Field(gt=1e-6, lt=1e6)]
 Stride = Annotated[int, Field(ge=1, le=2)]
 Kernel = Literal[1, 3]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """How large cells are, in the unit of a design.
+
+    Parameters
+    ----------
+    diameter
+        Of a cell, in plane.
+    spacing
+        Distance between close neighbours (10 % of the cells have a nearer one).
+    """
+
+    diameter: float
+    spacing: float
 
 
 class Design(BaseModel):
@@ -47,6 +64,8 @@ class Design(BaseModel):
         0,
     )
     n_channels: PositiveInt = Field(1, le=64)
+    diameters: tuple[Length, Length] | None = None
+    """Smallest and largest cell diameter of the experiments, where they were not alike."""
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
@@ -71,14 +90,23 @@ class Design(BaseModel):
         z, y, x = (math.prod(axis) for axis in zip(*self.strides, strict=True))
         return (z, y, x)
 
-    @property
-    def sigma(self) -> tuple[float, float, float]:
+    def multiples(self, planes: int) -> tuple[int, int, int]:
+        """(z, y, x) working voxels that a piece of an image of so many planes is a multiple of.
+
+        A single plane stays one at every level: nothing has to be added to it.
+        """
+        z, y, x = self.total_stride
+        return (1 if planes == 1 else z, y, x)
+
+    def sigma(self, cells: Cells | None = None) -> tuple[float, float, float]:
         """(z, y, x) widths of the Gaussian around a centre in the target.
 
         A sixth of the diameter, less where neighbours are close, and never so narrow that it
-        falls between the voxels of the grid.
+        falls between the voxels of the grid. `cells` are those of an experiment, where they differ
+        from one experiment to another; None: as the design has them.
         """
-        wanted = min(self.diameter / 6, self.spacing / 4)
+        cells = cells or Cells(self.diameter, self.spacing)
+        wanted = min(cells.diameter / 6, cells.spacing / 4)
         z, y, x = (max(wanted, 0.75 * g) for g in self.grid_voxel_size)
         return (z, y, x)
 
@@ -86,6 +114,11 @@ class Design(BaseModel):
     def suppression_radius(self) -> float:
         """Two detections closer than this are one."""
         return min(0.35 * self.diameter, 0.6 * self.spacing)
+
+    @property
+    def diameter_range(self) -> tuple[float, float]:
+        """Smallest and largest diameter of the cells that it was made for."""
+        return self.diameters or (self.diameter, self.diameter)
 
     @property
     def tolerance(self) -> float:

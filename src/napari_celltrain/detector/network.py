@@ -29,23 +29,35 @@ class Convolution(nn.Conv3d):
 
     On a processor, PyTorch hands small batches of small images to code of its own that takes
     several times as long (its choice counts channels x planes x rows, and forgets columns).
+    Of a single plane only the middle of a deep kernel sees anything, so only that is computed.
     Written weights and results are those of ``nn.Conv3d``.
     """
 
+    def taps(self, planes: int) -> int:
+        """Multiplications for one output value and an image of so many planes."""
+        return self.weight[0].numel() // (self.kernel_size[0] if planes == 1 else 1)
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Convolve (n, channels, z, y, x)."""
+        weight, padding = self.weight, cast("tuple[int, ...]", self.padding)
+        if input.shape[2] == 1 and self.kernel_size[0] > 1 and not self._exported():
+            middle = self.kernel_size[0] // 2
+            weight, padding = weight[:, :, middle : middle + 1], (0, *padding[1:])
         if (
-            not torch.compiler.is_compiling()  # knows better, and serves other machines
-            and input.device.type == "cpu"
+            input.device.type == "cpu"
             and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
             and not torch.is_autocast_enabled("cpu")  # asks for another precision
-            and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+            and not self._exported()
         ):
-            padding = cast("tuple[int, ...]", self.padding)
             return torch.mkldnn_convolution(
-                input, self.weight, self.bias, padding, self.stride, self.dilation, 1
+                input, weight, self.bias, padding, self.stride, self.dilation, 1
             )
-        return super().forward(input)
+        return F.conv3d(input, weight, self.bias, self.stride, padding, self.dilation)
+
+    @staticmethod
+    def _exported() -> bool:
+        """Tell whether the network is being written down to serve other machines and sizes."""
+        return torch.compiler.is_compiling() or bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
 
 class Pointwise(nn.Conv3d):

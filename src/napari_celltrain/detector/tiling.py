@@ -73,8 +73,8 @@ def tiles_of(
     tile
         (z, y, x) image voxels of a core, instead.
     """
-    strides = design.total_stride
     working = [output_length(n, s) for n, s in zip(shape, steps, strict=True)]
+    strides = design.multiples(working[0])
     padded = [-(-n // s) * s for n, s in zip(working, strides, strict=True)]
     halo = [-(-(r + 1) // s) * s for r, s in zip(reach(design), strides, strict=True)]
     if tile is not None:

@@ -130,8 +130,8 @@ def comparison_work(
             if t in annotated:
                 here = candidates.t == t
                 frames.append((t, scored_frame(
-                    truth, t, candidates.positions[here], candidates.scores[here], design, voxel,
-                    tolerance=design.tolerance,
+                    truth, t, candidates.positions[here], candidates.scores[here],
+                    design.diameter, voxel, tolerance=design.tolerance,
                 )))  # fmt: skip
         return compare(frames, threshold, design.unit)
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_celltrain.detector.design import Design
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.experiment import ZYX, Experiment
 
@@ -73,6 +72,7 @@ def candidates(
     frames: Sequence[tuple[int, int]],
     *,
     voxel_sizes: Sequence[ZYX] | None = None,
+    diameters: Sequence[float] | None = None,
     tolerance: float | None = None,
     border_px: float = 0.0,
     exclude_dying: bool = False,
@@ -91,6 +91,8 @@ def candidates(
         (experiment index, time point) of each frame.
     voxel_sizes
         Of each experiment in the detector's unit; None: as the experiments say.
+    diameters
+        Of the cells of each experiment, in the detector's unit; None: those it was made for.
     tolerance
         Greatest distance of a match in the detector's unit; None: half the cell diameter.
     border_px
@@ -122,6 +124,7 @@ def candidates(
             yield inputs, sizes[member]
 
     for (member, t), found in zip(frames, detector.detect_each(jobs(), floor=FLOOR), strict=False):
+        diameter = design.diameter if diameters is None else diameters[member]
         yield JudgedFrame(
             member,
             t,
@@ -130,9 +133,9 @@ def candidates(
                 t,
                 found.positions,
                 found.scores,
-                design,
+                diameter,
                 sizes[member],
-                tolerance=design.tolerance if tolerance is None else tolerance,
+                tolerance=0.5 * diameter if tolerance is None else tolerance,
                 border_px=border_px,
                 exclude_dying=exclude_dying,
             ),
@@ -146,7 +149,7 @@ def scored_frame(
     t: int,
     positions: NDArray[np.float64],
     scores: NDArray[np.float64],
-    design: Design,
+    diameter: float,
     voxel_size: ZYX,
     *,
     tolerance: float,
@@ -166,7 +169,7 @@ def scored_frame(
         near = (places[:, 1:] < border_px) | (places[:, 1:] > last - border_px)
         return np.asarray(near.any(axis=1))
 
-    known = known_place(experiment, design.diameter, voxel_size)(t)
+    known = known_place(experiment, diameter, voxel_size)(t)
     return ScoredFrame(
         found=positions,
         scores=scores,

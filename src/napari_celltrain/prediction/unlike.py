@@ -153,17 +153,17 @@ def unlike_size(
     estimate = estimate_diameter(experiment)
     if estimate is None or estimate.source != "image":
         return []
-    expected, unit = info.design.diameter, info.design.unit
-    ratio = estimate.diameter / expected
-    if 1 / SIZE_FACTOR <= ratio <= SIZE_FACTOR:
+    unit, (smallest, largest) = info.design.unit, info.design.diameter_range
+    if smallest / SIZE_FACTOR <= estimate.diameter <= largest * SIZE_FACTOR:
         return []
+    expected = f"{smallest:.3g}" if smallest == largest else f"{smallest:.3g} to {largest:.3g}"
     mend = " Is the voxel size right?" if unit == "um" else ""
     return [
         Finding(
             "warning",
             "unlike-size",
             f"The cells found at time point {t} look about {estimate.diameter:.3g} {unit} wide, "
-            f"and the detector was trained for {expected:.3g} {unit}.{mend} Look at a few time "
+            f"and the detector was trained for {expected} {unit}.{mend} Look at a few time "
             "points before trusting the result.",
             name,
             t,

@@ -40,7 +40,7 @@ class About:
     cite: tuple[str, ...] = ()
 
 
-def model_card(info: DetectorInfo, about: About, *, screenshot: str = "") -> str:
+def model_card(info: DetectorInfo, about: About, *, screenshot: str = "", caption: str = "") -> str:
     """Write the model card.
 
     Parameters
@@ -51,6 +51,8 @@ def model_card(info: DetectorInfo, about: About, *, screenshot: str = "") -> str
         What was said of it.
     screenshot
         Name of the picture beside the card; empty: none.
+    caption
+        What is to be seen in it.
 
     Returns
     -------
@@ -61,6 +63,7 @@ def model_card(info: DetectorInfo, about: About, *, screenshot: str = "") -> str
         lines += [about.description.strip(), ""]
     if screenshot:
         lines += [f"![Cells that it found]({screenshot})", ""]
+        lines += [plain(caption), ""] if caption else []
     lines += ["## Images that it is for", "", *images_it_is_for(info), ""]
     lines += ["## Validation", "", *validation(info), ""]
     lines += ["## Data that it learnt from", "", *learnt_from(info), ""]

@@ -19,6 +19,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import replacing
 from napari_celltrain.sharing.card import About, model_card
 from napari_celltrain.sharing.pictures import read_png
+from napari_celltrain.sharing.screenshot import Screenshot
 
 
 def pack_detector(
@@ -26,7 +27,7 @@ def pack_detector(
     file: str | Path,
     about: About | None = None,
     *,
-    screenshot: str | Path | None = None,
+    screenshot: Screenshot | str | Path | None = None,
 ) -> Path:
     """Write a detector, its model card and perhaps a picture into one file.
 
@@ -37,9 +38,10 @@ def pack_detector(
     file
         Its name ends in ``.celltrain``. A file there is replaced.
     about
-        For the model card.
+        For the model card. None: nothing is said; a ``.celltrain`` file keeps its card.
     screenshot
-        A PNG file.
+        A PNG file, or what `held_out_screenshot` returned. None: none; a ``.celltrain`` file keeps
+        its own.
 
     Raises
     ------
@@ -51,11 +53,17 @@ def pack_detector(
     file = Path(file)
     if file.suffix.lower() != SUFFIX:
         raise CellTrainError(f"{file.name}: a packed detector's name ends in {SUFFIX}.")
-    picture = None if screenshot is None else read_png(Path(screenshot), MOST_BYTES[SCREENSHOT])
+    picture, caption = _picture(Path(folder), screenshot)
     detector = Detector.from_folder(folder, device="cpu")
-    card = model_card(
-        detector.info, about or About(), screenshot=SCREENSHOT if picture is not None else ""
-    )
+    if about is None and screenshot is None:
+        card = card_of(folder)
+    else:
+        card = model_card(
+            detector.info,
+            about or About(),
+            screenshot=SCREENSHOT if picture is not None else "",
+            caption=caption,
+        )
     with tempfile.TemporaryDirectory(prefix="celltrain-") as place:
         # a training may be replacing the one in the folder: what was loaded belongs together
         detector.save(place)
@@ -66,6 +74,17 @@ def pack_detector(
     with replacing(file) as temporary:
         write_package(temporary, members)
     return file
+
+
+def _picture(source: Path, screenshot: Screenshot | str | Path | None) -> tuple[bytes | None, str]:
+    """Return a picture for the card, or None, and what is to be seen in it."""
+    if isinstance(screenshot, Screenshot):
+        return screenshot.content, screenshot.caption
+    if screenshot is not None:
+        return read_png(Path(screenshot), MOST_BYTES[SCREENSHOT]), ""
+    if is_package(source) and SCREENSHOT in member_names(source):
+        return read_member(source, SCREENSHOT), ""
+    return None, ""
 
 
 def unpack_detector(file: str | Path, folder: str | Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_celltrain.errors import CellTrainError
 
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 Colour = tuple[int, int, int]
+Outline = NDArray[np.float64]
+"""(y, x) around a centre, shape (n, 2)."""
 ORANGE: Colour = (255, 140, 0)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COVER_SIDE = 256
@@ -49,18 +50,42 @@ def dot(picture: NDArray[np.uint8], y: float, x: float, radius: int, colour: Col
     ] = colour
 
 
-def rings(
+def circle(radius: float) -> Outline:
+    """Return the outline of a ring, two pixels thick."""
+    angle = np.linspace(0, 2 * np.pi, max(16, int(10 * radius)), endpoint=False)
+    rim = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    return np.concatenate([rim * radius, rim * (radius + 1)])
+
+
+def square(radius: float) -> Outline:
+    """Return the outline of a square of which the circle of that radius is inside."""
+    along = np.linspace(-radius, radius, max(16, int(3 * radius)))
+    sides = [
+        np.stack(both, axis=1)
+        for side in (-radius, 1 - radius, radius, radius - 1)
+        for both in ((np.full_like(along, side), along), (along, np.full_like(along, side)))
+    ]
+    return np.concatenate(sides)
+
+
+def cross(radius: float) -> Outline:
+    """Return the outline of a diagonal cross."""
+    along = np.linspace(-radius, radius, max(16, int(3 * radius)))
+    return np.concatenate(
+        [np.stack([along + shift, sign * along], axis=1) for shift in (0, 1) for sign in (1, -1)]
+    )
+
+
+def mark(
     picture: NDArray[np.uint8],
     centres: Iterable[tuple[float, float]],
-    radius: float,
-    colour: Colour = ORANGE,
+    outline: Outline,
+    colour: Colour,
 ) -> None:
-    """Draw a thin ring around each centre (y, x), all in pixels of the picture."""
+    """Draw an outline around each centre (y, x), all in pixels of the picture."""
     height, width = picture.shape[:2]
-    angle = np.linspace(0, 2 * np.pi, max(16, int(8 * radius)), endpoint=False)
-    for y, x in centres:
-        rows = np.rint(y + radius * np.sin(angle)).astype(int)
-        columns = np.rint(x + radius * np.cos(angle)).astype(int)
+    for centre in centres:
+        rows, columns = np.rint(np.asarray(centre) + outline).astype(int).T
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
         picture[rows[inside], columns[inside]] = colour
 

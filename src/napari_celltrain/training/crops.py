@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_celltrain.detector.design import Design
+    from napari_celltrain.experiment import ZYX
+    from napari_celltrain.training.crop_groups import CropGroup
     from napari_celltrain.training.prepare import PreparedFrame
     from napari_celltrain.training.settings import Augmentation
 
@@ -51,6 +53,8 @@ class Crop:
         What they are, (n,).
     known
         Whether the annotation is complete at each voxel of the output grid, (z', y', x').
+    sigma
+        (z, y, x) width of the Gaussian around a centre, in the design's unit.
     seed
         For the random changes of brightness.
     """
@@ -61,6 +65,7 @@ class Crop:
     points: NDArray[np.float64]
     status: NDArray[np.int8]
     known: NDArray[np.bool_]
+    sigma: ZYX
     seed: int
 
 
@@ -100,6 +105,8 @@ class CropSampler:
         self.cells_share = cells_share
         self.seed = seed
         self._open = OpenFrames()
+        self.weight_of_member: dict[int, float] = {}
+        """How much there is to learn from each experiment."""
         self._frame_of_point, self._point, self._point_weight = self._weigh_points()
         volume = np.array([np.prod(np.maximum(frame.shape, shape)) for frame in frames], float)
         self._frame_weight = _balanced(volume, np.array([frame.member for frame in frames]))
@@ -121,7 +128,10 @@ class CropSampler:
         if not index:
             empty = np.empty(0, np.int64)
             return empty, empty, np.empty(0)
-        weights = _balanced(np.concatenate(weight), np.concatenate(member))
+        together, of_member = np.concatenate(weight), np.concatenate(member)
+        for value in np.unique(of_member):
+            self.weight_of_member[int(value)] = float(together[of_member == value].sum())
+        weights = _balanced(together, of_member)
         return np.concatenate(frame_of), np.concatenate(index), np.cumsum(weights)
 
     def draw(self, step: int, number: int) -> Crop:
@@ -176,6 +186,7 @@ class CropSampler:
             points=points[near],
             status=frame.status[near],
             known=self._known(frame, matrix, in_source, z0, flip_z),
+            sigma=frame.sigma,
             seed=int(rng.integers(2**62)),
         )
 
@@ -273,6 +284,56 @@ class CropSampler:
             and (low >= known.low).all()
             and (high <= known.high).all()
         )
+
+
+class StepSampler:
+    """Draws the crops of a step, all of one group.
+
+    Parameters
+    ----------
+    frames
+        To draw from.
+    groups
+        Of the plan; those without a frame are never drawn.
+    design, augmentation, cells_share, seed
+        As of `CropSampler`.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[PreparedFrame],
+        groups: Sequence[CropGroup],
+        design: Design,
+        augmentation: Augmentation,
+        *,
+        cells_share: float = 0.8,
+        seed: int = 0,
+    ) -> None:
+        self.seed = seed
+        self._samplers: dict[int, CropSampler] = {}
+        shares = []
+        for number, group in enumerate(groups):
+            own = [frame for frame in frames if frame.member in group.members]
+            if own:
+                self._samplers[number] = sampler = CropSampler(
+                    own, design, group.shape, augmentation, cells_share=cells_share, seed=seed
+                )
+                shares.append(sum(map(np.sqrt, sampler.weight_of_member.values())))
+        if not any(shares):  # frames without a mark: only that there is nothing can be learnt
+            shares = [1.0] * len(self._samplers)
+        self._share = np.cumsum(shares) / sum(shares)
+
+    def group(self, step: int) -> int:
+        """Return the number of the group that a step learns from."""
+        numbers = list(self._samplers)
+        if len(numbers) == 1:
+            return numbers[0]
+        chosen = np.random.default_rng((self.seed, step)).random()
+        return numbers[min(int(np.searchsorted(self._share, chosen)), len(numbers) - 1)]
+
+    def draw(self, step: int, number: int) -> Crop:
+        """Return crop `number` of a step."""
+        return self._samplers[self.group(step)].draw(step, number)
 
 
 def _balanced(weight: NDArray[np.float64], member: NDArray[np.int64]) -> NDArray[np.float64]:

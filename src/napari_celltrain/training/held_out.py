@@ -66,6 +66,8 @@ class HeldOut:
     ----------
     experiments, frames, voxel_sizes
         As in `prediction.judge.candidates`.
+    diameters
+        Of the cells of each experiment: a match lies within half of it. None: as the detector's.
     exclude_dying
         Dying cells count for nobody.
     """
@@ -76,11 +78,13 @@ class HeldOut:
         frames: Sequence[tuple[int, int]],
         voxel_sizes: Sequence[ZYX],
         *,
+        diameters: Sequence[float] | None = None,
         exclude_dying: bool = False,
     ) -> None:
         self._experiments = experiments
         self._all = tuple(frames)
         self._voxel_sizes = voxel_sizes
+        self._diameters = diameters
         self._exclude_dying = exclude_dying
         self._kept: OrderedDict[tuple[int, int], list[NDArray[Any]]] = OrderedDict()
         self._bytes = 0
@@ -123,6 +127,7 @@ class HeldOut:
                 self._experiments,
                 frames,
                 voxel_sizes=self._voxel_sizes,
+                diameters=self._diameters,
                 exclude_dying=self._exclude_dying,
                 read=read,
                 stopping=stopping,

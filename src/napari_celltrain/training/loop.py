@@ -10,7 +10,7 @@ import contextlib
 import datetime
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,11 +25,11 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
 from napari_celltrain.files import write_text
 from napari_celltrain.training import processes
-from napari_celltrain.training.augmentation import make_batch
-from napari_celltrain.training.batches import BatchLoader, parts_of
+from napari_celltrain.training.batches import BatchLoader, BatchMaker
 from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
 from napari_celltrain.training.control import Control
-from napari_celltrain.training.crops import CropSampler
+from napari_celltrain.training.crop_groups import as_before
+from napari_celltrain.training.crops import StepSampler
 from napari_celltrain.training.evaluations import Evaluations
 from napari_celltrain.training.events import (
     CheckpointSaved,
@@ -49,15 +49,16 @@ from napari_celltrain.training.performance import Meter, measure_flops, step_flo
 from napari_celltrain.training.plan import Plan, make_plan
 from napari_celltrain.training.prepare import PreparedFrame, prepare, typical_levels
 from napari_celltrain.training.run import HistoryWriter, RunFolder
-from napari_celltrain.training.saved_state import check_checkpoint
+from napari_celltrain.training.saved_state import SavedPlan, check_checkpoint
 from napari_celltrain.training.schedule import Schedule
 from napari_celltrain.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from napari_celltrain.dataset import Dataset, Split
-    from napari_celltrain.training.augmentation import Batch
+    from napari_celltrain.detector.network import Convolution
+    from napari_celltrain.training.crop_groups import CropGroup
     from napari_celltrain.training.events import Callback
     from napari_celltrain.training.processes import Processes
 
@@ -169,7 +170,7 @@ class _Run:
         self.schedule = Schedule(settings.budget)
         self._pace = Pace()
         self._meter: Meter | None = None
-        self.batch_size = 0
+        self._groups: Sequence[CropGroup] = ()
 
     # --- telling -------------------------------------------------------------------------------
 
@@ -215,6 +216,7 @@ class _Run:
             self.dataset.experiments,
             split.held_out,
             plan.voxel_sizes,
+            diameters=[cells.diameter for cells in plan.cells],
             exclude_dying=self.settings.data.exclude_dying,
         )
         levels = typical_levels(
@@ -257,14 +259,13 @@ class _Run:
             for choice in plan.choices:
                 self.tell(choice)
         else:
-            kept = checkpoint.state["plan"]
+            kept = SavedPlan.model_validate(checkpoint.state["plan"])
             plan = replace(
                 plan,
-                crop_shape=tuple(kept["crop_shape"]),
-                batch_size=kept["batch_size"],
-                learning_rate=self.settings.optimiser.learning_rate or kept["learning_rate"],
+                groups=as_before(plan.groups, kept.crop_groups()),
+                learning_rate=self.settings.optimiser.learning_rate or kept.learning_rate,
                 # sums in another order would not be the uninterrupted run's
-                arithmetic=replace(plan.arithmetic, layout=kept.get("layout", "channels last")),
+                arithmetic=replace(plan.arithmetic, layout=kept.layout),
             )
             if self.run.read_state().get("fingerprint") not in (None, fingerprint(self.dataset)):
                 self.find(
@@ -296,6 +297,7 @@ class _Run:
             plan.design,
             plan.voxel_sizes,
             self.run.prepared,
+            cells=plan.cells,
             exclude_dying=self.settings.data.exclude_dying,
             tell=self.tell,
             stopping=lambda: self.control.stopping,
@@ -327,8 +329,7 @@ class _Run:
             "schedule": self.schedule.state(),
             "design": plan.design.model_dump(),
             "plan": {
-                "crop_shape": plan.crop_shape,
-                "batch_size": self.batch_size,
+                "groups": [asdict(group) for group in self._groups],
                 "learning_rate": plan.learning_rate,
                 "layout": plan.arithmetic.layout,
             },
@@ -367,38 +368,31 @@ class _Run:
     # --- training ------------------------------------------------------------------------------
 
     def _train(self, plan: Plan, frames: list[PreparedFrame]) -> StopReason:
-        sampler = CropSampler(
+        sampler = StepSampler(
             frames,
+            plan.groups,
             plan.design,
-            plan.crop_shape,
             self.settings.augmentation,
             cells_share=self.settings.optimiser.cells_share,
             seed=self.settings.compute.seed,
         )
-
-        self.batch_size = self.together.whole(plan.batch_size)
-
-        def make(step: int) -> list[Batch]:
-            parts = parts_of(self.together.share(self.batch_size), self.device.type)
-            return [
-                make_batch(
-                    [sampler.draw(step, n) for n in part],
-                    plan.crop_shape,
-                    self.settings.augmentation,
-                    plan.design,
-                    self.device,
-                )
-                for part in parts
-            ]
-
+        maker = BatchMaker(
+            sampler,
+            plan.groups,
+            self.settings.augmentation,
+            plan.design,
+            self.device,
+            self.together,
+        )
+        self._groups = maker.groups
         self.tell(StateChanged("training", "Training."))
         self.last_checkpoint_s = time.monotonic()
         if not self.evaluations.next_step:
             self.evaluations.schedule(self.step, 0.0, 0.0)
-        self._meter = self._new_meter(plan, len(self.together.share(self.batch_size)))
+        self._meter = self._new_meter(plan, maker)
         if self.together.is_first and 0 < self.evaluations.next_step <= self.step:
             self._evaluate(plan)  # the last sitting was stopped in the midst of it
-        loader = BatchLoader(make, self.step)
+        loader = BatchLoader(maker, self.step)
         ends: StopReason | None = None
         try:
             while True:
@@ -409,9 +403,9 @@ class _Run:
                 if not goes_on:
                     break
                 try:
-                    self._one_step(plan, loader, rate)
+                    self._one_step(loader, rate)
                 except (torch.OutOfMemoryError, MemoryError):
-                    plan, loader = self._with_smaller_batches(plan, loader, make)
+                    loader = self._with_smaller_batches(loader, maker)
                     continue
                 if not self.together.is_first:
                     continue
@@ -430,26 +424,26 @@ class _Run:
             processes.leave()
         return ends or "stopped by the user"
 
-    def _with_smaller_batches(
-        self, plan: Plan, loader: BatchLoader, make: Callable[[int], list[Batch]]
-    ) -> tuple[Plan, BatchLoader]:
+    def _with_smaller_batches(self, loader: BatchLoader, maker: BatchMaker) -> BatchLoader:
         """Halve the batch after running out of memory, and go on with the same step."""
         loader.close()
         self.learner.optimiser.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        if self.batch_size <= self.together.size or self.together.size > 1:
+        crops = maker.halve() if self.together.size == 1 else 0
+        if not crops:
+            largest = max(group.batch_size for group in maker.groups)
             raise CellTrainError(
-                f"There is not enough memory for a batch of {self.batch_size} crops. Set a smaller "
+                f"There is not enough memory for a batch of {largest} crops. Set a smaller "
                 "optimiser.crop_size or optimiser.batch_size, or use another device."
             )
-        self.batch_size //= 2
+        self._groups = maker.groups
         self.find(
             "warning",
             "out-of-memory",
-            f"There was not enough memory; training goes on with {self.batch_size} crops a step.",
+            f"There was not enough memory; training goes on with {crops} crops a step.",
         )
-        return replace(plan, batch_size=self.batch_size), BatchLoader(make, self.step)
+        return BatchLoader(maker, self.step)
 
     def _reason_to_end(self, plan: Plan) -> StopReason | None:
         """Hold the run while it is paused; return why it ends, if it does."""
@@ -460,22 +454,27 @@ class _Run:
             return cast("StopReason", self.control.reason)
         return self._ran_out() if self.schedule.finished(self.step, self.seconds) else None
 
-    def _new_meter(self, plan: Plan, crops: int) -> Meter:
-        shape = (crops, plan.design.n_inputs, *plan.crop_shape)
-        flop, largest, its_input = step_flop(self.learner.network, shape)
-        stretch = [
-            math.prod(plan.design.steps(size, e.images.frame_shape[0] if e.images else 1))
-            for size, e in zip(plan.voxel_sizes, self.dataset.experiments, strict=True)
-        ]
-        image_voxels = crops * math.prod(plan.crop_shape) * sum(stretch) / len(stretch)
-        part = len(parts_of(range(crops), self.device.type)[0])
-        peak = measure_flops(
-            largest,
-            torch.Size((part, *its_input[1:])),
-            self.learner.threads,
-            min(plan.threads, max(1, crops // part)),
-        )
-        return Meter(image_voxels, flop, peak)
+    def _new_meter(self, plan: Plan, maker: BatchMaker) -> Meter:
+        voxels, flop = [], []
+        largest: tuple[float, Convolution, torch.Size, int] | None = None
+        for number, group in enumerate(plan.groups):
+            parts = maker.parts(number)
+            crops = sum(map(len, parts))
+            shape = (crops, plan.design.n_inputs, *group.shape)
+            of_step, layer, its_input = step_flop(self.learner.network, shape)
+            flop.append(of_step / crops)
+            stretch = [
+                math.prod(plan.design.steps(plan.voxel_sizes[m], source.frame_shape[0]))
+                for m in group.members
+                if (source := self.dataset.experiments[m].images) is not None
+            ]
+            voxels.append(math.prod(group.shape) * sum(stretch) / len(stretch))
+            if largest is None or of_step > largest[0]:
+                part = torch.Size((len(parts[0]), *its_input[1:]))
+                largest = (of_step, layer, part, min(plan.threads, len(parts)))
+        assert largest is not None
+        peak = measure_flops(*largest[1:3], self.learner.threads, largest[3])
+        return Meter(voxels, flop, peak)
 
     def _ran_out(self) -> StopReason:
         if self.schedule.by_convergence:
@@ -483,14 +482,16 @@ class _Run:
         steps = self.settings.budget.steps
         return "steps done" if steps is not None and self.step >= steps else "time is up"
 
-    def _one_step(self, plan: Plan, loader: BatchLoader, rate: float) -> None:
+    def _one_step(self, loader: BatchLoader, rate: float) -> None:
         waited, cpu = time.perf_counter(), time.process_time()
-        parts = loader.next()
+        batch = loader.next()
         begin, before = time.perf_counter(), self.learner.network_s
-        self.learner.learn(parts, rate)
-        self._pace.add(self.batch_size)
+        self.learner.learn(batch.parts, rate)
+        self._pace.add(batch.crops)
         assert self._meter is not None
         self._meter.add(
+            batch.group,
+            sum(len(part.images) for part in batch.parts),
             cpu_s=time.process_time() - cpu,
             step_s=time.perf_counter() - waited,
             waited_s=begin - waited,

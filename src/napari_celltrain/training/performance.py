@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from napari_celltrain.detector.network import Convolution
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Executor
 
     from napari_celltrain.detector.network import CentreNet
@@ -22,27 +25,42 @@ class Meter:
     Parameters
     ----------
     image_voxels
-        Voxels of the images, at their own size, that one step learns from.
+        For each group of crops, the voxels of the images, at their own size, of one crop.
     flop
-        Of one forward and backward pass.
+        For each group, of one forward and backward pass of a crop.
     peak_flops
         Operations per second of the largest convolution alone, of one thread where there are
         several; 0 when it was not measured.
     """
 
-    def __init__(self, image_voxels: float, flop: float, peak_flops: float) -> None:
-        self.image_voxels, self.flop, self.peak_flops = image_voxels, flop, peak_flops
+    def __init__(
+        self, image_voxels: Sequence[float], flop: Sequence[float], peak_flops: float
+    ) -> None:
+        self._voxels_each, self._flop_each, self.peak_flops = image_voxels, flop, peak_flops
+        self.image_voxels = 0.0
+        self.flop = 0.0
         self.steps = 0
         self.cpu_s = 0.0
         self.step_s = 0.0
         self.waited_s = 0.0
         self.network_s = 0.0
 
-    def add(self, *, cpu_s: float, step_s: float, waited_s: float, network_s: float) -> None:
+    def add(
+        self,
+        group: int,
+        crops: int,
+        *,
+        cpu_s: float,
+        step_s: float,
+        waited_s: float,
+        network_s: float,
+    ) -> None:
         """Count one step.
 
         Parameters
         ----------
+        group, crops
+            Of which group the crops are, and how many.
         cpu_s
             CPU seconds of all threads.
         step_s, waited_s
@@ -51,6 +69,8 @@ class Meter:
             Computing time of forward, backward and optimiser, of all threads together.
         """
         self.steps += 1
+        self.image_voxels += crops * self._voxels_each[group]
+        self.flop += crops * self._flop_each[group]
         self.cpu_s += cpu_s
         self.step_s += step_s
         self.waited_s += waited_s
@@ -67,10 +87,10 @@ class Meter:
         """
         figures = {"nonfinite_steps": float(nonfinite_steps), "peak_rss_mib": peak_rss_mib()}
         if self.steps:
-            figures["image_voxels_per_cpu_s"] = self.steps * self.image_voxels / self.cpu_s
+            figures["image_voxels_per_cpu_s"] = self.image_voxels / self.cpu_s
             figures["share_not_network"] = self.waited_s / self.step_s
             if self.peak_flops:
-                speed = self.steps * self.flop / self.network_s
+                speed = self.flop / self.network_s
                 figures["conv_efficiency"] = speed / self.peak_flops
         return figures
 
@@ -87,7 +107,7 @@ def peak_rss_mib() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def step_flop(network: CentreNet, shape: tuple[int, ...]) -> tuple[float, nn.Conv3d, torch.Size]:
+def step_flop(network: CentreNet, shape: tuple[int, ...]) -> tuple[float, Convolution, torch.Size]:
     """Count the operations of a forward and backward pass.
 
     Parameters
@@ -103,17 +123,24 @@ def step_flop(network: CentreNet, shape: tuple[int, ...]) -> tuple[float, nn.Con
     of its input.
     """
     total = 0.0
-    largest: tuple[float, nn.Conv3d, torch.Size] | None = None
+    largest: tuple[float, Convolution, torch.Size] | None = None
     device = next(network.parameters()).device
     hooks = []
 
     def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal total, largest
         assert isinstance(layer, nn.Conv3d)
-        forward = 2.0 * output.numel() * layer.weight[0].numel()
+        taps = layer.weight[0].numel()
+        if isinstance(layer, Convolution):
+            taps = layer.taps(inputs[0].shape[2])
+        forward = 2.0 * output.numel() * taps
         # backward: gradients of weights and of the input; the image itself needs none
         total += forward * (2 if layer is network.stem else 3)
-        if layer is not network.stem and (largest is None or forward > largest[0]):
+        if (
+            isinstance(layer, Convolution)
+            and layer is not network.stem
+            and (largest is None or forward > largest[0])
+        ):
             largest = (forward, layer, inputs[0].shape)
 
     for module in network.modules():
@@ -128,7 +155,7 @@ def step_flop(network: CentreNet, shape: tuple[int, ...]) -> tuple[float, nn.Con
 
 
 def measure_flops(
-    layer: nn.Conv3d,
+    layer: Convolution,
     shape: torch.Size,
     threads: Executor | None = None,
     at_once: int = 1,

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import psutil
 from scipy.spatial import cKDTree
 
 from napari_celltrain.detector.compute import (
@@ -15,31 +14,30 @@ from napari_celltrain.detector.compute import (
     choose_device,
     usable_cores,
 )
-from napari_celltrain.detector.design import Design, choose_design
+from napari_celltrain.detector.design import Cells, Design, choose_design
+from napari_celltrain.detector.resample import output_length
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import ZYX, Experiment, Finding
 from napari_celltrain.statistics import estimate_diameter
+from napari_celltrain.training.crop_groups import choose_crops
 from napari_celltrain.training.events import Choice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
 
     from napari_celltrain.dataset import Split
     from napari_celltrain.detector.compute import Arithmetic
+    from napari_celltrain.statistics.diameter import Diameter
+    from napari_celltrain.training.crop_groups import CropGroup
     from napari_celltrain.training.settings import TrainingSettings
 
-STEP_VOXELS = {"cpu": 130_000, "cuda": 4_000_000, "mps": 1_000_000}
-"""Working voxels of one optimiser step: many small steps teach more in a minute than few large."""
-CROP_WIDTH = {"flat": 128, "deep": 64}
-CROP_CELLS = 2.5
-"""Depth of a crop in cell diameters."""
-MOST_PAIRS = 8
-"""Larger batches than that are not made only because there are threads for them."""
+CELL_PLANES = 5
+"""Planes of a cell that are enough, where stacks of unlike depth have to share one scale."""
+UNLIKE = 1.25
+"""Cells whose diameters differ by more than this factor are told apart."""
 WIDTHS = {"cpu": 16, "cuda": 32, "mps": 32}
-BYTES_PER_VOXEL = 900
-"""Peak memory of a training step for each working voxel, at width 16 (measured)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +50,10 @@ class Plan:
         Of the detector.
     voxel_sizes
         Of each experiment's images, in the design's unit.
-    crop_shape
-        (z, y, x) working voxels.
-    batch_size
-        Crops a step.
+    groups
+        Crop and batch sizes; every experiment that is trained on is in one of them.
+    cells
+        Of each experiment: how large they are, in the design's unit.
     device, arithmetic, threads
         Where and how it runs.
     learning_rate
@@ -68,8 +66,8 @@ class Plan:
 
     design: Design
     voxel_sizes: tuple[ZYX, ...]
-    crop_shape: tuple[int, int, int]
-    batch_size: int
+    groups: tuple[CropGroup, ...]
+    cells: tuple[Cells, ...]
     device: torch.device
     arithmetic: Arithmetic
     threads: int
@@ -111,26 +109,39 @@ def make_plan(
     choices.append(Choice("arithmetic", str(arithmetic), why))
 
     members = sorted({member for member, _ in split.train})
+    diameters: dict[int, Diameter] = {}
+    if settings.design.diameter_um is None or len(members) > 1:
+        diameters = _measured(experiments, split, members)
     if start_design is not None:
         design = start_design
-        sizes, notes = _voxel_sizes(experiments, {}, design.unit, design.diameter)
+        sizes, notes = _voxel_sizes(experiments, diameters, design.unit, design.diameter)
         findings += notes
         choices.append(Choice("design", _describe(design), "that of the detector trained on"))
     else:
-        design, sizes, more, notes = _new_design(experiments, split, members, settings, device.type)
+        design, sizes, more, notes = _new_design(
+            experiments, split, members, diameters, settings, device.type
+        )
         choices += more
         findings += notes
     _check_channels(experiments, design)
+    cells = [Cells(design.diameter, design.spacing)] * len(experiments)
+    if settings.design.diameter_um is None:
+        cells = _cells(experiments, split, design, sizes, diameters)
+    widths = [cells[member].diameter for member in members]
+    if start_design is None and max(widths) > min(widths):
+        design = design.model_copy(update={"diameters": (min(widths), max(widths))})
 
-    crop_shape, why = _crop_shape(experiments, members, design, sizes, settings)
-    choices.append(
-        Choice("crop", " x ".join(map(str, crop_shape)) + " working voxels (z, y, x)", why)
-    )
     threads = settings.compute.threads or usable_cores()
-    batch_size, why = _batch_size(crop_shape, design, device.type, threads, settings)
-    choices.append(Choice("batch size", str(batch_size), why))
+    groups, more = choose_crops(
+        {member: _working_shape(experiments[member], design, sizes[member]) for member in members},
+        design,
+        device.type,
+        threads,
+        settings,
+    )
+    choices += more
     if device.type == "cpu":
-        useful = max(1, batch_size // BATCH)
+        useful = max(1, max(group.batch_size for group in groups) // BATCH)
         why = "as asked" if settings.compute.threads else "all cores"
         if useful < threads:
             why = f"each computes {BATCH} crops of a step"
@@ -149,8 +160,8 @@ def make_plan(
     return Plan(
         design,
         tuple(sizes),
-        crop_shape,
-        batch_size,
+        groups,
+        tuple(cells),
         device,
         arithmetic,
         threads,
@@ -164,6 +175,7 @@ def _new_design(
     experiments: Sequence[Experiment],
     split: Split,
     members: Sequence[int],
+    diameters: Mapping[int, Diameter],
     settings: TrainingSettings,
     device: str,
 ) -> tuple[Design, list[ZYX], list[Choice], list[Finding]]:
@@ -180,24 +192,19 @@ def _new_design(
                 "fit images of the same magnification. Give voxel_size_um to change that.",
             )
         )
-    diameters: dict[int, float] = {}
-    for member in members:
-        if settings.design.diameter_um is None or len(members) > 1:
-            estimate = estimate_diameter(_only(experiments[member], split, member))
-            if estimate is not None:
-                diameters[member] = estimate.diameter
-                choices.append(
-                    Choice(
-                        f"cell diameter in '{experiments[member].name}'",
-                        f"{estimate.diameter:.3g} {estimate.unit}",
-                        estimate.reason,
-                    )
-                )
+    for member, estimate in diameters.items():
+        choices.append(
+            Choice(
+                f"cell diameter in '{experiments[member].name}'",
+                f"{estimate.diameter:.3g} {estimate.unit}",
+                estimate.reason,
+            )
+        )
     reference = settings.design.diameter_um
     if reference is None:
         own = [
-            d
-            for m, d in diameters.items()
+            estimate.diameter
+            for m, estimate in diameters.items()
             if (experiments[m].known_voxel_size_um is None) == (unit == "px")
         ]
         if not own:
@@ -216,12 +223,8 @@ def _new_design(
             "as asked" if settings.design.diameter_um else "measured at the annotated cells",
         )
     )
-    spacing = close_spacing(experiments, split, sizes)
-    if spacing is None:
-        spacing = 2 * diameter
-    spacing = float(np.clip(spacing, 0.25 * diameter, 4 * diameter))
-    finest = min((sizes[m] for m in members), key=lambda size: size[1])
-    planes = max(_images(experiments[m]).frame_shape[0] for m in members)
+    spacing = _spacing(experiments, split, sizes, diameter)
+    finest, planes = _finest(experiments, members, sizes, diameter)
     width = settings.design.width or WIDTHS[device]
     channels = len(experiments[members[0]].channels)
     design = choose_design(
@@ -258,6 +261,66 @@ def _new_design(
     return design, sizes, choices, findings
 
 
+def _finest(
+    experiments: Sequence[Experiment], members: Sequence[int], sizes: Sequence[ZYX], diameter: float
+) -> tuple[ZYX, int]:
+    """Return the finest voxel size of all images, and of how many such planes the deepest is.
+
+    What a single plane has for a depth says nothing. Of stacks that differ, the coarser one counts
+    as far as its planes are close enough to see a cell in several.
+    """
+    in_plane = min((sizes[m] for m in members), key=lambda size: size[1])
+    deep = {m: planes for m in members if (planes := _images(experiments[m]).frame_shape[0]) > 1}
+    if not deep:
+        return in_plane, 1
+    apart = [sizes[m][0] for m in deep]
+    z = min(apart)
+    if max(apart) > 1.15 * z:
+        z = max(z, min(max(apart), diameter / CELL_PLANES))
+    planes = max(round(planes * sizes[m][0] / z) for m, planes in deep.items())
+    return (z, *in_plane[1:]), max(2, planes)
+
+
+def _measured(
+    experiments: Sequence[Experiment], split: Split, members: Sequence[int]
+) -> dict[int, Diameter]:
+    """Measure the cell diameter in the training frames of each experiment, where that is possible.
+
+    In um where the voxel size is known, else in pixels.
+    """
+    found = {m: estimate_diameter(_only(experiments[m], split, m)) for m in members}
+    return {m: estimate for m, estimate in found.items() if estimate is not None}
+
+
+def _cells(
+    experiments: Sequence[Experiment],
+    split: Split,
+    design: Design,
+    sizes: Sequence[ZYX],
+    diameters: Mapping[int, Diameter],
+) -> list[Cells]:
+    """How large the cells of each experiment are; those that are about alike count as alike."""
+    cells = [Cells(design.diameter, design.spacing)] * len(experiments)
+    for member, estimate in diameters.items():
+        # of images without a voxel size it was chosen so that their cells are as wide as others
+        if (estimate.unit == "px") != (design.unit == "px"):
+            continue
+        diameter = estimate.diameter
+        if max(diameter, design.diameter) > UNLIKE * min(diameter, design.diameter):
+            own = replace(split, train=tuple(one for one in split.train if one[0] == member))
+            cells[member] = Cells(diameter, _spacing(experiments, own, sizes, diameter))
+    return cells
+
+
+def _spacing(
+    experiments: Sequence[Experiment], split: Split, sizes: Sequence[ZYX], diameter: float
+) -> float:
+    spacing = close_spacing(experiments, split, sizes)
+    if spacing is None:
+        spacing = 2 * diameter
+    return float(np.clip(spacing, 0.25 * diameter, 4 * diameter))
+
+
 def _describe(design: Design) -> str:
     strides = ", ".join("x".join(map(str, stride)) for stride in design.strides)
     kind = "2D" if design.flat else "3D"
@@ -270,6 +333,13 @@ def _images(experiment: Experiment):  # type: ignore[no-untyped-def]
     return experiment.images
 
 
+def _working_shape(experiment: Experiment, design: Design, voxel_size: ZYX) -> tuple[int, ...]:
+    """Return (z, y, x) of a frame at the working scale."""
+    shape = _images(experiment).frame_shape
+    steps = design.steps(voxel_size, shape[0])
+    return tuple(output_length(n, step) for n, step in zip(shape, steps, strict=True))
+
+
 def _only(experiment: Experiment, split: Split, member: int) -> Experiment:
     """Leave only the annotations that are trained on: held-out frames decide nothing."""
     times = [t for m, t in split.train if m == member]
@@ -279,7 +349,7 @@ def _only(experiment: Experiment, split: Split, member: int) -> Experiment:
 
 def _voxel_sizes(
     experiments: Sequence[Experiment],
-    diameters: dict[int, float],
+    diameters: Mapping[int, Diameter],
     unit: Literal["um", "px"],
     reference: float,
 ) -> tuple[list[ZYX], list[Finding]]:
@@ -293,10 +363,8 @@ def _voxel_sizes(
         elif size is not None:
             sizes.append(size)
         else:
-            in_px = diameters.get(member)
-            if in_px is None:
-                estimate = estimate_diameter(experiment)
-                in_px = estimate.diameter if estimate is not None else reference
+            estimate = diameters.get(member) or estimate_diameter(experiment)
+            in_px = estimate.diameter if estimate is not None else reference
             scale = reference / in_px
             sizes.append((scale, scale, scale))
             findings.append(
@@ -344,50 +412,3 @@ def _check_channels(experiments: Sequence[Experiment], design: Design) -> None:
                 f"'{experiment.name}' is used with {len(experiment.channels)} channel(s), the "
                 f"others with {design.n_channels}: choose as many for each."
             )
-
-
-def _crop_shape(
-    experiments: Sequence[Experiment],
-    members: Sequence[int],
-    design: Design,
-    sizes: Sequence[ZYX],
-    settings: TrainingSettings,
-) -> tuple[tuple[int, int, int], str]:
-    strides = design.total_stride
-    shapes = []
-    for member in members:
-        shape = _images(experiments[member]).frame_shape
-        shapes.append(np.ceil(shape / np.array(design.steps(sizes[member], shape[0]))))
-    largest = np.max(shapes, axis=0).astype(int)
-    wanted = settings.optimiser.crop_size or CROP_WIDTH["flat" if largest[0] == 1 else "deep"]
-    deep = max(8, round(CROP_CELLS * design.diameter / design.working_voxel_size[0]))
-    deep = int(min(largest[0], deep))
-    plane = [
-        min(wanted, -(-int(n) // s) * s) for n, s in zip(largest[1:], strides[1:], strict=True)
-    ]
-    shape = [-(-n // s) * s for n, s in zip((deep, *plane), strides, strict=True)]
-    why = "as asked" if settings.optimiser.crop_size else "several cells wide and deep"
-    if min(largest[1:]) < wanted:
-        why = "no larger than the images"
-    return (shape[0], shape[1], shape[2]), why
-
-
-def _batch_size(
-    crop: tuple[int, int, int],
-    design: Design,
-    device: str,
-    threads: int,
-    settings: TrainingSettings,
-) -> tuple[int, str]:
-    if settings.optimiser.batch_size is not None:
-        return settings.optimiser.batch_size, "as asked"
-    voxels = crop[0] * crop[1] * crop[2]
-    wanted = max(2, round(STEP_VOXELS[device] / voxels))
-    if device == "cpu":
-        # in pairs, and some for each thread: what they compute side by side takes no longer
-        wanted = BATCH * max(-(-wanted // BATCH), min(threads, MOST_PAIRS))
-        free = psutil.virtual_memory().available
-        fits = max(1, int(0.3 * free / (voxels * BYTES_PER_VOXEL * design.width / 16)))
-        if fits < wanted:
-            return fits, f"{free / 2**30:.1f} GiB of memory are free"
-    return wanted, "steps short enough to learn from many of them"

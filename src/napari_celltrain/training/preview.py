@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from napari_celltrain.dataset import split as split_frames
 from napari_celltrain.training.augmentation import make_batch, plain
-from napari_celltrain.training.crops import CropSampler
+from napari_celltrain.training.crops import StepSampler
 from napari_celltrain.training.plan import make_plan
 from napari_celltrain.training.prepare import prepare
 from napari_celltrain.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -94,32 +94,32 @@ def preview_crops(
             plan.design,
             plan.voxel_sizes,
             Path(folder),
+            cells=plan.cells,
             exclude_dying=settings.data.exclude_dying,
             stopping=stopping,
         )
         if not frames:
             return []
-        sampler = CropSampler(
+        sampler = StepSampler(
             frames,
+            plan.groups,
             plan.design,
-            plan.crop_shape,
             settings.augmentation,
             cells_share=settings.optimiser.cells_share,
             seed=settings.compute.seed,
         )
-        crops = [sampler.draw(0, number) for number in range(count)]
-        middle = len(crops[0].source) // 2
         result = []
-        for crop in crops:
+        # one crop of a step: each shows what another step may be about
+        for step in range(count):
+            crop, shape = sampler.draw(step, 0), plan.groups[sampler.group(step)].shape
+            middle = len(crop.source) // 2
             batch = make_batch(
-                [crop], plan.crop_shape, settings.augmentation, plan.design, torch.device("cpu")
+                [crop], shape, settings.augmentation, plan.design, torch.device("cpu")
             )
-            inside = ((crop.points >= -0.5) & (crop.points <= np.array(plan.crop_shape) - 0.5)).all(
-                axis=1
-            )
+            inside = ((crop.points >= -0.5) & (crop.points <= np.array(shape) - 0.5)).all(axis=1)
             result.append(
                 PreviewCrop(
-                    before=plain(crop, plan.crop_shape)[middle],
+                    before=plain(crop, shape)[middle],
                     after=np.ascontiguousarray(batch.images[0, middle].numpy()),
                     points=crop.points[inside],
                     status=crop.status[inside],
@@ -130,4 +130,22 @@ def preview_crops(
                 )
             )
         del sampler  # closes the mapped files before their folder goes
-    return result
+    return _of_one_size(result)
+
+
+def _of_one_size(crops: Sequence[PreviewCrop]) -> list[PreviewCrop]:
+    """Add darkness where one crop is smaller than another, so that they can be shown together."""
+
+    def alike(images: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        largest = np.max([image.shape for image in images], axis=0)
+        return [
+            np.pad(image, [(0, b - a) for a, b in zip(image.shape, largest, strict=True)])
+            for image in images
+        ]
+
+    before, after = alike([crop.before for crop in crops]), alike([crop.after for crop in crops])
+    target, known = alike([crop.target for crop in crops]), alike([crop.known for crop in crops])
+    return [
+        replace(crop, before=before[i], after=after[i], target=target[i], known=known[i])
+        for i, crop in enumerate(crops)
+    ]

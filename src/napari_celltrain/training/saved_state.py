@@ -16,6 +16,7 @@ from napari_celltrain.detector.compute import Layout, Precision  # noqa: TC001 (
 from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.training.crop_groups import CropGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,19 +35,39 @@ class _Saved(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class SavedPlan(_Saved):
-    """What a run decided when it began."""
+class SavedGroup(_Saved):
+    """Crop and batch size for some of the experiments."""
 
-    crop_shape: tuple[Side, Side, Side]
+    members: tuple[Count, ...]
+    shape: tuple[Side, Side, Side]
     batch_size: int = Field(ge=1, le=2**16)
-    learning_rate: float = Field(gt=0, le=0.1)
-    layout: Layout = "channels last"
 
     @model_validator(mode="after")
     def _fits_into_a_machine(self) -> Self:
-        if self.batch_size * math.prod(self.crop_shape) > MOST_VOXELS:
+        if self.batch_size * math.prod(self.shape) > MOST_VOXELS:
             raise ValueError("crop and batch are larger than any machine")
         return self
+
+
+class SavedPlan(_Saved):
+    """What a run decided when it began."""
+
+    groups: tuple[SavedGroup, ...] = Field(min_length=1, max_length=4096)
+    learning_rate: float = Field(gt=0, le=0.1)
+    layout: Layout = "channels last"
+
+    def crop_groups(self) -> list[CropGroup]:
+        """Return crop and batch sizes as the plan has them."""
+        return [CropGroup(one.members, one.shape, one.batch_size) for one in self.groups]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_size(cls, value: object) -> object:
+        """Read what was written when all crops of a run had one size: it holds for everything."""
+        if isinstance(value, dict) and "crop_shape" in value and "groups" not in value:
+            size = {"shape": value["crop_shape"], "batch_size": value.get("batch_size")}
+            return {**value, "groups": ({"members": (), **size},)}
+        return value
 
 
 class SavedSchedule(_Saved):
