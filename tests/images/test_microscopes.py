@@ -63,17 +63,49 @@ def test_a_czi_gives_the_pixels_that_were_written(tmp_path):
     np.testing.assert_array_equal(second.read_frame(1), MOVIE[1, 0, :, :9, :8])
 
 
-def test_a_crash_of_the_library_is_a_sentence(tmp_path, monkeypatch):
+@pytest.fixture
+def small_czi(tmp_path):
     czi = pytest.importorskip("pylibCZIrw.czi")
-    from napari_celltrain.images import zeiss
-
     path = tmp_path / "movie.czi"
     with czi.create_czi(str(path)) as writer:
-        writer.write(MOVIE[0, 0, 0, :, :, None], plane={"T": 0, "C": 0, "Z": 0})
-    open_images(path)
-    monkeypatch.setattr(zeiss, "_TRY", "import os; os.abort()")
-    with pytest.raises(CellTrainError, match=r"movie\.czi is damaged: the library .* crashed"):
-        open_images(path)
+        for t in range(2):
+            writer.write(MOVIE[t, 0, 0, :, :, None], plane={"T": t, "C": 0, "Z": 0})
+    return path
+
+
+CRASH = "import os\ndef answer(path, planes):\n    os.abort()\n"
+
+
+def test_a_crash_of_the_library_at_a_header_is_a_sentence(small_czi, tmp_path, monkeypatch):
+    from napari_celltrain.images import zeiss
+
+    (tmp_path / "crash.py").write_text(CRASH)
+    monkeypatch.setattr(zeiss, "PROGRAM", tmp_path / "crash.py")
+    with pytest.raises(CellTrainError, match=r"movie\.czi can't be read as a CZI.* crashed"):
+        open_images(small_czi)
+
+
+def test_a_crash_of_the_library_at_a_frame_names_the_time_point(small_czi, tmp_path, monkeypatch):
+    from napari_celltrain.images import zeiss
+
+    source = open_images(small_czi)
+    (tmp_path / "crash.py").write_text(CRASH)
+    with monkeypatch.context() as changed:
+        changed.setattr(zeiss, "PROGRAM", tmp_path / "crash.py")
+        with pytest.raises(CellTrainError, match=r"Time point 1 .*movie\.czi: .* crashed"):
+            source.read_frame(1)
+    np.testing.assert_array_equal(source.read_frame(1), MOVIE[1, :1, 0])
+
+
+def test_a_colour_czi_becomes_grey(tmp_path):
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    pixels = np.random.default_rng(1).integers(0, 255, (20, 16, 3), np.uint8)
+    with czi.create_czi(str(tmp_path / "colour.czi")) as writer:
+        writer.write(pixels, plane={"T": 0, "C": 0, "Z": 0})
+    source = open_images(tmp_path / "colour.czi")
+    assert (source.n_channels, source.frame_shape) == (1, (1, 20, 16))
+    grey = np.clip(pixels[..., ::-1] @ [0.299, 0.587, 0.114], 0, 255)
+    np.testing.assert_allclose(source.read_frame(0)[0], grey, atol=0.51)
 
 
 class Nd2File:

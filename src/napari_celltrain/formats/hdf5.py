@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats.documents import beginning
-from napari_celltrain.images.apart import run_apart
+from napari_celltrain.images.apart import SHORTEST_S, ApartError, read_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+PROGRAM = Path(__file__).with_name("hdf5_apart.py")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +81,11 @@ def read_groups(path: Path, *groups: str) -> Content:
     """
     if not looks_like_hdf5(path):
         raise CellTrainError(f"{path} is no HDF5 file.")
-    program = Path(__file__).with_name("hdf5_apart.py")
-    answered = run_apart(path, str(program), str(path), *groups)
-    with np.load(io.BytesIO(answered), allow_pickle=False) as answer:
-        arrays = {name[5:]: answer[name] for name in answer.files if name.startswith("data ")}
-        attributes = json.loads(answer["attributes"].tobytes())
+    # for every 20 MB that there may be to unpack a second more
+    seconds = SHORTEST_S + path.stat().st_size / 20e6
+    try:
+        attributes, arrays = read_apart(PROGRAM, str(path), groups, seconds=seconds)
+    except ApartError as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise CellTrainError(f"{path} is damaged: {reason}.") from None
     return Content(arrays, attributes)

@@ -1,29 +1,31 @@
-"""A program of its own that reads data sets from an HDF5 file: ``hdf5_apart.py FILE GROUP ...``.
+"""Reads groups of an HDF5 file, in a process of its own (see `images.apart`).
 
-The HDF5 library can be made to write where it must not by damaged files. Here that ends this
-process and no other. It imports nothing of the package, to start fast, and answers with a numpy
-archive: the data sets by name, and the attributes as JSON under ``attributes``.
+The HDF5 library can be made to write where it must not by damaged files.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import sys
+import os
 from typing import Any
 
 ALWAYS_READ = 2**26
 MOST_COMPRESSED = 1032
 
 
-def read(path: str, groups: list[str], file_size: int) -> bytes:
-    """Return everything in some groups, unless it claims more than the file can hold."""
+def answer(path: str, groups: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the attributes and the data sets in some groups, by their whole names.
+
+    Raises
+    ------
+    ValueError
+        When they claim more than the file can hold.
+    """
     import h5py
     import numpy as np
 
     arrays: dict[str, Any] = {}
     attributes: dict[str, dict[str, str]] = {}
-    most = max(ALWAYS_READ, MOST_COMPRESSED * file_size)
+    most = max(ALWAYS_READ, MOST_COMPRESSED * os.path.getsize(path))
     total = 0
 
     def visit(name: str, found: Any) -> None:
@@ -52,30 +54,4 @@ def read(path: str, groups: list[str], file_size: int) -> bytes:
                 visit("", file[group])
                 if isinstance(file[group], h5py.Group):
                     file[group].visititems(visit)
-    out = io.BytesIO()
-    text = np.frombuffer(json.dumps(attributes).encode(), np.uint8)
-    np.savez(out, attributes=text, **{f"data {place}": array for place, array in arrays.items()})
-    return out.getvalue()
-
-
-def limit_time(file_size: int) -> None:
-    """End this process when the library runs in a circle; by processor time, where that is known.
-
-    Four seconds, and one more for every 20 MB that there may be to unpack.
-    """
-    try:
-        import resource
-    except ImportError:  # Windows: whoever waits loses patience
-        return
-    most = 4 + file_size // 20_000_000
-    resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
-
-
-if __name__ == "__main__":
-    import os
-
-    try:
-        limit_time(os.path.getsize(sys.argv[1]))
-        sys.stdout.buffer.write(read(sys.argv[1], sys.argv[2:], os.path.getsize(sys.argv[1])))
-    except Exception as error:
-        sys.exit(f"{type(error).__name__} {error}")
+    return attributes, arrays
