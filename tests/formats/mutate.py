@@ -8,6 +8,7 @@ wrong; the exit code is 1 if anything did.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import random
@@ -18,7 +19,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import psutil
 from mutation_seeds import FAMILIES
+
+from napari_celltrain.images import apart
 
 CPU_LIMIT_S = 5.0
 HANG_S = 60
@@ -32,13 +36,24 @@ def most_memory():
     import resource
 
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return max(resource.getrusage(one).ru_maxrss for one in who) * 1024
+    peaks = [resource.getrusage(one).ru_maxrss for one in who]
+    reader = apart._process.running
+    if reader is not None:
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{reader.pid}/status").read_text()
+            peaks += [int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line]
+    return max(peaks) * 1024
 
 
 def cpu_time():
-    """Return the seconds of processor time of this process and those it has waited for."""
+    """Return the seconds of processor time of this process and all of its own."""
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    spent = times.user + times.system + times.children_user + times.children_system
+    reader = apart._process.running
+    if reader is not None and reader.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            spent += sum(psutil.Process(reader.pid).cpu_times()[:2])
+    return spent
 
 
 def outcome(path):

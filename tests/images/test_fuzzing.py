@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
-import time
 from typing import TYPE_CHECKING
 
 import h5py
@@ -14,7 +15,7 @@ import tifffile
 import zarr
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.images import open_images
+from napari_celltrain.images import apart, open_images
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,6 +108,27 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+def processor_time() -> float:
+    """Return the seconds that this process and those that read for it took, dead ones included."""
+    times = os.times()
+    spent = times.user + times.system + times.children_user + times.children_system
+    for one in readers():
+        with contextlib.suppress(psutil.Error):
+            spent += sum(one.cpu_times()[:2])
+    return spent
+
+
+def most_memory() -> int:
+    """Return the most bytes that this process, or one that reads for it, takes."""
+    return max(one.memory_info().rss for one in (psutil.Process(), *readers()))
+
+
+def readers() -> list[psutil.Process]:
+    """Return the process that reads for this one, if there is one."""
+    running = apart._process.running
+    return [] if running is None or running.poll() is not None else [psutil.Process(running.pid)]
+
+
 def run(family: str, rounds: int, folder: Path) -> None:
     made = [write(folder) for write in FAMILIES[family]]
     files = {
@@ -121,7 +143,7 @@ def run(family: str, rounds: int, folder: Path) -> None:
         headers = [file for file in files[path] if file.name.startswith((".z", "zarr"))]
         file = rng.choice(headers if headers and rng.random() < 0.85 else files[path])
         file.write_bytes(damaged(whole[file], rng))
-        start = time.perf_counter()
+        before = processor_time()
         try:
             source = open_images(path)
             for t in (source.time_points[0], source.time_points[-1]):
@@ -129,7 +151,7 @@ def run(family: str, rounds: int, folder: Path) -> None:
             outcomes["movie"] += 1
         except CellTrainError:
             outcomes["sentence"] += 1
-        assert time.perf_counter() - start < 5, round_number
+        assert processor_time() - before < 5, round_number
         file.write_bytes(whole[file])
     assert min(outcomes.values()) > rounds / 10, outcomes
 
@@ -140,8 +162,8 @@ def test_damage_ends_in_a_movie_or_in_a_sentence(tmp_path, family):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_much_damage_ends_in_a_movie_or_in_a_sentence(tmp_path, family):
     run(family, 20_000, tmp_path)
-    assert psutil.Process().memory_info().rss < 1e9
+    assert most_memory() < 1e9
