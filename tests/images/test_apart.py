@@ -13,7 +13,11 @@ import psutil
 import pytest
 
 from napari_celltrain.images import apart
-from napari_celltrain.images.apart import ApartError, read_apart
+from napari_celltrain.images.apart import ApartError
+
+
+def read_apart(program, *arguments, seconds=3.0):
+    return apart.read_apart(program, *arguments, seconds=seconds)
 
 
 @pytest.fixture
@@ -134,7 +138,7 @@ def test_nothing_is_left_when_the_program_ends(program):
     task = program("import os\nreturn os.getpid(), {}")
     code = (
         "import pathlib, sys\nfrom napari_celltrain.images.apart import read_apart\n"
-        "print(read_apart(pathlib.Path(sys.argv[1]))[0])"
+        "print(read_apart(pathlib.Path(sys.argv[1]), seconds=3)[0])"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(task)], capture_output=True, text=True

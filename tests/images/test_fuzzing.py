@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from typing import TYPE_CHECKING
+import runpy
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,9 +18,8 @@ import zarr
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images import apart, open_images
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+FILES = runpy.run_path(str(Path(__file__).with_name("microscope_files.py")))
+write_nd2, write_lif = FILES["write_nd2"], FILES["write_lif"]
 MOVIE = np.random.default_rng(0).integers(0, 60_000, (3, 2, 4, 20, 16), np.uint16)
 NUMBERS = [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\0\0\0\x10", b"\1\0\0\0"]
 
@@ -71,6 +71,19 @@ def czi(folder):
     return folder / "movie.czi"
 
 
+def nd2(folder):
+    pytest.importorskip("nd2")
+    write_nd2(folder / "movie.nd2", MOVIE[:, None].swapaxes(2, 3))
+    return folder / "movie.nd2"
+
+
+def lif(folder):
+    pytest.importorskip("liffile")
+    movie = MOVIE.swapaxes(1, 2)
+    write_lif(folder / "movie.lif", {"a": movie, "b": movie[:1]}, dict.fromkeys("xyzt", 1e-6))
+    return folder / "movie.lif"
+
+
 FAMILIES = {
     "tiff": [
         tiff("imagej.tif", imagej=True),
@@ -81,20 +94,27 @@ FAMILIES = {
     ],
     "hdf5": [bigdataviewer],
     "czi": [czi],
+    "nd2": [nd2],
+    "lif": [lif],
     "zarr": [ome_zarr(2), ome_zarr(3)],
 }
 
 
-def damaged(content: bytes, rng: random.Random) -> bytes:
+HEADER = {".nd2": slice(-5000, None), ".lif": slice(0, 7000)}
+"""Where the header is; elsewhere it is short and comes first."""
+
+
+def damaged(content: bytes, rng: random.Random, header: slice) -> bytes:
     """Flip, overwrite, cut out, cut off and repeat; mostly in the header."""
     changed = bytearray(content)
     for _ in range(rng.randint(1, 6)):
         if not changed:
             break
-        end = len(changed) if rng.random() < 0.4 else min(len(changed), 700)
-        at, kind = rng.randrange(end), rng.random()
+        places = range(len(changed))
+        at, kind = rng.choice(places if rng.random() < 0.4 else places[header]), rng.random()
         if kind < 0.35:
-            changed[at] = rng.randrange(256)
+            digits = b"0123456789-." if chr(changed[at]).isdigit() else range(256)
+            changed[at] = rng.choice(digits)
         elif kind < 0.5:
             changed[at] ^= 1 << rng.randrange(8)
         elif kind < 0.7:
@@ -142,7 +162,7 @@ def run(family: str, rounds: int, folder: Path) -> None:
         path = rng.choice(made)
         headers = [file for file in files[path] if file.name.startswith((".z", "zarr"))]
         file = rng.choice(headers if headers and rng.random() < 0.85 else files[path])
-        file.write_bytes(damaged(whole[file], rng))
+        file.write_bytes(damaged(whole[file], rng, HEADER.get(path.suffix, slice(700))))
         before = processor_time()
         try:
             source = open_images(path)

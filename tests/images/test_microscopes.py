@@ -1,11 +1,14 @@
-"""Files of microscopes' own formats: CZI is written here; ND2 and LIF can't be, so their
-libraries are stood in for, as their documentation says they behave."""
+"""Files of microscopes' own formats, read with the real libraries.
+
+CZI is written by its library, ND2 and LIF by `microscope_files`.
+"""
 
 from __future__ import annotations
 
+import runpy
+import struct
 import sys
-from types import ModuleType, SimpleNamespace
-from typing import ClassVar
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ import pytest
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images import open_images
 
+FILES = runpy.run_path(str(Path(__file__).with_name("microscope_files.py")))
+write_nd2, write_lif = FILES["write_nd2"], FILES["write_lif"]
 MOVIE = np.random.default_rng(0).integers(0, 60_000, (3, 2, 4, 20, 16), np.uint16)
 CROP = (slice(1, 3), slice(5, 15), slice(3, None))
 
@@ -108,89 +113,131 @@ def test_a_colour_czi_becomes_grey(tmp_path):
     np.testing.assert_allclose(source.read_frame(0)[0], grey, atol=0.51)
 
 
-class Nd2File:
-    """Two fields of view; a stored frame is a plane of both channels."""
-
-    sizes: ClassVar = {"T": 3, "P": 2, "Z": 4, "C": 2, "Y": 20, "X": 16}
-    dtype = np.uint16
-    loop_indices = tuple(
-        {"T": t, "P": p, "Z": z} for t in range(3) for p in range(2) for z in range(4)
-    )
-    experiment: ClassVar = [SimpleNamespace(parameters=SimpleNamespace(periodMs=300_000.0))]
-
-    def __init__(self, path):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def voxel_size(self):
-        return SimpleNamespace(x=0.4, y=0.4, z=2.0)
-
-    def read_frame(self, number):
-        at = self.loop_indices[number]
-        return MOVIE[at["T"], :, at["Z"]] + at["P"]
+@pytest.fixture
+def nd2_file(tmp_path):
+    pytest.importorskip("nd2")
+    path = tmp_path / "movie.nd2"
+    write_nd2(path, np.stack([MOVIE, MOVIE + 1], axis=1).swapaxes(2, 3))
+    return path
 
 
-def test_an_nd2_is_read_plane_by_plane(tmp_path, monkeypatch):
-    module = ModuleType("nd2")
-    module.ND2File = Nd2File
-    monkeypatch.setitem(sys.modules, "nd2", module)
-    (tmp_path / "movie.nd2").touch()
-    source = open_images(tmp_path / "movie.nd2")
+def test_an_nd2_is_read_plane_by_plane(nd2_file):
+    source = open_images(nd2_file)
     assert (len(source.time_points), source.n_channels) == (3, 2)
     assert source.frame_shape == (4, 20, 16)
+    assert source.dtype == np.uint16
     assert source.voxel_size_um == (2.0, 0.4, 0.4)
     assert source.frame_interval_s == 300
     np.testing.assert_array_equal(source.read_frame(2, 1), MOVIE[2, 1])
     np.testing.assert_array_equal(source.read_crop(1, 0, CROP), MOVIE[1, 0][CROP])
-    second = open_images(tmp_path / "movie.nd2", series="2")
+    second = open_images(nd2_file, series="2")
     np.testing.assert_array_equal(second.read_frame(2, 1), MOVIE[2, 1] + 1)
     with pytest.raises(CellTrainError, match="no image number '3'"):
-        open_images(tmp_path / "movie.nd2", series="3")
+        open_images(nd2_file, series="3")
 
 
-class LifFile:
-    """One image with its axes in the order that Leica's software often has."""
+def test_the_library_itself_reads_the_made_nd2_so(nd2_file):
+    nd2 = pytest.importorskip("nd2")
+    with nd2.ND2File(nd2_file) as file:
+        assert dict(file.sizes) == {"T": 3, "P": 2, "Z": 4, "C": 2, "Y": 20, "X": 16}
+        np.testing.assert_array_equal(file.asarray()[:, 0].swapaxes(1, 2), MOVIE)
 
-    class Image:
-        name = "Series 7"
-        dims = ("T", "Z", "C", "Y", "X")
-        shape = (3, 4, 2, 20, 16)
-        dtype = np.dtype(np.uint16)
-        coords: ClassVar = {
-            "T": np.arange(3) * 300.0,
-            "Z": np.arange(4) * -2e-6,
-            "Y": np.arange(20) * 0.4e-6,
-            "X": np.arange(16) * 0.4e-6,
-        }
 
-        def frame(self, *, T, Z, C):
-            return MOVIE[T, C, Z]
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1, 20, 16), (5, 1, 1, 1, 20, 16), (1, 1, 6, 2, 9, 7)])
+def test_an_nd2_without_some_axes(tmp_path, shape):
+    pytest.importorskip("nd2")
+    movie = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    write_nd2(tmp_path / "small.nd2", movie)
+    source = open_images(tmp_path / "small.nd2")
+    n_t, _, n_z, n_c, height, width = shape
+    assert (len(source.time_points), source.n_channels) == (n_t, n_c)
+    assert source.frame_shape == (n_z, height, width)
+    np.testing.assert_array_equal(source.read_frame(n_t - 1, n_c - 1), movie[-1, 0, :, -1])
 
-    def __init__(self, path):
-        self.images = [self.Image()]
 
-    def __enter__(self):
-        return self
+def test_a_frame_that_is_not_in_an_nd2_is_named_not_black(nd2_file):
+    """As after an acquisition that was stopped; the library would give zeros."""
+    nd2_file.write_bytes(nd2_file.read_bytes().replace(b"ImageDataSeq|23!", b"ImageDataSeq|99!"))
+    source = open_images(nd2_file, series=2)
+    np.testing.assert_array_equal(source.read_frame(1), MOVIE[1, 0] + 1)
+    with pytest.raises(CellTrainError, match=r"Time point 2 .*movie\.nd2.* not in the file"):
+        source.read_frame(2)
 
-    def __exit__(self, *_):
-        pass
+
+def test_a_frame_of_an_nd2_behind_the_end_of_the_file_is_named(nd2_file):
+    raw = nd2_file.read_bytes()
+    start = raw.rindex(b"ImageDataSeq|0!") + len(b"ImageDataSeq|0!")
+    nd2_file.write_bytes(raw[:start] + struct.pack("<Q", len(raw)) + raw[start + 8 :])
+    with pytest.raises(CellTrainError, match=r"Time point 0 .*ends before"):
+        open_images(nd2_file).read_frame(0)
+
+
+def test_a_truncated_nd2_is_refused(nd2_file):
+    raw = nd2_file.read_bytes()
+    nd2_file.write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(CellTrainError, match=r"movie\.nd2 can't be read"):
+        open_images(nd2_file)
+
+
+STEPS = {"x": 0.4e-6, "y": 0.4e-6, "z": 2e-6, "t": 300.0}
+
+
+@pytest.fixture
+def lif_file(tmp_path):
+    pytest.importorskip("liffile")
+    path = tmp_path / "movie.lif"
+    movie = MOVIE.swapaxes(1, 2)
+    write_lif(path, {"Series 7": movie, "snap": movie[:1, :1, :1] + 1}, STEPS)
+    return path
 
 
 @pytest.mark.parametrize("series", [None, "1", "Series 7"])
-def test_a_lif_is_read_plane_by_plane(tmp_path, monkeypatch, series):
-    module = ModuleType("liffile")
-    module.LifFile = LifFile
-    monkeypatch.setitem(sys.modules, "liffile", module)
-    (tmp_path / "movie.lif").touch()
-    source = open_images(tmp_path / "movie.lif", series=series)
+def test_a_lif_is_read_plane_by_plane(lif_file, series):
+    source = open_images(lif_file, series=series)
     assert (len(source.time_points), source.n_channels) == (3, 2)
     assert source.frame_shape == (4, 20, 16)
     assert source.voxel_size_um == pytest.approx((2.0, 0.4, 0.4))
-    assert source.frame_interval_s == 300
+    assert source.frame_interval_s == pytest.approx(300)
     np.testing.assert_array_equal(source.read_frame(2, 1), MOVIE[2, 1])
     np.testing.assert_array_equal(source.read_crop(1, 0, CROP), MOVIE[1, 0][CROP])
+
+
+@pytest.mark.parametrize("series", ["2", "snap"])
+def test_another_image_of_a_lif(lif_file, series):
+    source = open_images(lif_file, series=series)
+    assert (len(source.time_points), source.n_channels) == (1, 1)
+    np.testing.assert_array_equal(source.read_frame(0), MOVIE[0, 0, :1] + 1)
+    with pytest.raises(CellTrainError, match="no image number '3'"):
+        open_images(lif_file, series="3")
+
+
+def test_a_truncated_frame_of_a_lif_is_named(lif_file):
+    source = open_images(lif_file)
+    lif_file.write_bytes(lif_file.read_bytes()[: -MOVIE.nbytes // 2])
+    np.testing.assert_array_equal(source.read_frame(0), MOVIE[0, 0])
+    with pytest.raises(CellTrainError, match=r"Time point 2 .*movie\.lif.*bytes"):
+        source.read_frame(2)
+
+
+def test_an_image_of_a_lif_that_claims_more_than_is_there_is_refused(lif_file):
+    text = 'NumberOfElements="3"'.encode("utf-16-le")
+    many = 'NumberOfElements="9"'.encode("utf-16-le")
+    lif_file.write_bytes(lif_file.read_bytes().replace(text, many))
+    with pytest.raises(CellTrainError, match=r"'Series 7' is damaged: .*claims"):
+        open_images(lif_file, series=1)
+
+
+def test_the_header_of_a_lif_declares_no_entities(lif_file):
+    raw = lif_file.read_bytes()
+    old = '<LMSDataContainerHeader Version="2">'.encode("utf-16-le")
+    new = "<!DOCTYPE x []><LMS>".ljust(len(old) // 2).encode("utf-16-le")
+    lif_file.write_bytes(raw.replace(old, new))
+    with pytest.raises(CellTrainError, match="document type"):
+        open_images(lif_file)
+
+
+def test_a_lif_that_only_names_other_files_is_refused(tmp_path):
+    pytest.importorskip("liffile")
+    (tmp_path / "list.lif").write_text('<?xml version="1.0"?><LMSDataContainerHeader Version="2"/>')
+    with pytest.raises(CellTrainError, match=r"list\.lif can't be read"):
+        open_images(tmp_path / "list.lif")

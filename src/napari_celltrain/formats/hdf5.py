@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats.documents import beginning
-from napari_celltrain.images.apart import SHORTEST_S, ApartError, read_apart
+from napari_celltrain.images.apart import ApartError, read_apart, seconds_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,8 +81,7 @@ def read_groups(path: Path, *groups: str) -> Content:
     """
     if not looks_like_hdf5(path):
         raise CellTrainError(f"{path} is no HDF5 file.")
-    # for every 20 MB that there may be to unpack a second more
-    seconds = SHORTEST_S + path.stat().st_size / 20e6
+    seconds = seconds_for(path.stat().st_size)
     try:
         attributes, arrays = read_apart(PROGRAM, str(path), groups, seconds=seconds)
     except ApartError as error:

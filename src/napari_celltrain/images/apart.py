@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 
 LONGEST_S = 120.0
 """A task that has not ended by then is taken to run in a circle."""
-SHORTEST_S = 4.0
+SHORTEST_S = 3.0
 _PROGRAM = Path(__file__).with_name("apart_program.py")
 NOT_ENDING = "reading it comes to no end"
 CRASHED = "the library that reads it crashed"
+
+
+def seconds_for(n_bytes: float) -> float:
+    """Return the most processor time that it may take to read so many bytes: one s for 20 MB."""
+    return SHORTEST_S + n_bytes / 20e6
 
 
 class ApartError(Exception):
@@ -127,7 +132,7 @@ atexit.register(lambda: _process.end())
 
 
 def read_apart(
-    program: Path, *arguments: Any, seconds: float = SHORTEST_S
+    program: Path, *arguments: Any, seconds: float
 ) -> tuple[Any, dict[str, NDArray[Any]]]:
     """Run the function ``answer`` of a Python file in the other process.
 

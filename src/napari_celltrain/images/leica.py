@@ -1,20 +1,24 @@
-"""Leica ``.lif`` files, through the library ``liffile``."""
+"""Leica ``.lif`` files, through the library ``liffile``, in a process of its own."""
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.images.apart import read_apart, seconds_for
 from napari_celltrain.images.axes import layout
 from napari_celltrain.images.extras import extra_library
 from napari_celltrain.images.movie import Crop, Header, Movie, chosen, understood
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
+
+PROGRAM = Path(__file__).with_name("leica_apart.py")
 
 
 class LeicaMovie(Movie):
@@ -35,24 +39,38 @@ class LeicaMovie(Movie):
 
     def __init__(self, path: Path, *, series: str | int | None = None) -> None:
         self._path = path
-        library = self._library()
-        with understood(path, "a LIF file"), library.LifFile(path) as file:
-            names = [image.name for image in file.images]
-            self._index = (
-                names.index(series) if series in names else chosen(series, len(names), path)
+        extra_library("liffile", path)
+        if not path.is_file():
+            raise CellTrainError(f"There is no image file {path}.")
+        with understood(path, "a LIF file"):
+            images, _ = read_apart(
+                PROGRAM, str(path), None, [], seconds=seconds_for(path.stat().st_size / 100)
             )
-            image = file.images[self._index]
-            self._layout = layout("".join(image.dims), image.shape, where=str(path))
-            dtype = np.dtype(image.dtype)
-            steps = {name.lower(): _step(values) for name, values in image.coords.items()}
+        names = [image["name"] for image in images]
+        if series is None:
+            # what is there besides movies (maps of mosaics, snapshots) may be of any kind
+            self._index = next((at for at, one in enumerate(images) if "error" not in one), 0)
+        else:
+            is_name = series in names
+            self._index = names.index(series) if is_name else chosen(series, len(names), path)
+        if not images:
+            raise CellTrainError(f"{path} holds no image.")
+        image = images[self._index]
+        if "error" in image:
+            raise CellTrainError(
+                f"{path}: the image '{image['name']}' is damaged: {image['error']}."
+            )
+        self._dims = image["dims"]
+        self._layout = layout("".join(self._dims), image["shape"], where=str(path))
+        steps = {axis: positive(step) for axis, step in image["steps"].items()}
         in_um = [None if (step := steps.get(axis)) is None else step * 1e6 for axis in "zyx"]
         super().__init__(
             Header(
-                name=f"{path.name}: {names[self._index]}",
+                name=f"{path.name}: {image['name']}",
                 time_points=range(self._layout.size("t")),
                 n_channels=self._layout.n_channels,
                 frame_shape=self._layout.frame_shape,
-                dtype=dtype,
+                dtype=np.dtype(image["dtype"]),
                 voxel_size_um=voxel_size(*in_um, n_planes=self._layout.frame_shape[0]),
                 frame_interval_s=steps.get("t"),
             ),
@@ -60,29 +78,19 @@ class LeicaMovie(Movie):
         )
         self.series = self._index + 1
 
-    def _library(self) -> Any:
-        return extra_library("liffile", self._path)
-
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         letters = self._layout.letters
+        names = dict(zip(letters, self._dims, strict=True))
+        frames = []
+        for z in range(crop[0].start, crop[0].stop):
+            place = {"t": t, "c": channel, "z": z}
+            frames.append({names[one]: place[one] for one in "tcz" if one in names})
+        seconds = seconds_for(len(frames) * math.prod(self.frame_shape[1:]) * self.dtype.itemsize)
+        _, arrays = read_apart(PROGRAM, str(self._path), self._index, frames, seconds=seconds)
+        kept = "".join(letter for letter in letters if letter in "yxs")
+        one_plane = (slice(0, 1), crop[1], crop[2])
         planes = []
-        with self._library().LifFile(self._path) as file:
-            image = file.images[self._index]
-            names = dict(zip(letters, image.dims, strict=True))
-            for z in range(crop[0].start, crop[0].stop):
-                place = {"t": t, "c": channel, "z": z}
-                at = {names[letter]: place[letter] for letter in "tcz" if letter in names}
-                plane = np.asarray(image.frame(**at))
-                kept = "".join(letter for letter in letters if letter in "yxs")
-                inner = layout(kept, plane.shape, where=str(self._path))
-                one_plane = (slice(0, 1), crop[1], crop[2])
-                planes.append(inner.arrange(plane[inner.cut(0, 0, one_plane)], one_plane))
+        for plane in arrays["pixels"]:
+            inner = layout(kept, plane.shape, where=str(self._path))
+            planes.append(inner.arrange(plane[inner.cut(0, 0, one_plane)], one_plane))
         return np.concatenate(planes)
-
-
-def _step(values: Any) -> float | None:
-    """Return the distance between the first two coordinates (metres, seconds)."""
-    values = np.asarray(values)
-    if len(values) < 2 or values.dtype.kind not in "fiu":
-        return None
-    return positive(abs(float(values[1]) - float(values[0])))

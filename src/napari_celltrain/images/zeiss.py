@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.images.apart import SHORTEST_S, read_apart
+from napari_celltrain.images.apart import read_apart, seconds_for
 from napari_celltrain.images.axes import GREY_WEIGHTS
 from napari_celltrain.images.extras import extra_library
 from napari_celltrain.images.movie import (
@@ -46,7 +46,8 @@ class ZeissMovie(Movie):
         if not path.is_file():
             raise CellTrainError(f"There is no image file {path}.")
         with understood(path, "a CZI file"):
-            header, _ = read_apart(PROGRAM, str(path), None)
+            seconds = seconds_for(path.stat().st_size / 100)
+            header, _ = read_apart(PROGRAM, str(path), None, seconds=seconds)
         scenes, box = header["scenes"], header["box"]
         index = chosen(series, max(1, len(scenes)), path)
         self._scene, *area = scenes[index] if scenes else (None, *header["whole"])
@@ -92,7 +93,7 @@ class ZeissMovie(Movie):
             "scene": self._scene,
             "places": places,
         }
-        seconds = SHORTEST_S + len(places) * math.prod(size) / 5e6
+        seconds = seconds_for(len(places) * math.prod(size) * 4)
         _, arrays = read_apart(PROGRAM, str(self._path), planes, seconds=seconds)
         return _grey(arrays["pixels"])
 
