@@ -32,7 +32,7 @@ def answer(path: str, index: int | None, frames: list[dict[str, int]]) -> tuple[
         if file.type is not liffile.LifFileType.LIF:
             raise ValueError("it only names other files")
         if index is not None:
-            image = file.images[index]
+            image: Any = file.images[index]
             return None, {"pixels": np.stack([image.frame(**place) for place in frames])}
         return [_header(image) for image in file.images], {}
 
@@ -40,6 +40,8 @@ def answer(path: str, index: int | None, frames: list[dict[str, int]]) -> tuple[
 def _header(image: Any) -> dict[str, Any]:
     """Return the name, and the rest if the image can be read at all."""
     try:
+        if not hasattr(image, "frame"):
+            raise ValueError("it holds lifetimes, not frames")
         held = image.memory_block.size
         if math.prod(image.shape) * image.dtype.itemsize > held:
             raise ValueError(f"it claims {image.shape} pixels where there are {held} bytes")
