@@ -9,7 +9,13 @@ import tifffile
 from napari_celltrain.dataset import Dataset, Member, load_dataset, write_dataset
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment, Region
-from napari_celltrain.images import ArraySource
+from napari_celltrain.images import (
+    AppendedChannels,
+    AppendedTime,
+    ArraySource,
+    SummedChannels,
+    open_images,
+)
 
 
 @pytest.fixture
@@ -208,6 +214,48 @@ def test_marks_that_are_no_cells_survive(folder):
     after = load_dataset(folder / "dataset.toml").experiments[0].annotations
     assert after.status.tolist() == [1, -1, 0]
     np.testing.assert_allclose(after.positions, positions)
+
+
+def recipes(folder):
+    """Return movies that are made of others, by what they are."""
+    two = open_images(folder / "two" / "images", pattern="t{time:03}.tif")
+    one = open_images(folder / "one" / "images", pattern="t{time:03}.tif")
+    return {
+        "summed": SummedChannels(two, [[0, 1], [1]]),
+        "channels": AppendedChannels([one, two]),
+        "time": AppendedTime([two, two]),
+        "nested": SummedChannels(AppendedTime([AppendedChannels([one, two])] * 2), [[0, 2]]),
+    }
+
+
+@pytest.mark.parametrize("kind", ["summed", "channels", "time", "nested"])
+def test_movies_made_of_others_are_written_as_what_they_are_made_of(folder, kind):
+    images = recipes(folder)[kind]
+    status = np.array([1, 1, -1])
+    annotations = Annotations([0, 1, 1], [[0, 1, 2], [0, 3, 4], [0, 9, 9]], [[0, 1]], status)
+    made = Experiment("made of others", annotations, images, channels=(0,), time_range=(0, 1))
+    write_dataset(folder / "run" / "dataset.toml", Dataset((Member(made, role="train"),)))
+    assert str(folder) not in (folder / "run" / "made of others.autlist").read_text("utf-8")
+    (member,) = load_dataset(folder / "run" / "dataset.toml").members
+    assert (member.experiment.name, member.role) == ("made of others", "train")
+    assert member.experiment.annotations.links.tolist() == [[0, 1]]
+    assert member.experiment.annotations.status.tolist() == [1, 1, -1]
+    again = member.experiment.images
+    assert list(again.time_points) == list(images.time_points)
+    assert again.n_channels == images.n_channels
+    for t in (images.time_points[0], images.time_points[-1]):
+        for channel in range(images.n_channels):
+            np.testing.assert_array_equal(
+                again.read_frame(t, channel), images.read_frame(t, channel)
+            )
+
+
+def test_a_movie_made_of_others_in_memory_is_refused(tmp_path):
+    part = ArraySource(np.zeros((3, 1, 16, 20), np.uint8), "tzyx")
+    made = Experiment("a layer", Annotations([0], [[0, 1, 2]]), AppendedChannels([part, part]))
+    with pytest.raises(CellTrainError, match="in memory only"):
+        write_dataset(tmp_path / "dataset.toml", Dataset((Member(made),)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_images_in_memory_only_are_refused(tmp_path):

@@ -11,6 +11,7 @@ import tomli_w
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_text
+from napari_celltrain.formats.autlist_writing import images_entry
 
 if TYPE_CHECKING:
     from napari_celltrain.dataset.members import Dataset, Member
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 def write_dataset(path: Path, dataset: Dataset) -> None:
     """Write a ``dataset.toml``, with relative paths where there is a way.
 
-    Annotations that are in no file yet are written beside it as ``.aut``.
+    Annotations that are in no file yet are written beside it as ``.aut``; if their movie is made
+    of others (channels added up or side by side, movies one after the other), as an ``.autlist``,
+    which says how.
 
     Raises
     ------
@@ -38,13 +41,16 @@ def _entry_for(member: Member, path: Path, taken: set[str]) -> dict[str, Any]:
     experiment = member.experiment
     entry: dict[str, Any] = {"name": experiment.name}
     images = member.images
+    suffix = ".aut"
     if member.annotations is None:
         images = images or _location(experiment.images)
         if images is None and experiment.images is not None:
-            raise CellTrainError(
-                f"The images of '{experiment.name}' are in memory only; save them as TIFF first, "
-                "and open that file."
-            )
+            suffix = ".autlist"
+            if not images_entry(experiment.images, path.parent):
+                raise CellTrainError(
+                    f"The images of '{experiment.name}' are in memory only; save them as TIFF "
+                    "first, and open that file."
+                )
     if images is not None:
         entry["images"] = _relative(str(images), path.parent)
     if member.annotations is not None:
@@ -59,8 +65,8 @@ def _entry_for(member: Member, path: Path, taken: set[str]) -> dict[str, Any]:
         if images is not None and getattr(experiment.images, "series", None) is not None:
             entry["series"] = int(getattr(experiment.images, "series", 1))
         base = _file_name(experiment.name, taken)
-        write_experiment(path.parent / f"{base}.aut", experiment)
-        entry["annotations"] = f"{base}.aut"
+        write_experiment(path.parent / f"{base}{suffix}", experiment)
+        entry["annotations"] = f"{base}{suffix}"
         if not experiment.annotations.is_cell.all():  # the format knows cells only
             write_text(path.parent / f"{base} marks.csv", _marks_text(experiment.annotations))
             entry["marks"] = f"{base} marks.csv"

@@ -35,7 +35,7 @@ def write_autlist(path: Path, experiments: Sequence[Experiment]) -> None:
         write_text(annotated, aut_text(experiment))
         entry: dict[str, Any] = {"experiment_file": _relative(annotated, path.parent)}
         if experiment.images is not None:
-            entry.update(_images(experiment.images, path.parent))
+            entry.update(images_entry(experiment.images, path.parent))
         time_range = experiment.time_range
         if time_range is None and experiment.images is not None and experiment.images.time_points:
             time_range = experiment.images.time_points[0], experiment.images.time_points[-1]
@@ -45,14 +45,22 @@ def write_autlist(path: Path, experiments: Sequence[Experiment]) -> None:
     write_text(path, json.dumps(entries, indent=4, sort_keys=True, ensure_ascii=False))
 
 
-def _images(source: FrameSource, folder: Path) -> dict[str, Any]:
-    """Return the images keys of an entry; none for images that lie in no file."""
+def images_entry(source: FrameSource, folder: Path) -> dict[str, Any]:
+    """Return the images keys of an entry; none for images that lie in no file.
+
+    Parameters
+    ----------
+    source
+        The movie, which may be made of others.
+    folder
+        Of the list; places are relative to it.
+    """
     if isinstance(source, SummedChannels):
-        original = _images(source.source, folder)
+        original = images_entry(source.source, folder)
         summing = [[channel + 1 for channel in group] for group in source.groups]
         return {"images_original": original, "images_channel_summing": summing} if original else {}
     if isinstance(source, AppendedChannels | AppendedTime):
-        entries = [_images(one, folder) for one in source.sources]
+        entries = [images_entry(one, folder) for one in source.sources]
         key = "time" if isinstance(source, AppendedTime) else "channel"
         return {f"images_{key}_appending": entries} if all(entries) else {}
     location = location_of(source)
