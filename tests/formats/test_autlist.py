@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.formats import format_of, read_experiments, write_experiment
 from napari_celltrain.formats.autlist_writing import write_autlist
+from napari_celltrain.images import open_images
 
 AUT = {"version": "v2", "positions": [{"time_point": 3, "coords_xyz_px": [[4, 5, 0]]}]}
 
@@ -206,6 +210,75 @@ def test_a_written_list_names_its_images(folder):
     assert entry["images_container"] == "../movie"
     assert entry["images_pattern"] == MOVIE["images_pattern"]
     assert list(read_experiments(path)[0].images.time_points) == [3, 4, 5, 6]
+
+
+def test_the_image_of_a_file_that_holds_several_is_named(folder):
+    with tifffile.TiffWriter(folder / "two.ome.tif", ome=True) as writer:
+        for value in (1, 2):
+            frames = np.full((3, 8, 9), value, np.uint8)
+            writer.write(frames, photometric="minisblack", metadata={"axes": "TYX"})
+    images = open_images(folder / "two.ome.tif", series=2)
+    path = folder / "sub" / "written.autlist"
+    write_experiment(path, Experiment("second", Annotations([0], [[0, 1, 2]]), images))
+    (read,) = read_experiments(path)
+    assert read.images.read_frame(0).max() == 2
+
+
+@pytest.mark.parametrize("pattern", ["", "0", "1", None, "anything"])
+def test_the_pattern_of_a_single_movie_does_not_matter(folder, pattern):
+    tifffile.imwrite(
+        folder / "one.tif",
+        np.zeros((3, 8, 9), np.uint8),
+        photometric="minisblack",
+        metadata={"axes": "TYX"},
+    )
+    entry = {"experiment_file": "files/a.aut", "images_container": "one.tif"}
+    entry |= {} if pattern is None else {"images_pattern": pattern}
+    (experiment,) = read_experiments(write_list(folder, entry))
+    assert list(experiment.images.time_points) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("pattern", ["0", "", None])
+def test_a_zarr_movie_of_a_list(folder, pattern):
+    zarr.create_array(folder / "movie.zarr", data=np.zeros((3, 2, 8, 9), np.uint8))
+    entry = {"images_container": "movie.zarr"} | (
+        {} if pattern is None else {"images_pattern": pattern}
+    )
+    (experiment,) = read_experiments(write_list(folder, entry))
+    assert experiment.images.frame_shape == (2, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "library"), [("nd2", "nd2"), ("lif", "liffile"), ("czi", "pylibCZIrw")]
+)
+def test_the_pattern_of_a_microscopes_file_is_the_series(folder, suffix, library):
+    pytest.importorskip(library)
+    made = runpy.run_path(str(Path(__file__).parents[1] / "images" / "microscope_files.py"))
+    movie = np.arange(2 * 3 * 8 * 9, dtype=np.uint16).reshape(2, 3, 8, 9)  # series, t, y, x
+    if suffix == "nd2":
+        made["write_nd2"](folder / "m.nd2", movie.swapaxes(0, 1)[:, :, None, None])
+    elif suffix == "lif":
+        steps = dict.fromkeys("xyzt", 1e-6)
+        images = {f"s{at}": one[:, None, None] for at, one in enumerate(movie)}
+        made["write_lif"](folder / "m.lif", images, steps)
+    else:
+        from pylibCZIrw import czi
+
+        with czi.create_czi(str(folder / "m.czi")) as writer:
+            for scene in range(2):
+                for t in range(3):
+                    pixels, at = movie[scene, t, :, :, None], (scene * 20, 0)
+                    plane = {"T": t, "C": 0, "Z": 0}
+                    writer.write(np.ascontiguousarray(pixels), at, plane=plane, scene=scene)
+    entry = {"images_container": f"m.{suffix}", "images_pattern": "2"}
+    (read,) = read_experiments(write_list(folder, entry))
+    np.testing.assert_array_equal(read.images.read_frame(2)[0], movie[1, 2])
+    path = folder / "sub" / "again.autlist"
+    write_experiment(path, read)
+    (entry,) = json.loads(path.read_text("utf-8"))
+    assert (entry["images_container"], entry["images_pattern"]) == (f"../m.{suffix}", "2")
+    again = read_experiments(path)[0].images
+    np.testing.assert_array_equal(again.read_frame(2)[0], movie[1, 2])
 
 
 def test_several_experiments_with_odd_names_stay_in_their_folder(folder):

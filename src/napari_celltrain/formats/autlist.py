@@ -160,10 +160,15 @@ def images_of_entry(
 
 
 def _opened(path: Path, pattern: str | None, findings: list[Finding]) -> FrameSource | None:
-    if path.suffix.lower() in (".lif", ".czi", ".nd2"):  # there the pattern is a series, from 1
-        return found_images(path, None, findings, series=pattern or None)
-    is_pattern = pattern is not None and ("{" in pattern or path.is_dir())
-    return found_images(path, pattern if is_pattern and path.suffix != ".zarr" else None, findings)
+    from napari_celltrain.images.opening import is_zarr
+
+    if pattern is not None and ("{" in pattern or (path.is_dir() and not is_zarr(path))):
+        return found_images(path, pattern, findings)
+    # In a file of several images the pattern is the number of one, from 1. Where there is only one
+    # it may be anything; for Zarr OrganoidTracker writes 0.
+    by_name = path.suffix.lower() in (".lif", ".czi", ".nd2")
+    series = pattern if by_name or (pattern or "0").strip("0").isdigit() else None
+    return found_images(path, None, findings, series=series or None)
 
 
 def _groups(stated: Any, place: str) -> list[list[int]]:
