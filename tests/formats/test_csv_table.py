@@ -187,6 +187,69 @@ def test_parents_by_track_where_rows_have_no_id(read):
     assert sorted(map(tuple, annotations.links.tolist())) == [(0, 1), (1, 2), (1, 3), (3, 4)]
 
 
+TRACKS = (
+    "frame,index,y,x,track_id,tree_id\n0,0,1,2,0,0\n1,0,1,3,0,0\n2,0,1,4,1,0\n2,1,5,4,2,0\n"
+    "3,0,1,5,1,0\n3,1,5,5,2,0\n5,0,3,6,3,0\n"
+)
+SPLITS = ",parent_track_id,child_track_id\n0,0,1\n1,0,2\n"
+MERGES = ",parent_track_id,child_track_id\n0,1,3\n1,2,3\n"
+
+
+@pytest.mark.parametrize(
+    ("tracks", "splits", "merges"),
+    [
+        ("tracks.csv", "splits.csv", "merges.csv"),
+        ("track_df.csv", "split_df.csv", "merge_df.csv"),
+        ("a track tracks 1.csv", "a track splits 1.csv", "a track merge 1.csv"),
+        ("My_Tracks.CSV", "My_Splits.CSV", "My_Merges.CSV"),
+    ],
+)
+def test_laptracks_splits_and_merges_lie_in_tables_beside_its_tracks(
+    tmp_path, tracks, splits, merges
+):
+    for name, text in ((tracks, TRACKS), (splits, SPLITS), (merges, MERGES)):
+        (tmp_path / name).write_text(text)
+    for name in (tracks, splits, merges):  # whichever is opened
+        assert format_of(tmp_path / name).name == "CSV table"
+        (experiment,) = read_experiments(tmp_path / name)
+        links = {tuple(link) for link in experiment.annotations.links.tolist()}
+        assert links == {(0, 1), (2, 4), (3, 5), (1, 2), (1, 3), (4, 6), (5, 6)}
+        assert not experiment.findings
+
+
+def test_laptracks_tracks_without_merges(tmp_path):
+    (tmp_path / "tracks.csv").write_text(TRACKS)
+    (tmp_path / "splits.csv").write_text(SPLITS)
+    (experiment,) = read_experiments(tmp_path / "tracks.csv")
+    assert len(experiment.annotations.links) == 5
+
+
+def test_splits_of_tracks_that_are_not_there_are_pointed_out(tmp_path):
+    (tmp_path / "tracks.csv").write_text(TRACKS)
+    rows = ["parent_track_id,child_track_id", "0,1", "0,77", "3,0", "x,y"]
+    (tmp_path / "splits.csv").write_text("\n".join(rows) + "\n")
+    (experiment,) = read_experiments(tmp_path / "tracks.csv")
+    assert len(experiment.annotations.links) == 4
+    assert codes(experiment) == ["unknown-track"]
+    assert "2 rows of splits.csv" in experiment.findings[0].message
+
+
+def test_other_tables_beside_a_table_of_tracks_are_left_alone(tmp_path):
+    (tmp_path / "tracks.csv").write_text(TRACKS)
+    (tmp_path / "splits.csv").write_text("train,test\n1,2\n")
+    (experiment,) = read_experiments(tmp_path / "tracks.csv")
+    assert len(experiment.annotations.links) == 3
+    assert not experiment.findings
+    assert format_of(tmp_path / "splits.csv") is None
+
+
+def test_splits_without_their_tracks_are_declined(tmp_path):
+    (tmp_path / "splits.csv").write_text(SPLITS)
+    assert format_of(tmp_path / "splits.csv") is None
+    with pytest.raises(CellTrainError, match=r"splits\.csv has no columns for x and y"):
+        read_experiments(tmp_path / "splits.csv")
+
+
 def test_parents_that_are_not_there_are_pointed_out(read):
     experiment = read("id,parent_id,t,y,x\n1,77,0,1,1\n2,1,1,1,1\n")
     assert experiment.annotations.links.tolist() == [[0, 1]]

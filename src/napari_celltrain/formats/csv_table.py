@@ -10,6 +10,12 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment, Finding, Status
 from napari_celltrain.formats.attaching import stated_images
 from napari_celltrain.formats.cleaning import clean_annotations, whole_numbers
+from napari_celltrain.formats.csv_branches import (
+    branch_columns,
+    branches_beside,
+    links_of_branches,
+    tracks_beside,
+)
 from napari_celltrain.formats.csv_edges import (
     edge_columns,
     edges_beside,
@@ -52,7 +58,7 @@ class CsvFormat:
         try:
             table = parse_table(decoded(start))
             mapped = None if table is None else map_columns(table.header)
-            if mapped is None and table is not None and _spots_of_links(table, path) is not None:
+            if mapped is None and table is not None and _belongs_to_another(table, path):
                 return "links"
         except Exception:  # whatever it is, it is not ours
             return None
@@ -62,7 +68,11 @@ class CsvFormat:
         """See `TrackingFormat.read`."""
         chosen = ReadOptions(**options)
         with sentences(path, "a table of positions"), without_collecting():
-            table, edges = read_table(path), edges_beside(path)
+            table = read_table(path)
+            tracks = _tracks_of_branches(table, path)
+            if tracks is not None:
+                path, table = tracks, read_table(tracks)
+            edges = edges_beside(path)
             mapped = map_columns(table.header, chosen.columns)
             spots = _spots_of_links(table, path) if mapped is None else None
             if spots is not None:
@@ -88,6 +98,18 @@ def _spots_of_links(table: Table, path: Path) -> Table | None:
         return None
     beside = spots_beside(path)
     return spots_in_edges(table) if beside is None else read_table(beside)
+
+
+def _belongs_to_another(table: Table, path: Path) -> bool:
+    """Tell whether it is a table of links, splits or merges, and the positions are there."""
+    if _tracks_of_branches(table, path) is not None:
+        return True
+    return _spots_of_links(table, path) is not None
+
+
+def _tracks_of_branches(table: Table, path: Path) -> Path | None:
+    """Return the file of the tracks that a table of splits or merges belongs to."""
+    return None if branch_columns(table.header) is None else tracks_beside(path)
 
 
 def _experiment(
@@ -121,6 +143,10 @@ def _experiment(
         links = links_of_edges(edges, numbers["id"], findings)
     else:
         links = links_of_columns(frames, numbers, mapped.preset.parents, findings)
+        branches = branches_beside(path) if "track_id" in numbers else []
+        if branches:
+            more = links_of_branches(branches, frames, numbers["track_id"], findings)
+            links = np.unique(np.concatenate([links, more]), axis=0)
     annotations = clean_annotations(
         frames,
         positions,
