@@ -481,6 +481,19 @@ def test_connections_between_positions_that_are_still_there_are_written_back(rea
     }
 
 
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_connections_in_the_old_form_are_written_in_the_new_one(read, tmp_path, version):
+    first, second = {"x": 1, "y": 2, "z": 3}, {"x": 9, "y": 8, "z": 7.5, "_time_point_number": 1}
+    gone = {"x": 100, "y": 8, "z": 7}
+    connections = {"1": [[first, second], [gone, first], [first], [first, 7], [{"x": 1}, second]]}
+    positions = {"1": [[1, 2, 3], [9, 8, 7.5]]} if version == "v1" else TWO
+    experiment = read({"version": version, "positions": positions, "connections": connections})
+    assert not len(experiment.annotations.links)  # neighbours are no tracks
+    write_experiment(tmp_path / "again.aut", experiment)
+    written = json.loads((tmp_path / "again.aut").read_text("utf-8"))
+    assert written["connections"] == {"1": {"from_xyz_px": [[1, 2, 3]], "to_xyz_px": [[9, 8, 7.5]]}}
+
+
 def test_what_could_not_be_written_again_is_not_carried(read):
     experiment = read(
         {"version": "v2", "positions": TWO, "other_data": {"a": float("nan")}, "color": [1, 0, 0]}

@@ -16,8 +16,8 @@ from napari_celltrain.images import apart
 from napari_celltrain.images.apart import ApartError
 
 
-def read_apart(program, *arguments, seconds=3.0):
-    return apart.read_apart(program, *arguments, seconds=seconds)
+def read_apart(program, *arguments):
+    return apart.read_apart(program, *arguments, n_bytes=1000)
 
 
 @pytest.fixture
@@ -103,15 +103,25 @@ def test_a_file_is_not_blamed_for_what_an_earlier_one_did(program, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processor time is not limited there")
-def test_a_circle_ends_by_processor_time(program):
+def test_a_circle_ends_by_processor_time(program, monkeypatch):
+    monkeypatch.setattr(apart, "SHORTEST_S", 0.2)
     with pytest.raises(ApartError, match="comes to no end"):
-        read_apart(program("while True:\n    pass"), seconds=0.2)
+        read_apart(program("while True:\n    pass"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is not limited there")
+def test_a_task_gets_no_more_memory_than_it_may_need(program, monkeypatch):
+    with pytest.raises(ApartError, match="MemoryError"):
+        read_apart(program("return len([0] * 10**8), {}"))
+    much = program("import numpy as np\nreturn 1, {'a': np.ones(10**8, np.uint8)}")
+    assert len(read_apart(much)[1]["a"]) == 10**8
 
 
 def test_sleep_without_end_ends_by_the_clock(program, monkeypatch):
     monkeypatch.setattr(apart, "LONGEST_S", 0.5)
+    monkeypatch.setattr(apart, "SHORTEST_S", 0.2)
     with pytest.raises(ApartError, match="comes to no end"):
-        read_apart(program("import time\ntime.sleep(1000)"), seconds=0.2)
+        read_apart(program("import time\ntime.sleep(1000)"))
 
 
 def test_threads_get_their_own_answers(program):
@@ -138,7 +148,7 @@ def test_nothing_is_left_when_the_program_ends(program):
     task = program("import os\nreturn os.getpid(), {}")
     code = (
         "import pathlib, sys\nfrom napari_celltrain.images.apart import read_apart\n"
-        "print(read_apart(pathlib.Path(sys.argv[1]), seconds=3)[0])"
+        "print(read_apart(pathlib.Path(sys.argv[1]), n_bytes=1)[0])"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(task)], capture_output=True, text=True

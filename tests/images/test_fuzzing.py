@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import runpy
+import sys
 from pathlib import Path
 
 import h5py
@@ -139,8 +140,17 @@ def processor_time() -> float:
 
 
 def most_memory() -> int:
-    """Return the most bytes that this process, or one that reads for it, takes."""
-    return max(one.memory_info().rss for one in (psutil.Process(), *readers()))
+    """Return the most bytes that this process, or one that reads for it, ever took."""
+    if sys.platform != "linux":
+        return max(one.memory_info().rss for one in (psutil.Process(), *readers()))
+    import resource
+
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peaks = [resource.getrusage(one).ru_maxrss for one in who]
+    for one in readers():
+        status = Path(f"/proc/{one.pid}/status").read_text()
+        peaks += [int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line]
+    return max(peaks) * 1024
 
 
 def readers() -> list[psutil.Process]:

@@ -69,8 +69,7 @@ def _between(connections: Any, t: NDArray[np.int64], xyz: NDArray[np.float64]) -
 
     kept: dict[str, Any] = {}
     for time_point, block in connections.items() if isinstance(connections, dict) else ():
-        if not isinstance(block, dict):  # of before version 2
-            continue
+        block = _as_now(block)
         there = xyz[t == _number(time_point)]
         try:
             ends = [
@@ -98,6 +97,21 @@ def _between(connections: Any, t: NDArray[np.int64], xyz: NDArray[np.float64]) -
         }
         kept[str(time_point)] = chosen | ({"metadata": metadata} if metadata else {})
     return kept
+
+
+def _as_now(block: Any) -> Any:
+    """Return connections of before version 2, pairs of ``{x, y, z}``, as they are written now."""
+    if not isinstance(block, list):
+        return block
+    pairs = [pair for pair in block if isinstance(pair, list) and len(pair) == 2]
+    ends = [[_xyz(pair[at]) for pair in pairs] for at in range(2)]
+    return {"from_xyz_px": ends[0], "to_xyz_px": ends[1]}
+
+
+def _xyz(place: Any) -> list[Any]:
+    nowhere = {"x": float("nan"), "y": float("nan"), "z": float("nan")}
+    place = nowhere | place if isinstance(place, dict) else nowhere
+    return [place["x"], place["y"], place["z"]]
 
 
 def _number(time_point: Any) -> float:

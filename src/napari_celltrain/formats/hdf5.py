@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats.documents import beginning
-from napari_celltrain.images.apart import ApartError, read_apart, seconds_for
+from napari_celltrain.images.apart import ApartError, read_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,9 +81,9 @@ def read_groups(path: Path, *groups: str) -> Content:
     """
     if not looks_like_hdf5(path):
         raise CellTrainError(f"{path} is no HDF5 file.")
-    seconds = seconds_for(path.stat().st_size)
+    n_bytes = path.stat().st_size
     try:
-        attributes, arrays = read_apart(PROGRAM, str(path), groups, seconds=seconds)
+        attributes, arrays = read_apart(PROGRAM, str(path), groups, n_bytes=n_bytes)
     except ApartError as error:
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise CellTrainError(f"{path} is damaged: {reason}.") from None

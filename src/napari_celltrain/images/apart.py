@@ -26,14 +26,12 @@ if TYPE_CHECKING:
 LONGEST_S = 120.0
 """A task that has not ended by then is taken to run in a circle."""
 SHORTEST_S = 3.0
+BYTES_PER_S = 20e6
+SMALLEST = 2**29
+"""The least processor time and memory that a task may take; more for more bytes."""
 _PROGRAM = Path(__file__).with_name("apart_program.py")
 NOT_ENDING = "reading it comes to no end"
 CRASHED = "the library that reads it crashed"
-
-
-def seconds_for(n_bytes: float) -> float:
-    """Return the most processor time that it may take to read so many bytes: one s for 20 MB."""
-    return SHORTEST_S + n_bytes / 20e6
 
 
 class ApartError(Exception):
@@ -132,7 +130,7 @@ atexit.register(lambda: _process.end())
 
 
 def read_apart(
-    program: Path, *arguments: Any, seconds: float
+    program: Path, *arguments: Any, n_bytes: float
 ) -> tuple[Any, dict[str, NDArray[Any]]]:
     """Run the function ``answer`` of a Python file in the other process.
 
@@ -142,8 +140,8 @@ def read_apart(
         A Python file that imports nothing of this package (see `apart_program`).
     arguments
         For the function; what JSON knows.
-    seconds
-        The most processor time that it may take.
+    n_bytes
+        Roughly how much there is to read; time and memory are limited by it.
 
     Returns
     -------
@@ -155,7 +153,12 @@ def read_apart(
     ApartError
         When the function fails, the process crashes, or it comes to no end.
     """
-    task = {"program": str(program), "arguments": arguments, "seconds": seconds}
+    task = {
+        "program": str(program),
+        "arguments": arguments,
+        "seconds": SHORTEST_S + n_bytes / BYTES_PER_S,
+        "bytes": SMALLEST + 8 * n_bytes,
+    }
     with _process.lock:
         try:
             is_new = _process.is_new

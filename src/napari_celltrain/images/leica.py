@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.images.apart import read_apart, seconds_for
+from napari_celltrain.images.apart import read_apart
 from napari_celltrain.images.axes import layout
 from napari_celltrain.images.extras import extra_library
 from napari_celltrain.images.movie import Crop, Header, Movie, chosen, understood
@@ -43,9 +43,7 @@ class LeicaMovie(Movie):
         if not path.is_file():
             raise CellTrainError(f"There is no image file {path}.")
         with understood(path, "a LIF file"):
-            images, _ = read_apart(
-                PROGRAM, str(path), None, [], seconds=seconds_for(path.stat().st_size / 100)
-            )
+            images, _ = read_apart(PROGRAM, str(path), None, [], n_bytes=path.stat().st_size / 100)
         names = [image["name"] for image in images]
         if series is None:
             # what is there besides movies (maps of mosaics, snapshots) may be of any kind
@@ -85,8 +83,8 @@ class LeicaMovie(Movie):
         for z in range(crop[0].start, crop[0].stop):
             place = {"t": t, "c": channel, "z": z}
             frames.append({names[one]: place[one] for one in "tcz" if one in names})
-        seconds = seconds_for(len(frames) * math.prod(self.frame_shape[1:]) * self.dtype.itemsize)
-        _, arrays = read_apart(PROGRAM, str(self._path), self._index, frames, seconds=seconds)
+        n_bytes = len(frames) * math.prod(self.frame_shape[1:]) * self.dtype.itemsize
+        _, arrays = read_apart(PROGRAM, str(self._path), self._index, frames, n_bytes=n_bytes)
         kept = "".join(letter for letter in letters if letter in "yxs")
         one_plane = (slice(0, 1), crop[1], crop[2])
         planes = []

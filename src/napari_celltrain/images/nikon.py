@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.images.apart import read_apart, seconds_for
+from napari_celltrain.images.apart import read_apart
 from napari_celltrain.images.axes import layout
 from napari_celltrain.images.extras import extra_library
 from napari_celltrain.images.movie import (
@@ -45,9 +45,7 @@ class NikonMovie(Movie):
             raise CellTrainError(f"There is no image file {path}.")
         file_size = path.stat().st_size
         with understood(path, "an ND2 file"):
-            header, arrays = read_apart(
-                PROGRAM, str(path), None, seconds=seconds_for(file_size / 100)
-            )
+            header, arrays = read_apart(PROGRAM, str(path), None, n_bytes=file_size / 100)
         sizes = dict(header["sizes"])
         self._position = chosen(series, sizes.pop("P", 1), path)
         self._frames = {
@@ -82,8 +80,8 @@ class NikonMovie(Movie):
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         one_plane = (slice(0, 1), crop[1], crop[2])
         numbers = [self._frames[t, z] for z in range(crop[0].start, crop[0].stop)]
-        seconds = seconds_for(len(numbers) * math.prod(self._plane.shape) * self.dtype.itemsize)
-        _, arrays = read_apart(PROGRAM, str(self._path), numbers, seconds=seconds)
+        n_bytes = len(numbers) * math.prod(self._plane.shape) * self.dtype.itemsize
+        _, arrays = read_apart(PROGRAM, str(self._path), numbers, n_bytes=n_bytes)
         planes = []
         for frame in arrays["pixels"]:
             block = frame.reshape(self._plane.shape)[self._plane.cut(0, channel, one_plane)]

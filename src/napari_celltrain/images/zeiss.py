@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.images.apart import read_apart, seconds_for
+from napari_celltrain.images.apart import read_apart
 from napari_celltrain.images.axes import GREY_WEIGHTS
 from napari_celltrain.images.extras import extra_library
 from napari_celltrain.images.movie import (
@@ -46,8 +46,8 @@ class ZeissMovie(Movie):
         if not path.is_file():
             raise CellTrainError(f"There is no image file {path}.")
         with understood(path, "a CZI file"):
-            seconds = seconds_for(path.stat().st_size / 100)
-            header, _ = read_apart(PROGRAM, str(path), None, seconds=seconds)
+            n_bytes = path.stat().st_size / 100
+            header, _ = read_apart(PROGRAM, str(path), None, n_bytes=n_bytes)
         scenes, box = header["scenes"], header["box"]
         index = chosen(series, max(1, len(scenes)), path)
         self._scene, *area = scenes[index] if scenes else (None, *header["whole"])
@@ -93,8 +93,8 @@ class ZeissMovie(Movie):
             "scene": self._scene,
             "places": places,
         }
-        seconds = seconds_for(len(places) * math.prod(size) * 4)
-        _, arrays = read_apart(PROGRAM, str(self._path), planes, seconds=seconds)
+        n_bytes = len(places) * math.prod(size) * 4
+        _, arrays = read_apart(PROGRAM, str(self._path), planes, n_bytes=n_bytes)
         return _grey(arrays["pixels"])
 
 
