@@ -465,7 +465,7 @@ def test_connections_between_positions_that_are_still_there_are_written_back(rea
             "to_xyz_px": [[9, 8, 7.5], [5, 5, 5]],
             "metadata": {"kind": ["a", "b"], "short": [1]},
         },
-        "2": {"from_xyz_px": [[1, 2, 3]], "to_xyz_px": [[9, 8, 7.5]]},
+        "2": {"from_xyz_px": [[1, 2, 3], [1, 2, None]], "to_xyz_px": [[9, 8, 7.5], [1, 2, 3]]},
         "x": {"from_xyz_px": [], "to_xyz_px": []},
         "3": [[{"x": 1, "y": 2, "z": 3}, {"x": 1, "y": 2, "z": 4}]],
     }

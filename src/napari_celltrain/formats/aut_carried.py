@@ -82,8 +82,10 @@ def _between(connections: Any, t: NDArray[np.int64], xyz: NDArray[np.float64]) -
         if not len(there) or len(ends[0]) != len(ends[1]):
             continue
         tree = cKDTree(there)
-        near = [tree.query(end, p=np.inf)[0] <= TOLERANCE_PX for end in ends]
-        index = np.flatnonzero(near[0] & near[1])
+        near = np.isfinite(ends).all(axis=(0, 2))
+        for end in ends:
+            near[near] = tree.query(end[near], p=np.inf)[0] <= TOLERANCE_PX
+        index = np.flatnonzero(near)
         if not len(index):
             continue
         chosen: dict[str, Any] = {
