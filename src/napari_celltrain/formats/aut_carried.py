@@ -82,7 +82,7 @@ def _between(connections: Any, t: NDArray[np.int64], xyz: NDArray[np.float64]) -
         if not len(there) or len(ends[0]) != len(ends[1]):
             continue
         tree = cKDTree(there)
-        near = np.isfinite(ends).all(axis=(0, 2))
+        near = np.asarray(np.isfinite(ends).all(axis=(0, 2)))
         for end in ends:
             near[near] = tree.query(end[near], p=np.inf)[0] <= TOLERANCE_PX
         index = np.flatnonzero(near)
