@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_celltrain.experiment import Annotations, Experiment
-from napari_celltrain.formats import format_named
+from napari_celltrain.formats import format_named, format_of
 
 SETTINGS = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
@@ -103,6 +103,40 @@ def test_positions_links_and_scores_survive(name, data, tmp_path_factory):
         np.testing.assert_allclose(scores, written.features["score"], atol=1e-12)
     else:
         assert "score" not in read.features
+
+
+NAMES = [
+    "label", "frame", "FRAME", "timepoint", "time", "particle", "tree_id", "x", "t", "id", "ID",
+    "axis-0", "axis-1", "POSITION_X", "POSITION_Y", "Position X", "frame_i", "Cell_ID", "radius",
+    "x_centroid", "y_centroid", "ImageNumber", "ObjectNumber", "Location_Center_X",
+    "Location_Center_Y", "Object_Center_0", "Object_Center_1", "parent_track_id", "parent",
+    "quality", "x [um]", "y (px)", "index", "VISIBILITY", "QUALITY", "name", "tracklet_id",
+    "spot_frame", "spot_position_x", "spot_position_y", "source_id", "target_id", "type",
+    "child_track_id", "coords_xyz_px", "interpolated", " ", "a,b", "a\nb", 'a"b', "=1+1", "ä µ",
+]  # fmt: skip
+"""Columns as other programs name theirs, which must not be taken for places in a written file."""
+
+
+@pytest.mark.parametrize("name", EXACT)
+@SETTINGS
+@given(data=st.data())
+def test_columns_of_any_name_do_not_change_what_is_read(name, data, tmp_path_factory):
+    experiment = data.draw(experiments(merges=name not in ONE_MOTHER_EACH))
+    annotations = experiment.annotations
+    chosen = data.draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=8))
+    features = {one: np.arange(len(annotations)) + 1000.0 for one in chosen}
+    if data.draw(st.booleans()):
+        features = {one: column.astype(str).astype(object) for one, column in features.items()}
+    features |= annotations.features
+    written = Annotations(annotations.t, annotations.positions, annotations.links, None, features)
+    path = tmp_path_factory.mktemp("round") / f"tracks{SUFFIXES.get(name, '.csv')}"
+    experiment = experiment.with_(annotations=written)
+    format_named(name).write(path, experiment)
+    found = format_of(path)
+    assert found is not None
+    (read,) = found.read(path, voxel_size_um=experiment.voxel_size_um, find_images=False)
+    number = same_cells(written, read.annotations)
+    assert links_of(read.annotations) == links_of(written, number)
 
 
 @pytest.mark.parametrize("name", ["OrganoidTracker", "GEFF", "TrackMate XML"])

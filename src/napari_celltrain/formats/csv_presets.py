@@ -158,6 +158,8 @@ PRESETS: tuple[Preset, ...] = (
 """The pickier ones first; what fits none is read by the generic names."""
 
 PLAIN = Preset("table", GENERIC, ())
+WRITTEN_FIRST = ("t", "z", "y", "x")
+"""How the tables that are written here begin."""
 
 
 @dataclass(frozen=True)
@@ -199,11 +201,13 @@ def map_columns(header: list[str], stated: Mapping[str, str] | None = None) -> M
     CellTrainError
         When the person named a column that isn't there, or a meaning that nobody knows.
     """
-    names, unit = _without_units(header)
+    names, units = _without_units(header)
     points = _napari_points(header)
     if points is not None and not stated:
         return Mapped(Preset("napari points", GENERIC, ()), points, "px")
     preset = next((one for one in PRESETS if all(name in names for name in one.needed)), PLAIN)
+    if tuple(header[:4]) == WRITTEN_FIRST:  # what follows may have any name
+        preset = PLAIN
     index = {}
     for meaning, accepted in preset.columns.items():
         # CellProfiler adds the tracking distance to the names
@@ -233,23 +237,19 @@ def map_columns(header: list[str], stated: Mapping[str, str] | None = None) -> M
         index[meaning] = header.index(written)
     if "x" not in index or "y" not in index:
         return None
-    return Mapped(preset, index, unit or preset.unit)
+    return Mapped(preset, index, units[index["x"]] or preset.unit)
 
 
-def _without_units(header: list[str]) -> tuple[list[str], Unit | None]:
-    """Return the normal names without units such as ``[um]``, and the unit of x."""
+def _without_units(header: list[str]) -> tuple[list[str], list[Unit | None]]:
+    """Return the normal names without units such as ``[um]``, and the units."""
     names: list[str] = []
-    unit: Unit | None = None
+    units: list[Unit | None] = []
     for written in header:
         match = _UNIT.match(written.strip().lower())
-        if match and match[1] and normal_name(match[1]):
-            name = normal_name(match[1])
-            if name in ("x", "position_x"):
-                unit = "px" if match[2].startswith("p") else "um"
-            names.append(name)
-        else:
-            names.append(normal_name(written))
-    return names, unit
+        has_unit = match is not None and match[1] and normal_name(match[1])
+        names.append(normal_name(match[1] if match and has_unit else written))
+        units.append(("px" if match[2].startswith("p") else "um") if match and has_unit else None)
+    return names, units
 
 
 def _napari_points(header: list[str]) -> dict[str, int] | None:

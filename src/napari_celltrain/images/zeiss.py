@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_CHANNELS = 1000
+BYTES_OF_ENTRY = 128
+"""What the file's own list of planes takes for each at least."""
 PROGRAM = Path(__file__).with_name("zeiss_apart.py")
 DTYPES = {"Gray8": "uint8", "Bgr24": "uint8", "Gray16": "uint16", "Bgr48": "uint16"}
 
@@ -60,7 +62,9 @@ class ZeissMovie(Movie):
         depth = sizes.get("Z", 1)
         shape = (depth, height, width)
         claimed = math.prod(max(0, size) for size in shape) * np.result_type(*dtypes).itemsize
-        if claimed > max(ALWAYS_DECODED, MOST_COMPRESSED * path.stat().st_size):
+        size = path.stat().st_size
+        too_many = depth * BYTES_OF_ENTRY > size
+        if too_many or claimed > max(ALWAYS_DECODED, MOST_COMPRESSED * size):
             raise CellTrainError(f"{path} claims more pixels than it can hold; it is damaged.")
         voxel, interval = _scale(header["metadata"])
         super().__init__(
