@@ -72,9 +72,8 @@ def _unbranched(
             Finding(
                 "warning",
                 "branched-tracks",
-                f"{len(branched)} tracks have several positions "
-                "at one time point: they divide, and the table does not say how. Their "
-                "positions are taken without links.",
+                f"Tracks with several positions at one time point: {len(branched)}. They divide, "
+                "and the table does not say how; their positions are taken without links.",
             )
         )
     return rows[~np.isin(track_ids[rows], branched)]

@@ -226,8 +226,9 @@ def _compare(
         ("label-other-times", moved, "begin or end at other times than the track table says"),
     ):
         if labels:
-            shown = ", ".join(map(str, labels[:5])) + (", ..." if len(labels) > 5 else "")
-            findings.append(Finding("warning", code, f"{len(labels)} labels {sentence}: {shown}."))
+            shown = ", ".join(map(str, labels[:5]))
+            shown += f", ... ({len(labels)} in all)" if len(labels) > 5 else ""
+            findings.append(Finding("warning", code, f"Labels that {sentence}: {shown}."))
     if orphans:
         findings.append(
             Finding(
