@@ -187,6 +187,25 @@ def test_parents_by_track_where_rows_have_no_id(read):
     assert sorted(map(tuple, annotations.links.tolist())) == [(0, 1), (1, 2), (1, 3), (3, 4)]
 
 
+@pytest.mark.parametrize(
+    "header", ["track_id,t,y,x", "ID,T,Y,X", "track-id,t,z,y,x", "index,track_id,t,z,y,x"]
+)
+def test_napari_tracks_as_people_save_them(read, header):
+    rows = {
+        "track_id,t,y,x": "5,0,1.5,2.5\n5,1,1.5,3.5\n6,2,1,4.5\n7,2,2,4.5\n",
+        "ID,T,Y,X": "5,0,1.5,2.5\n5,1,1.5,3.5\n6,2,1,4.5\n7,2,2,4.5\n",
+        "track-id,t,z,y,x": "5,0,0,1.5,2.5\n5,1,0,1.5,3.5\n6,2,0,1,4.5\n7,2,0,2,4.5\n",
+        "index,track_id,t,z,y,x": (
+            "0,5,0,0,1.5,2.5\n1,5,1,0,1.5,3.5\n2,6,2,0,1,4.5\n3,7,2,0,2,4.5\n"
+        ),
+    }
+    experiment = read(f"{header}\n{rows[header]}")
+    assert places(experiment.annotations) == FOUR_ROWS
+    # a column called only ID could be each row's own number: then there are no links
+    linked = [] if header.startswith("ID") else [[0, 1]]
+    assert experiment.annotations.links.tolist() == linked
+
+
 TRACKS = (
     "frame,index,y,x,track_id,tree_id\n0,0,1,2,0,0\n1,0,1,3,0,0\n2,0,1,4,1,0\n2,1,5,4,2,0\n"
     "3,0,1,5,1,0\n3,1,5,5,2,0\n5,0,3,6,3,0\n"

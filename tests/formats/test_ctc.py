@@ -187,6 +187,16 @@ def test_segmentations_without_a_track_table_are_label_images(tmp_path):
     assert len(linked.annotations.links) == 2
 
 
+@pytest.mark.parametrize("folder", ["01_GT/SEG", "01_ST/SEG"])
+def test_segmentations_beside_the_tracking_truth_change_nothing(division, folder):
+    write_labels(division / folder / "man_seg001.tif", {9: (12, 20), 4: (3, 3)})
+    (experiment,) = read_experiments(division)
+    assert experiment.annotations.features["label"].tolist() == [1, 1, 2, 3]
+    assert len(experiment.annotations.links) == 3
+    assert list(experiment.images.time_points) == [0, 1, 2]
+    assert not experiment.findings
+
+
 def test_a_movie_of_labels_in_one_file(tmp_path):
     labels = np.zeros((3, 20, 30), np.uint16)
     labels[:, 4:7, 9:12] = 5
