@@ -44,6 +44,20 @@ def bigdataviewer(folder):
     return folder / "bdv.h5"
 
 
+def imaris(folder):
+    packed = {"chunks": (2, 16, 16), "compression": "gzip", "shuffle": True}
+    with h5py.File(folder / "movie.ims", "w") as file:
+        for t, frame in enumerate(MOVIE):
+            for channel in range(2):
+                place = f"DataSet/ResolutionLevel 0/TimePoint {t}/Channel {channel}/Data"
+                file.create_dataset(place, data=np.pad(frame[channel], [(0, 0), (0, 12), (0, 0)]),
+                                    **packed)  # fmt: skip
+        image = file.create_group("DataSetInfo/Image")
+        for name, text in {"X": "16", "Y": "20", "Z": "4", "ExtMax0": "8", "ExtMin0": "0"}.items():
+            image.attrs[name] = np.frombuffer(text.encode(), "S1")
+    return folder / "movie.ims"
+
+
 def ome_zarr(zarr_format):
     def write(folder):
         group = zarr.open_group(folder / "movie.zarr", mode="w", zarr_format=zarr_format)
@@ -93,7 +107,7 @@ FAMILIES = {
         tiff("big.tif", bigtiff=True),
         tiff("strips.tif", compression="zstd", rowsperstrip=5),
     ],
-    "hdf5": [bigdataviewer],
+    "hdf5": [bigdataviewer, imaris],
     "czi": [czi],
     "nd2": [nd2],
     "lif": [lif],
