@@ -158,6 +158,21 @@ def test_nothing_is_left_when_the_program_ends(program):
     assert not psutil.pid_exists(int(done.stdout))
 
 
+def test_nothing_is_left_when_the_program_is_killed(program):
+    task = program("import os\nreturn os.getpid(), {}")
+    code = (
+        "import pathlib, sys, time\nfrom napari_celltrain.images.apart import read_apart\n"
+        "print(read_apart(pathlib.Path(sys.argv[1]), n_bytes=1)[0], flush=True)\ntime.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(task)], stdout=subprocess.PIPE, text=True
+    ) as started:
+        reader = psutil.Process(int(started.stdout.readline()))
+        started.kill()
+        psutil.wait_procs([reader], timeout=20)
+    assert not reader.is_running() or reader.status() == psutil.STATUS_ZOMBIE
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_has_its_own(program):
