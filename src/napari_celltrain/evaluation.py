@@ -211,7 +211,12 @@ def score_frame(
 
 
 def best_threshold(
-    frames: Sequence[ScoredFrame], *, floor: float = 0.0, default: float = 0.5, slack: float = 0.002
+    frames: Sequence[ScoredFrame],
+    *,
+    groups: Sequence[int] | None = None,
+    floor: float = 0.0,
+    default: float = 0.5,
+    slack: float = 0.002,
 ) -> Calibration:
     """Choose the score threshold with the best F1 over all frames together.
 
@@ -226,6 +231,9 @@ def best_threshold(
     ----------
     frames
         Candidates and annotations.
+    groups
+        Which experiment each frame is of. F1 is averaged over them, each with the square root of
+        its cells as weight, so that one with many cells does not decide for all. None: one.
     floor
         The score below which candidates were never produced.
     default
@@ -234,27 +242,38 @@ def best_threshold(
         How much F1 counts as equally good.
     """
     outcomes = [_outcomes(frame) for frame in frames]
-    n_truth = sum(
-        int(np.count_nonzero(~_mask(frame.ignore_truth, len(_points(frame.truth)))))
-        for frame in frames
-    )
+    of_frame = np.zeros(len(frames), np.int64) if groups is None else np.asarray(groups)
+    names, of_frame = np.unique(of_frame, return_inverse=True)
+    n_truth = np.zeros(len(names))
+    for frame, group in zip(frames, of_frame, strict=True):
+        ignored = _mask(frame.ignore_truth, len(_points(frame.truth)))
+        n_truth[group] += np.count_nonzero(~ignored)
     scores = np.concatenate([np.empty(0), *(scores for scores, _ in outcomes)])
     right = np.concatenate([np.empty(0, np.int8), *(outcome for _, outcome in outcomes)])
+    group = np.repeat(of_frame, [len(scores) for scores, _ in outcomes])
     if not (right > 0).any():
         threshold = default
     else:
-        threshold = _middle_of_plateau(scores, right, n_truth, floor, slack)
+        threshold = _middle_of_plateau(scores, right, group, n_truth, floor, slack)
     return Calibration(threshold, Scores.total(frame.score_at(threshold) for frame in frames))
 
 
 def _middle_of_plateau(
-    scores: NDArray[Any], right: NDArray[Any], n_truth: int, floor: float, slack: float
+    scores: NDArray[Any],
+    right: NDArray[Any],
+    group: NDArray[Any],
+    n_truth: NDArray[Any],
+    floor: float,
+    slack: float,
 ) -> float:
     order = np.argsort(-scores, kind="stable")
-    scores, right = scores[order], right[order]
-    tp = np.cumsum(right > 0)
-    fp = np.cumsum(right < 0)
-    f1 = 2 * tp / (tp + fp + n_truth)
+    scores, right, group = scores[order], right[order], group[order]
+    f1 = np.zeros(len(scores))
+    for number in np.flatnonzero(n_truth):
+        tp = np.cumsum((right > 0) & (group == number))
+        fp = np.cumsum((right < 0) & (group == number))
+        share = np.sqrt(n_truth[number]) / np.sqrt(n_truth).sum()
+        f1 += share * 2 * tp / (tp + fp + n_truth[number])
     # Threshold in (below, scores]: everything up to the last candidate of that score is kept.
     last_of_score = np.append(scores[1:] != scores[:-1], True)
     upper, f1 = scores[last_of_score], f1[last_of_score]

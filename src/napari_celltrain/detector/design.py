@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 CELL_WIDTH = 10.0
 """Working pixels across a cell in plane: enough to find it, and no more."""
+SMALL_CELL_WIDTH = 8.0
+"""The same for the smallest cells, where larger ones share the scale with them."""
 SPACING_WIDTH = 6.0
 """Working pixels, at least, between close neighbours."""
 LEVELS = 3
@@ -113,7 +115,15 @@ class Design(BaseModel):
     @property
     def suppression_radius(self) -> float:
         """Two detections closer than this are one."""
-        return min(0.35 * self.diameter, 0.6 * self.spacing)
+        return min(0.35 * self.diameter_range[0], 0.6 * self.spacing)
+
+    @property
+    def hill_radius(self) -> float:
+        """Two peaks closer than this are one cell, unless there is a valley between them.
+
+        0 where all cells are about as large: then the least distance between them tells enough.
+        """
+        return 0.0 if self.diameters is None else 0.45 * self.diameters[1]
 
     @property
     def diameter_range(self) -> tuple[float, float]:
@@ -151,6 +161,7 @@ def choose_design(
     time_window: tuple[int, int] = (0, 0),
     n_channels: int = 1,
     working_scale: float | None = None,
+    diameters: tuple[float, float] | None = None,
 ) -> Design:
     """Choose working voxel size, strides and kernels for cells of a given width.
 
@@ -170,12 +181,16 @@ def choose_design(
         What the network sees besides the plain frame.
     working_scale
         Overrides the choice: working pixels per finest pixel in plane.
+    diameters
+        Of the smallest and largest cells, where they are not alike.
     """
     finest = min(voxel_size[1:])
     if working_scale is not None:
         in_plane = finest / working_scale
     else:
         in_plane = min(diameter / CELL_WIDTH, spacing / SPACING_WIDTH)
+        if diameters is not None:
+            in_plane = min(in_plane, diameters[0] / SMALL_CELL_WIDTH)
         # magnifying adds no information, but the grid must separate tiny cells
         in_plane = max(in_plane, finest / 2 if diameter < 6 * finest else finest)
         if in_plane < 1.15 * finest:
@@ -196,6 +211,7 @@ def choose_design(
         kernels=kernels,
         time_window=time_window,
         n_channels=n_channels,
+        diameters=diameters,
     )
 
 

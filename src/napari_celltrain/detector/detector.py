@@ -21,11 +21,16 @@ from napari_celltrain.detector.compute import (
     usable_cores,
 )
 from napari_celltrain.detector.folder import DetectorInfo, read_detector, write_detector
-from napari_celltrain.detector.intensity import IntensityRange, intensity_range
+from napari_celltrain.detector.intensity import IntensityRange, intensity_range, measure
 from napari_celltrain.detector.memory import tile_voxels_for
 from napari_celltrain.detector.network import CentreNet
-from napari_celltrain.detector.peaks import find_peaks, suppress
-from napari_celltrain.detector.resample import resample, to_input
+from napari_celltrain.detector.peaks import find_peaks, of_their_own, suppress
+from napari_celltrain.detector.resample import (
+    resample,
+    resample_in_depth,
+    resample_in_plane,
+    to_input,
+)
 from napari_celltrain.detector.threads import tile_threads
 from napari_celltrain.detector.tiling import Tile, share_memory, tiles_of
 from napari_celltrain.errors import CellTrainError
@@ -254,9 +259,14 @@ class Detector:
                 unfinished = {
                     future for frame in under_way for future in frame.futures if not future.done()
                 }
-                busy = bool(under_way) and len(unfinished) >= self._at_once(under_way)
+                at_once = self._at_once(under_way)
+                busy = bool(under_way) and len(unfinished) >= at_once
+                # where memory allows, one frame is in line: a thread that is done takes it up
+                # without waiting for this one to notice
+                in_line = len(unfinished) > at_once
+                full = busy and (in_line or at_once < self.threads)
                 held = sum(frame.n_bytes for frame in under_way)
-                if waiting is not None and not busy:
+                if waiting is not None and not full:
                     self._start(waiting)
                     under_way.append(waiting)
                     waiting = None
@@ -267,7 +277,7 @@ class Detector:
                         under_way.popleft()
                         del frame
                         yield found
-                elif more and waiting is None and (not under_way or held < HELD_BYTES):
+                elif more and not in_line and waiting is None and held < HELD_BYTES:
                     try:
                         frames, voxel_size_um = next(coming)
                     except StopIteration:
@@ -283,7 +293,7 @@ class Detector:
 
     def _at_once(self, under_way: Iterable[_Frame]) -> int:
         """How many tiles may be computed at once, by threads and by memory."""
-        return min(self.threads, *(one.at_once for one in under_way))
+        return min([self.threads, *(one.at_once for one in under_way)])
 
     def _begin(
         self,
@@ -335,7 +345,7 @@ class Detector:
     def _start(self, frame: _Frame) -> None:
         """Hand the tiles to the threads."""
         frame.stopped = False
-        pool, turns = tile_threads(), itertools.cycle(range(frame.at_once))
+        pool, turns = tile_threads(self.threads), itertools.cycle(range(frame.at_once))
         shares: list[list[Tile]] = [[] for _ in range(min(frame.at_once, len(frame.tiles)))]
         for one, turn in zip(frame.tiles, turns, strict=False):
             shares[turn].append(one)
@@ -396,6 +406,16 @@ class Detector:
         low = np.array([a for a, _ in tile.core]) // grid_stride - first
         high = -(-np.minimum([b for _, b in tile.core], working) // grid_stride) - first
         own = ((grid >= low) & (grid < high)).all(axis=1)
+        if design.hill_radius > 0:
+            inside = np.flatnonzero((grid < -(-working // grid_stride) - first).all(axis=1))
+            own[inside] &= of_their_own(
+                output[0],
+                grid[inside],
+                position[inside],
+                scores[inside],
+                design.grid_voxel_size,
+                design.hill_radius,
+            )
         in_working = (position[own] + first + 0.5) * grid_stride - 0.5
         in_image = to_input(in_working, frame.steps)
         return np.clip(in_image, -0.5, np.array(frame.images[0].shape) - 0.5), scores[own]
@@ -405,6 +425,13 @@ class Detector:
         shape = [b - a for a, b in tile.outer]
         image = torch.zeros((1, len(frame.images), *shape), device=self.device)
         inside = tuple(slice(0, b - a) for a, b in tile.part)
+        if len(frame.tiles) == 1 and self.device.type == "cpu":
+            # the whole frame: what its levels are measured on is what is looked at
+            thinned = [resample_in_plane(one, frame.steps, tile.part[1:]) for one in frame.images]
+            for k, (planes, level) in enumerate(zip(thinned, frame.levels(thinned), strict=True)):
+                deep = resample_in_depth(planes, len(planes), frame.steps[0], tile.part[0])
+                image[0, k][inside] = level.normalise(deep)
+            return image
         for k, (one, level) in enumerate(zip(frame.images, frame.levels(), strict=True)):
             image[0, k][inside] = level.normalise(
                 resample(one, frame.steps, tile.part, self.device)
@@ -441,10 +468,15 @@ class _Frame:
         self._lock = threading.Lock()
         self._levels: list[IntensityRange] | None = None
 
-    def levels(self) -> list[IntensityRange]:
-        """Measure dark and bright once; the first tile does it for all."""
+    def levels(self, thinned: Sequence[torch.Tensor] | None = None) -> list[IntensityRange]:
+        """Measure dark and bright once; the first tile does it for all.
+
+        `thinned` are the images at the working scale in plane, where they are there already.
+        """
         with self._lock:
-            if self._levels is None:
+            if self._levels is None and thinned is not None:
+                self._levels = [measure(one) for one in thinned]
+            elif self._levels is None:
                 self._levels = [intensity_range(one, self.steps) for one in self.images]
             return self._levels
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_celltrain.detector.resample import resample
+from napari_celltrain.detector.resample import resample_in_plane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,12 +43,30 @@ def intensity_range(frame: NDArray[np.generic], steps: Sequence[float]) -> Inten
     another magnification get the same levels. A sample of planes and voxels is enough, and it
     never depends on tiles. A constant frame gets a range of 1 (more for huge values).
     """
-    planes = np.unique(np.linspace(0, len(frame) - 1, min(PLANES, len(frame))).round().astype(int))
-    values = resample(frame[planes], (1.0, *steps[1:])).reshape(-1)
+    return measure(resample_in_plane(frame[_some(len(frame))], steps))
+
+
+def measure(planes: torch.Tensor) -> IntensityRange:
+    """Measure the levels of a frame whose planes are at the working scale, (z, y', x')."""
+    values = planes[_some(len(planes))].reshape(-1)
     every = max(1, len(values) // SAMPLES)
     # an odd stride does not fall in step with the rows of the image
-    low, high = np.percentile(values[:: every | 1].numpy(), [LOW, HIGH])
+    ordered = np.sort(values[:: every | 1].numpy())  # several times as fast as np.percentile
+    low, high = (_between(ordered, percent / 100) for percent in (LOW, HIGH))
     constant = not high - low > 1e-6 * max(1.0, abs(high))
     if constant:
         high = low + max(1.0, 1e-3 * abs(low))  # so much that float32 can tell them apart
-    return IntensityRange(float(low), float(high), constant)
+    return IntensityRange(low, high, constant)
+
+
+def _some(planes: int) -> NDArray[np.int_]:
+    """Choose planes spread evenly over the depth."""
+    return np.unique(np.linspace(0, planes - 1, min(PLANES, planes)).round().astype(int))
+
+
+def _between(ordered: NDArray[np.float32], share: float) -> float:
+    """Return the value that this share of the others lies below, interpolated linearly."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    first, second = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
+    return first + (place - below) * (second - first)

@@ -114,25 +114,76 @@ def resample(
     -------
     float32 tensor (z, y, x).
     """
+    length, step = image.shape[0], steps[0]
+    if part is None:
+        part = [(0, output_length(n, s)) for n, s in zip(image.shape, steps, strict=True)]
+    planes = input_range(length, step, *part[0])
+    thinned = resample_in_plane(image, steps, part[1:], device, planes=planes)
+    return resample_in_depth(thinned, length, step, part[0], planes[0])
+
+
+def resample_in_depth(
+    planes: torch.Tensor, length: int, step: float, span: tuple[int, int], offset: int = 0
+) -> torch.Tensor:
+    """Resample z alone.
+
+    Parameters
+    ----------
+    planes
+        (z, y, x), of an image of `length` planes from plane `offset` on.
+    length, step
+        Planes of the image, and of those, how many make one of the result.
+    span
+        (first, last) planes of the result.
+    offset
+        The first plane.
+    """
+    return _along(planes, 0, length, step, *span, offset=offset)
+
+
+def resample_in_plane(
+    image: NDArray[np.generic],
+    steps: Sequence[float],
+    part: Sequence[tuple[int, int]] | None = None,
+    device: torch.device | str = "cpu",
+    *,
+    planes: tuple[int, int] | None = None,
+) -> torch.Tensor:
+    """Resample y and x alone.
+
+    Parameters
+    ----------
+    image, steps, device
+        As in `resample`.
+    part
+        (first, last) output voxels along y and x; None: all.
+    planes
+        (first, last) planes of the image; None: all.
+
+    Returns
+    -------
+    float32 tensor (z, y', x').
+    """
     lengths = image.shape
     if part is None:
-        part = [(0, output_length(n, s)) for n, s in zip(lengths, steps, strict=True)]
-    ranges = [input_range(n, s, *span) for n, s, span in zip(lengths, steps, part, strict=True)]
-    planes, rows, columns = (slice(*span) for span in ranges)
+        part = [(0, output_length(n, s)) for n, s in zip(lengths[1:], steps[1:], strict=True)]
+    ranges = [
+        input_range(n, s, *span) for n, s, span in zip(lengths[1:], steps[1:], part, strict=True)
+    ]
+    rows, columns = (slice(*span) for span in ranges)
     area = max(1, (rows.stop - rows.start) * (columns.stop - columns.start))
     at_once = max(1, CHUNK // area)
     thinned = []
     # a few planes at a time: as float32 a whole stack would take twice its memory or more
-    for first in range(planes.start, planes.stop, at_once):
-        cut = image[first : min(first + at_once, planes.stop), rows, columns]
+    first, last = planes or (0, lengths[0])
+    for plane in range(first, last, at_once):
+        cut = image[plane : min(plane + at_once, last), rows, columns]
         tensor = as_float(cut).to(device)
         for axis in (2, 1):
-            tensor = _along(
-                tensor, axis, lengths[axis], steps[axis], *part[axis], offset=ranges[axis][0]
-            )
+            span, (begin, _) = part[axis - 1], ranges[axis - 1]
+            tensor = _along(tensor, axis, lengths[axis], steps[axis], *span, offset=begin)
         thinned.append(tensor)
-    tensor = thinned[0] if len(thinned) == 1 else torch.cat(thinned)
-    return _along(tensor, 0, lengths[0], steps[0], *part[0], offset=planes.start)
+    return thinned[0] if len(thinned) == 1 else torch.cat(thinned)
 
 
 def as_float(image: NDArray[np.generic]) -> torch.Tensor:

@@ -16,24 +16,21 @@ import torch
 from napari_celltrain.detector.compute import usable_cores
 
 _lock = threading.Lock()
-_pools: list[ThreadPoolExecutor] = []
+_pools: dict[int, ThreadPoolExecutor] = {}
 
 
-def tile_threads() -> ThreadPoolExecutor:
-    """Return the threads that compute tiles; all detectors of a process share them.
+def tile_threads(threads: int | None = None) -> ThreadPoolExecutor:
+    """Return so many threads that compute tiles; None: as many as cores.
 
-    There are as many as cores; how many are busy at once is up to the caller.
+    All detectors of a process that ask for as many share them.
     """
+    threads = max(1, usable_cores() if threads is None else threads)
     with _lock:
-        if not _pools:
-            _pools.append(
-                ThreadPoolExecutor(
-                    max(usable_cores(), 1),
-                    thread_name_prefix="celltrain-tile",
-                    initializer=compute_alone,
-                )
+        if threads not in _pools:
+            _pools[threads] = ThreadPoolExecutor(
+                threads, thread_name_prefix="celltrain-tile", initializer=compute_alone
             )
-        return _pools[0]
+        return _pools[threads]
 
 
 def compute_alone() -> None:

@@ -138,7 +138,10 @@ class HeldOut:
         cells = sum(len(f.scored.truth) for f in judged)
         # one cell more or less is chance: all thresholds within that are equally good
         calibration = best_threshold(
-            [frame.scored for frame in judged], floor=FLOOR, slack=max(0.002, 1 / max(1, cells))
+            [frame.scored for frame in judged],
+            groups=[frame.member for frame in judged],
+            floor=FLOOR,
+            slack=max(0.002, 1 / max(1, cells)),
         )
         probes = [total(judged, threshold).f1 for threshold in PROBES]
         return Verdict(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from napari_celltrain.detector.compute import (
     BATCH,
@@ -19,6 +18,7 @@ from napari_celltrain.detector.resample import output_length
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import ZYX, Experiment, Finding
 from napari_celltrain.statistics import estimate_diameter
+from napari_celltrain.training.cell_sizes import cell_sizes, measured_diameters, usual_spacing
 from napari_celltrain.training.crop_groups import choose_crops
 from napari_celltrain.training.events import Choice
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 CELL_PLANES = 5
 """Planes of a cell that are enough, where stacks of unlike depth have to share one scale."""
-UNLIKE = 1.25
-"""Cells whose diameters differ by more than this factor are told apart."""
 WIDTHS = {"cpu": 16, "cuda": 32, "mps": 32}
 
 
@@ -111,26 +109,23 @@ def make_plan(
     members = sorted({member for member, _ in split.train})
     diameters: dict[int, Diameter] = {}
     if settings.design.diameter_um is None or len(members) > 1:
-        diameters = _measured(experiments, split, members)
+        diameters = measured_diameters(experiments, split, members)
     if start_design is not None:
         design = start_design
         sizes, notes = _voxel_sizes(experiments, diameters, design.unit, design.diameter)
         findings += notes
         choices.append(Choice("design", _describe(design), "that of the detector trained on"))
+        usual = Cells(design.diameter, design.spacing)
+        cells = [usual] * len(experiments)
+        if settings.design.diameter_um is None:
+            cells = cell_sizes(experiments, split, sizes, diameters, design.unit, usual)
     else:
-        design, sizes, more, notes = _new_design(
+        design, cells, sizes, more, notes = _new_design(
             experiments, split, members, diameters, settings, device.type
         )
         choices += more
         findings += notes
     _check_channels(experiments, design)
-    cells = [Cells(design.diameter, design.spacing)] * len(experiments)
-    if settings.design.diameter_um is None:
-        cells = _cells(experiments, split, design, sizes, diameters)
-    widths = [cells[member].diameter for member in members]
-    if start_design is None and max(widths) > min(widths):
-        design = design.model_copy(update={"diameters": (min(widths), max(widths))})
-
     threads = settings.compute.threads or usable_cores()
     groups, more = choose_crops(
         {member: _working_shape(experiments[member], design, sizes[member]) for member in members},
@@ -178,7 +173,7 @@ def _new_design(
     diameters: Mapping[int, Diameter],
     settings: TrainingSettings,
     device: str,
-) -> tuple[Design, list[ZYX], list[Choice], list[Finding]]:
+) -> tuple[Design, list[Cells], list[ZYX], list[Choice], list[Finding]]:
     choices: list[Choice] = []
     findings: list[Finding] = []
     known = [experiments[m].known_voxel_size_um for m in members]
@@ -202,17 +197,17 @@ def _new_design(
         )
     reference = settings.design.diameter_um
     if reference is None:
-        own = [
+        widths_known = [
             estimate.diameter
             for m, estimate in diameters.items()
             if (experiments[m].known_voxel_size_um is None) == (unit == "px")
         ]
-        if not own:
+        if not widths_known:
             raise CellTrainError(
                 "The cell diameter can't be measured from these images and annotations: give it "
                 "(--set design.diameter_um=...)."
             )
-        reference = float(np.exp(np.mean(np.log(own))))
+        reference = float(np.exp(np.mean(np.log(widths_known))))
     sizes, notes = _voxel_sizes(experiments, diameters, unit, reference)
     findings += notes
     diameter = reference
@@ -223,7 +218,16 @@ def _new_design(
             "as asked" if settings.design.diameter_um else "measured at the annotated cells",
         )
     )
-    spacing = _spacing(experiments, split, sizes, diameter)
+    spacing = usual_spacing(experiments, split, sizes, diameter)
+    usual = Cells(diameter, spacing)
+    cells = [usual] * len(experiments)
+    if settings.design.diameter_um is None:
+        cells = cell_sizes(experiments, split, sizes, diameters, unit, usual)
+    own = [cells[member] for member in members]
+    widths = min(one.diameter for one in own), max(one.diameter for one in own)
+    # small cells and close neighbours need a fine scale; for others it is only dearer
+    spacing = min(one.spacing for one in own)
+    cells = [Cells(diameter, spacing) if one is usual else one for one in cells]
     finest, planes = _finest(experiments, members, sizes, diameter)
     width = settings.design.width or WIDTHS[device]
     channels = len(experiments[members[0]].channels)
@@ -237,6 +241,7 @@ def _new_design(
         time_window=settings.design.time_window,
         n_channels=channels,
         working_scale=settings.design.working_scale,
+        diameters=widths if widths[1] > widths[0] else None,
     )
     scale = finest[1] / design.working_voxel_size[1]
     choices.append(
@@ -247,7 +252,7 @@ def _new_design(
             + f" {unit})",
             "as asked"
             if settings.design.working_scale
-            else f"a cell is {diameter / design.working_voxel_size[1]:.0f} working pixels wide, "
+            else f"a cell is {_wide(design)} working pixels wide, "
             f"close neighbours are {spacing / design.working_voxel_size[1]:.0f} apart",
         )
     )
@@ -258,7 +263,13 @@ def _new_design(
             "as asked" if settings.design.width else f"width {width} suits a {device} device",
         )
     )
-    return design, sizes, choices, findings
+    return design, cells, sizes, choices, findings
+
+
+def _wide(design: Design) -> str:
+    """Width of the cells in working pixels."""
+    first, last = (round(d / design.working_voxel_size[1]) for d in design.diameter_range)
+    return f"{first}" if first == last else f"{first} to {last}"
 
 
 def _finest(
@@ -281,46 +292,6 @@ def _finest(
     return (z, *in_plane[1:]), max(2, planes)
 
 
-def _measured(
-    experiments: Sequence[Experiment], split: Split, members: Sequence[int]
-) -> dict[int, Diameter]:
-    """Measure the cell diameter in the training frames of each experiment, where that is possible.
-
-    In um where the voxel size is known, else in pixels.
-    """
-    found = {m: estimate_diameter(_only(experiments[m], split, m)) for m in members}
-    return {m: estimate for m, estimate in found.items() if estimate is not None}
-
-
-def _cells(
-    experiments: Sequence[Experiment],
-    split: Split,
-    design: Design,
-    sizes: Sequence[ZYX],
-    diameters: Mapping[int, Diameter],
-) -> list[Cells]:
-    """How large the cells of each experiment are; those that are about alike count as alike."""
-    cells = [Cells(design.diameter, design.spacing)] * len(experiments)
-    for member, estimate in diameters.items():
-        # of images without a voxel size it was chosen so that their cells are as wide as others
-        if (estimate.unit == "px") != (design.unit == "px"):
-            continue
-        diameter = estimate.diameter
-        if max(diameter, design.diameter) > UNLIKE * min(diameter, design.diameter):
-            own = replace(split, train=tuple(one for one in split.train if one[0] == member))
-            cells[member] = Cells(diameter, _spacing(experiments, own, sizes, diameter))
-    return cells
-
-
-def _spacing(
-    experiments: Sequence[Experiment], split: Split, sizes: Sequence[ZYX], diameter: float
-) -> float:
-    spacing = close_spacing(experiments, split, sizes)
-    if spacing is None:
-        spacing = 2 * diameter
-    return float(np.clip(spacing, 0.25 * diameter, 4 * diameter))
-
-
 def _describe(design: Design) -> str:
     strides = ", ".join("x".join(map(str, stride)) for stride in design.strides)
     kind = "2D" if design.flat else "3D"
@@ -338,13 +309,6 @@ def _working_shape(experiment: Experiment, design: Design, voxel_size: ZYX) -> t
     shape = _images(experiment).frame_shape
     steps = design.steps(voxel_size, shape[0])
     return tuple(output_length(n, step) for n, step in zip(shape, steps, strict=True))
-
-
-def _only(experiment: Experiment, split: Split, member: int) -> Experiment:
-    """Leave only the annotations that are trained on: held-out frames decide nothing."""
-    times = [t for m, t in split.train if m == member]
-    annotations = experiment.annotations
-    return replace(experiment, annotations=annotations.select(np.isin(annotations.t, times)))
 
 
 def _voxel_sizes(
@@ -377,25 +341,6 @@ def _voxel_sizes(
                 )
             )
     return sizes, findings
-
-
-def close_spacing(
-    experiments: Sequence[Experiment], split: Split, sizes: Sequence[ZYX]
-) -> float | None:
-    """Distance to the nearest neighbour that 10 % of the cells fall below; None without pairs."""
-    distances = []
-    for member, t in split.train:
-        annotations = experiments[member].annotations
-        here = annotations.at(t)
-        here = here[annotations.is_cell[here]]
-        if len(here) > 1:
-            points = annotations.positions[here] * np.array(sizes[member])
-            distances.append(cKDTree(points).query(points, k=2)[0][:, 1])
-    if not distances:
-        return None
-    together = np.concatenate(distances)
-    together = together[np.isfinite(together) & (together > 0)]
-    return float(np.percentile(together, 10)) if len(together) else None
 
 
 def _check_channels(experiments: Sequence[Experiment], design: Design) -> None:
