@@ -96,24 +96,30 @@ def test_folders_of_others_are_declined(tmp_path, suffix):
     assert format_of(folder) is None
 
 
+def shortest(do):
+    """Return the seconds that something takes when nothing else is in its way."""
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        do()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
 def test_recognising_a_large_file_takes_milliseconds(tmp_path):
     for suffix in sorted(SUFFIXES):
         path = tmp_path / f"large{suffix}"
         with open(path, "wb") as out:
             out.truncate(10**9)
         format_of(path)  # the first time modules are loaded
-        start = time.perf_counter()
-        format_of(path)
-        assert time.perf_counter() - start < 0.1
+        assert shortest(lambda path=path: format_of(path)) < 0.1
 
 
 def test_declining_a_folder_of_many_images_takes_milliseconds(tmp_path):
     for number in range(5000):
         (tmp_path / f"img_{number:06}.tif").touch()
-    format_of(tmp_path)
-    start = time.perf_counter()
     assert format_of(tmp_path) is None
-    assert time.perf_counter() - start < 0.05
+    assert shortest(lambda: format_of(tmp_path)) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -137,6 +143,12 @@ def test_files_of_others_are_refused_with_a_reason(tmp_path, name, content, sent
     with pytest.raises(CellTrainError, match=sentence) as caught:
         read_experiments(tmp_path / name)
     assert name in str(caught.value)
+
+
+def test_a_folder_of_images_says_what_to_open_instead(tmp_path):
+    (tmp_path / "Stack-1.tif").write_bytes(b"")
+    with pytest.raises(CellTrainError, match="folder of images without tracking data"):
+        read_experiments(tmp_path)
 
 
 def test_what_is_not_there_is_said(tmp_path):

@@ -204,5 +204,10 @@ def _nearest(path: Path) -> TrackingFormat:
     for candidate in formats():
         if path.is_file() and path.suffix.lower() in candidate.suffixes:
             return candidate
+    if path.is_dir() and any(path.glob("*.tif*")):
+        raise CellTrainError(
+            f"{path} is a folder of images without tracking data. Open the file with the tracks, "
+            "and name this folder as its images."
+        )
     names = ", ".join(candidate.name for candidate in formats())
     raise CellTrainError(f"{path} is no tracking data of a kind known here ({names}).")
