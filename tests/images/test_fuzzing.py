@@ -1,4 +1,9 @@
-"""Files with random damage end in a movie or in a sentence: soon, and in little memory."""
+"""Files with random damage end in a movie or in a sentence: soon, and in little memory.
+
+    python tests/images/test_fuzzing.py czi 20000
+
+reads so many damaged files of a family and says what it took.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import os
 import random
 import runpy
 import sys
+import tempfile
 from pathlib import Path
 
 import h5py
@@ -211,3 +217,9 @@ def test_damage_ends_in_a_movie_or_in_a_sentence(tmp_path, family):
 def test_much_damage_ends_in_a_movie_or_in_a_sentence(tmp_path, family):
     run(family, 20_000, tmp_path)
     assert most_memory() < 1e9
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as made_in:
+        run(sys.argv[1], int(sys.argv[2]), Path(made_in))
+    print(f"{sys.argv[2]} files, 0 failures, {most_memory() / 2**20:.0f} MiB at most")
