@@ -237,3 +237,20 @@ def test_ignored_places_do_not_move_the_threshold():
     calibration = best_threshold([frame])
     assert calibration.threshold == pytest.approx(0.2)
     assert calibration.scores == Scores(tp=1)
+
+
+def test_an_experiment_with_many_cells_does_not_choose_the_threshold_for_the_others():
+    """Nine hundred cells are as well found at 0.2 or 0.5; the twenty-five others only at 0.5."""
+    many = np.column_stack([np.zeros((900, 2)), 10.0 * np.arange(900)])
+    scores = np.r_[np.full(898, 0.9), np.full(2, 0.3)]
+    few = np.column_stack([np.zeros((25, 2)), 10.0 * np.arange(25)])
+    noise = few + np.array([0, 500, 0])
+    frames = [
+        ScoredFrame(many, scores, many, 1),
+        ScoredFrame(np.r_[few, noise], np.r_[np.full(25, 0.8), np.full(25, 0.35)], few, 1),
+        ScoredFrame(np.r_[few, noise[:0]], np.full(25, 0.8), few, 1),
+    ]
+    alone = best_threshold(frames[:1], floor=0.1, slack=0).threshold
+    assert alone < 0.3
+    assert best_threshold(frames, groups=[0, 1, 1], floor=0.1, slack=0).threshold > 0.35
+    assert best_threshold(frames[:1], groups=[7], floor=0.1, slack=0).threshold == alone

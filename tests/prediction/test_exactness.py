@@ -18,7 +18,7 @@ from napari_celltrain.detector.tiling import tiles_of
 
 
 @functools.cache
-def eager(diameter: float, z: float, planes: int) -> Detector:
+def eager(diameter: float, z: float, planes: int, largest: float | None = None) -> Detector:
     torch.manual_seed(1)
     design = choose_design(
         diameter=diameter,
@@ -27,6 +27,7 @@ def eager(diameter: float, z: float, planes: int) -> Detector:
         planes=planes,
         unit="um",
         width=4,
+        diameters=None if largest is None else (diameter, largest),
     )
     weights = CentreNet(design).state_dict()
     weights["head.bias"][0] = 0.0
@@ -47,13 +48,14 @@ def same(first, second, tolerance=1e-4):
     diameter=st.sampled_from([8.0, 14.0, 25.0]),
     z=st.sampled_from([1.0, 2.5]),
     planes=st.sampled_from([1, 3, 17]),
+    larger=st.sampled_from([None, 1.5, 3.0]),
     height=st.integers(9, 70),
     width=st.integers(9, 70),
     tile=st.tuples(st.integers(1, 16), st.integers(4, 40), st.integers(4, 40)),
     seed=st.integers(0, 1000),
 )
-def test_tiled_is_whole(diameter, z, planes, height, width, tile, seed):
-    detector = eager(diameter, z, planes)
+def test_tiled_is_whole(diameter, z, planes, larger, height, width, tile, seed):
+    detector = eager(diameter, z, planes, larger and larger * diameter)
     image = np.random.default_rng(seed).integers(0, 60000, (planes, height, width), np.uint16)
     whole = detector.detect([image], (z, 1.0, 1.0), floor=0.3, tile=(999, 999, 999))
     same(whole, detector.detect([image], (z, 1.0, 1.0), floor=0.3, tile=tile))

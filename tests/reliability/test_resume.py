@@ -122,6 +122,26 @@ def _results(run: Path) -> list[tuple[float, ...]]:
     ]
 
 
+def test_a_run_on_unlike_experiments_is_the_same_too(make_blobs, settings, tmp_path, monkeypatch):
+    """Each step takes one kind of images; which one, and how wide the peaks are, is kept."""
+    small = make_blobs(times=6, shape=(1, 48, 48), cells=8, width=6.0, name="small")
+    large = make_blobs(times=6, shape=(6, 48, 48), cells=3, width=16.0, name="large")
+    data = Dataset((Member(small), Member(large)))
+    settings = settings.changed(["budget.steps=12"])
+    monkeypatch.setattr("napari_celltrain.training.pace.TELL_EVERY_S", 0.0)
+    train(data, tmp_path / "one", settings)
+    for stop in (3, 7):
+        control = Control()
+
+        def watch(event, control=control, stop=stop):
+            if isinstance(event, Step) and event.step >= stop:
+                control.stop()
+
+        train(data, tmp_path / "two", settings, [watch], control=control, resume=True)
+    train(data, tmp_path / "two", settings, resume=True)
+    assert digest(tmp_path / "one") == digest(tmp_path / "two")
+
+
 def test_paused_and_gone_on_is_the_same(dataset, settings, uninterrupted, tmp_path, monkeypatch):
     monkeypatch.setattr("napari_celltrain.training.pace.TELL_EVERY_S", 0.0)
     control = Control()

@@ -81,6 +81,23 @@ def test_movies_of_different_voxel_size_and_depth_are_learnt_together(
     assert _f1(detector, coarse) > 0.85
 
 
+def test_small_cells_in_flat_images_and_large_ones_in_stacks_share_a_detector(
+    make_blobs, fast_settings, tmp_path
+):
+    small = make_blobs(shape=(1, 96, 96), cells=24, width=7.0)
+    large = make_blobs(shape=(7, 90, 90), voxel_size_um=(3.0, 1.0, 1.0), cells=6, width=18.0)
+    changes = ["budget.steps=200", "optimiser.learning_rate=0.003"]
+    detector = _learn([small, large], fast_settings, tmp_path / "run", changes)
+    smallest, largest = detector.design.diameter_range
+    assert largest > 1.8 * smallest
+    assert _f1(detector, small) > 0.85
+    assert _f1(detector, large) > 0.85
+    # a large cell is found once, though small ones may lie closer together than it is wide
+    assert detector.design.suppression_radius < 0.2 * largest
+    judged = list(candidates(detector, [large], [(0, 8), (0, 9)]))
+    assert total(judged, detector.threshold).precision > 0.9
+
+
 def test_an_unannotated_part_outside_the_box_is_not_held_against_its_cells(
     make_blobs, fast_settings, tmp_path
 ):
