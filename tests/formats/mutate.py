@@ -25,7 +25,7 @@ from mutation_seeds import FAMILIES
 from napari_celltrain.images import apart
 
 CPU_LIMIT_S = 5.0
-HANG_S = 60
+HANG_S = 600
 MEMORY_LIMIT = 2**30
 
 
