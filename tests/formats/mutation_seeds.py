@@ -136,10 +136,13 @@ def csv_seeds(root):
         "ImageNumber;ObjectNumber;Location_Center_X;Location_Center_Y;"
         "TrackObjects_ParentObjectNumber_5\n1;1;1,5;2,5;0\n2;1;1,5;2,5;1\n"
     )
-    return {
-        name: (name, [*TEXT, *[number] * 4, *[word] * 3])
-        for name in ("a.csv", "b.csv", "c.csv", "d.tsv", "e.csv", "f.csv")
-    }
+    (root / "tracks.csv").write_text(
+        "frame,index,y,x,track_id,tree_id\n0,0,1,2,0,0\n1,0,1,3,1,0\n1,1,5,4,2,0\n3,0,1,5,1,0\n"
+    )
+    (root / "splits.csv").write_text("parent_track_id,child_track_id\n0,1\n0,2\n")
+    opened = {name: name for name in ("a.csv", "b.csv", "c.csv", "d.tsv", "e.csv", "f.csv")}
+    opened |= {"tracks.csv": "splits.csv", "splits.csv": "tracks.csv"}
+    return {name: (place, [*TEXT, *[number] * 4, *[word] * 3]) for name, place in opened.items()}
 
 
 def ctc_seeds(root):
