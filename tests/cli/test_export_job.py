@@ -162,3 +162,9 @@ def test_a_data_set_is_no_detector_to_predict_with(sample, tmp_path, capsys):
     assert main(command) == 2
     assert "neither a detector" in capsys.readouterr().err
     assert not (tmp_path / "job").exists()
+
+
+def test_settings_of_a_training_are_refused_for_a_prediction(sample, tmp_path, capsys):
+    words = ["export-job", str(sample), "--predict", "a.tif", "--settings", "x.toml"]
+    assert main([*words, "--out", str(tmp_path / "job")]) == 2
+    assert "--settings is for training" in capsys.readouterr().err

@@ -41,3 +41,12 @@ def test_the_words_say_what_there_is_to_say():
     assert "nothing to compare" in compare([], 0.5, "um").in_words
     perfect = ScoredFrame(np.ones((1, 3)), np.ones(1), np.ones((1, 3)), 1.0)
     assert "F1 1.000" in compare([(0, perfect)], 0.5, "um").in_words
+
+
+def test_figures_on_frames_that_were_learnt_from_say_so():
+    place = np.array([[0.0, 5.0, 5.0]])
+    frame = ScoredFrame(place, np.array([0.9]), place, 1.0)
+    words = compare([(0, frame), (1, frame), (7, frame)], 0.5, "um", seen={0, 1, 2}).in_words
+    assert "2 of these 3 time points were trained on" in words
+    assert "This time point was trained on" in compare([(0, frame)], 0.5, "um", {0}).in_words
+    assert "trained on" not in compare([(7, frame)], 0.5, "um", seen={0}).in_words

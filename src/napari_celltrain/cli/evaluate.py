@@ -132,17 +132,13 @@ def frames_to_judge(dataset: Dataset, info: DetectorInfo) -> tuple[list[tuple[in
                 "No experiment with the role 'held-out' has an annotated time point with an image."
             )
         return frames, f"{len(frames)} frames of the held-out experiments"
-    first, last = info.design.time_window
-    seen: dict[str, set[int]] = {}
-    for part in info.trained_on:
-        times = seen.setdefault(part.experiment, set())
-        times.update(t + d for t in part.time_points for d in range(first, last + 1))
+    seen = {one.name: info.seen_of(one.name) for one in dataset.experiments}
     annotated = [
         (i, t)
         for i, experiment in enumerate(dataset.experiments)
         for t in annotated_time_points(experiment)
     ]
-    frames = [(i, t) for i, t in annotated if t not in seen.get(dataset.experiments[i].name, ())]
+    frames = [(i, t) for i, t in annotated if t not in seen[dataset.experiments[i].name]]
     if not annotated:
         raise CellTrainError(
             "There is nothing to compare with: no time point has both an image and annotations."

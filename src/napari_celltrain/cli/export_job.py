@@ -76,6 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the folder."""
+    if arguments.predict and arguments.settings is not None:
+        raise CellTrainError("--settings is for training; leave it out with --predict.")
     from napari_celltrain.dataset import load_dataset
     from napari_celltrain.dataset.packing import frames_to_pack, pack_dataset
     from napari_celltrain.training.run import RunFolder

@@ -70,6 +70,17 @@ class DetectorInfo(BaseModel):
     weights_file: str = Field("weights-000000000000.safetensors", pattern=f"^{WEIGHTS_PATTERN}$")
     weights_sha256: str = ""
 
+    def seen_of(self, experiment: str) -> set[int]:
+        """Return the time points of an experiment that training has seen, windows included."""
+        first, last = self.design.time_window
+        return {
+            t + d
+            for part in self.trained_on
+            if part.experiment == experiment
+            for t in part.time_points
+            for d in range(first, last + 1)
+        }
+
 
 def read_detector(folder: Path) -> tuple[DetectorInfo, dict[str, torch.Tensor]]:
     """Read the description and the weights of a detector or run folder, or a package of one.

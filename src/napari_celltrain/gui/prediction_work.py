@@ -119,7 +119,8 @@ def comparison_work(
         from napari_celltrain.gui.comparison import compare
         from napari_celltrain.prediction.judge import scored_frame
 
-        design = read_info(find_detector(folder)).design
+        info = read_info(find_detector(folder))
+        design = info.design
         known = truth.known_voxel_size_um
         voxel = (1.0, 1.0, 1.0) if design.unit == "px" or known is None else known
         annotated = set(truth.usable_annotations().time_points().tolist())
@@ -133,6 +134,6 @@ def comparison_work(
                     truth, t, candidates.positions[here], candidates.scores[here],
                     design.diameter, voxel, tolerance=design.tolerance,
                 )))  # fmt: skip
-        return compare(frames, threshold, design.unit)
+        return compare(frames, threshold, design.unit, info.seen_of(truth.name))
 
     return work
