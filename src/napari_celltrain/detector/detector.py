@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -21,7 +20,6 @@ from napari_celltrain.detector.compute import (
     usable_cores,
 )
 from napari_celltrain.detector.folder import DetectorInfo, read_detector, write_detector
-from napari_celltrain.detector.intensity import IntensityRange, intensity_range, measure
 from napari_celltrain.detector.memory import tile_voxels_for
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.peaks import find_peaks, of_their_own, suppress
@@ -33,15 +31,16 @@ from napari_celltrain.detector.resample import (
 )
 from napari_celltrain.detector.threads import tile_threads
 from napari_celltrain.detector.tiling import Tile, share_memory, tiles_of
+from napari_celltrain.detector.under_way import FrameUnderWay, is_out_of_memory
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
-    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     from napari_celltrain.detector.design import Design
+    from napari_celltrain.detector.intensity import IntensityRange
     from napari_celltrain.experiment import ZYX
 
 FLOOR = 0.05
@@ -251,9 +250,9 @@ class Detector:
         """
         coming = iter(jobs)
         more = True
-        waiting: _Frame | None = None
+        waiting: FrameUnderWay | None = None
         """The next frame, made ready while the threads compute."""
-        under_way: deque[_Frame] = deque()
+        under_way: deque[FrameUnderWay] = deque()
         try:
             while more or under_way or waiting is not None:
                 unfinished = {
@@ -291,7 +290,7 @@ class Detector:
             for frame in under_way:
                 frame.cancel()
 
-    def _at_once(self, under_way: Iterable[_Frame]) -> int:
+    def _at_once(self, under_way: Iterable[FrameUnderWay]) -> int:
         """How many tiles may be computed at once, by threads and by memory."""
         return min([self.threads, *(one.at_once for one in under_way)])
 
@@ -303,7 +302,7 @@ class Detector:
         tile: tuple[int, int, int] | None,
         *,
         ahead: bool,
-    ) -> _Frame:
+    ) -> FrameUnderWay:
         """Check the input of a time point and cut it into tiles.
 
         When all threads have work (`ahead`), a frame of one tile is resampled here and now, so
@@ -322,13 +321,13 @@ class Detector:
                 f"A frame must be (z, y, x) and all of one shape, not "
                 f"{[frame.shape for frame in frames]}."
             )
-        frame = _Frame(frames, voxel_size, self.design.steps(voxel_size, shape[0]), floor)
+        frame = FrameUnderWay(frames, voxel_size, self.design.steps(voxel_size, shape[0]), floor)
         self._cut(frame, tile)
         if ahead and self.device.type == "cpu" and len(frame.tiles) == 1:
             frame.ready = self._input(frame, frame.tiles[0])
         return frame
 
-    def _cut(self, frame: _Frame, tile: tuple[int, int, int] | None) -> None:
+    def _cut(self, frame: FrameUnderWay, tile: tuple[int, int, int] | None) -> None:
         shape = frame.images[0].shape
         frame.at_once = self.threads
         tiles: list[Tile] = []
@@ -342,7 +341,7 @@ class Detector:
         # no more at once than threads: a queue would only keep the next frame waiting
         frame.at_once = min(frame.at_once, self.threads)
 
-    def _start(self, frame: _Frame) -> None:
+    def _start(self, frame: FrameUnderWay) -> None:
         """Hand the tiles to the threads."""
         frame.stopped = False
         pool, turns = tile_threads(self.threads), itertools.cycle(range(frame.at_once))
@@ -351,13 +350,13 @@ class Detector:
             shares[turn].append(one)
         frame.futures = [pool.submit(self._detect_tiles, frame, share) for share in shares]
 
-    def _collect(self, frame: _Frame) -> Detections | None:
+    def _collect(self, frame: FrameUnderWay) -> Detections | None:
         """Put the tiles of a frame together; None when it is computed again in smaller tiles."""
         try:
             found = [part for future in frame.futures for part in future.result()]
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             largest = max((one.voxels for one in frame.tiles), default=0)
-            if not _is_out_of_memory(error) or largest < SMALLEST_TILE:
+            if not is_out_of_memory(error) or largest < SMALLEST_TILE:
                 raise
             # halve the tile and go on: tiles change nothing but memory
             self.tile_voxels = min(self.tile_voxels, largest // 2)
@@ -377,7 +376,7 @@ class Detector:
         return Detections(positions[order], scores[order], levels, frame.seconds)
 
     def _detect_tiles(
-        self, frame: _Frame, tiles: Sequence[Tile]
+        self, frame: FrameUnderWay, tiles: Sequence[Tile]
     ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         found = []
         for tile in tiles:
@@ -393,7 +392,7 @@ class Detector:
         return found
 
     def _detect_tile(
-        self, frame: _Frame, tile: Tile
+        self, frame: FrameUnderWay, tile: Tile
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         design = self.design
         image = self._input(frame, tile) if frame.ready is None else frame.ready
@@ -420,7 +419,7 @@ class Detector:
         in_image = to_input(in_working, frame.steps)
         return np.clip(in_image, -0.5, np.array(frame.images[0].shape) - 0.5), scores[own]
 
-    def _input(self, frame: _Frame, tile: Tile) -> torch.Tensor:
+    def _input(self, frame: FrameUnderWay, tile: Tile) -> torch.Tensor:
         """Bring a tile to the working scale and to normalised brightness."""
         shape = [b - a for a, b in tile.outer]
         image = torch.zeros((1, len(frame.images), *shape), device=self.device)
@@ -448,56 +447,3 @@ class Detector:
         ):
             output: torch.Tensor = self._network(image)
         return output.float()
-
-
-class _Frame:
-    """One time point on its way through the threads."""
-
-    def __init__(
-        self, images: Sequence[NDArray[Any]], voxel_size: ZYX, steps: ZYX, floor: float
-    ) -> None:
-        self.images, self.voxel_size, self.steps, self.floor = images, voxel_size, steps, floor
-        self.n_bytes = sum(one.nbytes for one in images)
-        self.futures: list[Future[list[tuple[NDArray[np.float64], NDArray[np.float64]]]]] = []
-        self.tiles: list[Tile] = []
-        self.at_once = 1
-        self.seconds = 0.0
-        self.stopped = False
-        self.ready: torch.Tensor | None = None
-        """What the network sees, when it was made before a thread was free."""
-        self._lock = threading.Lock()
-        self._levels: list[IntensityRange] | None = None
-
-    def levels(self, thinned: Sequence[torch.Tensor] | None = None) -> list[IntensityRange]:
-        """Measure dark and bright once; the first tile does it for all.
-
-        `thinned` are the images at the working scale in plane, where they are there already.
-        """
-        with self._lock:
-            if self._levels is None and thinned is not None:
-                self._levels = [measure(one) for one in thinned]
-            elif self._levels is None:
-                self._levels = [intensity_range(one, self.steps) for one in self.images]
-            return self._levels
-
-    def took(self, seconds: float) -> None:
-        """Add the time of a tile."""
-        with self._lock:
-            self.seconds += seconds
-
-    def unfinished(self) -> bool:
-        """Tell whether a tile is still under way."""
-        return not all(future.done() for future in self.futures)
-
-    def cancel(self) -> None:
-        """Give up; a tile that is under way is computed to its end."""
-        self.stopped = True
-        for future in self.futures:
-            future.cancel()
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        text in str(error).lower()
-        for text in ("out of memory", "not enough memory", "can't allocate")
-    )

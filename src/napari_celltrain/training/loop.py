@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import math
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -45,7 +44,7 @@ from napari_celltrain.training.held_out import HeldOut
 from napari_celltrain.training.learner import Learner
 from napari_celltrain.training.memory import memory_mib
 from napari_celltrain.training.pace import Pace
-from napari_celltrain.training.performance import Meter, measure_flops, step_flop
+from napari_celltrain.training.performance import Meter, meter_for
 from napari_celltrain.training.plan import Plan, make_plan
 from napari_celltrain.training.prepare import PreparedFrame, prepare, typical_levels
 from napari_celltrain.training.run import HistoryWriter, RunFolder
@@ -57,7 +56,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from napari_celltrain.dataset import Dataset, Split
-    from napari_celltrain.detector.network import Convolution
     from napari_celltrain.training.crop_groups import CropGroup
     from napari_celltrain.training.events import Callback
     from napari_celltrain.training.processes import Processes
@@ -389,7 +387,7 @@ class _Run:
         self.last_checkpoint_s = time.monotonic()
         if not self.evaluations.next_step:
             self.evaluations.schedule(self.step, 0.0, 0.0)
-        self._meter = self._new_meter(plan, maker)
+        self._meter = meter_for(plan, self.dataset.experiments, maker, self.learner)
         if self.together.is_first and 0 < self.evaluations.next_step <= self.step:
             self._evaluate(plan)  # the last sitting was stopped in the midst of it
         loader = BatchLoader(maker, self.step)
@@ -453,28 +451,6 @@ class _Run:
             self._save(plan)
             return cast("StopReason", self.control.reason)
         return self._ran_out() if self.schedule.finished(self.step, self.seconds) else None
-
-    def _new_meter(self, plan: Plan, maker: BatchMaker) -> Meter:
-        voxels, flop = [], []
-        largest: tuple[float, Convolution, torch.Size, int] | None = None
-        for number, group in enumerate(plan.groups):
-            parts = maker.parts(number)
-            crops = sum(map(len, parts))
-            shape = (crops, plan.design.n_inputs, *group.shape)
-            of_step, layer, its_input = step_flop(self.learner.network, shape)
-            flop.append(of_step / crops)
-            stretch = [
-                math.prod(plan.design.steps(plan.voxel_sizes[m], source.frame_shape[0]))
-                for m in group.members
-                if (source := self.dataset.experiments[m].images) is not None
-            ]
-            voxels.append(math.prod(group.shape) * sum(stretch) / len(stretch))
-            if largest is None or of_step > largest[0]:
-                part = torch.Size((len(parts[0]), *its_input[1:]))
-                largest = (of_step, layer, part, min(plan.threads, len(parts)))
-        assert largest is not None
-        peak = measure_flops(*largest[1:3], self.learner.threads, largest[3])
-        return Meter(voxels, flop, peak)
 
     def _ran_out(self) -> StopReason:
         if self.schedule.by_convergence:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from napari_celltrain.detector.network import CentreNet
+    from napari_celltrain.experiment import Experiment
+    from napari_celltrain.training.batches import BatchMaker
+    from napari_celltrain.training.learner import Learner
+    from napari_celltrain.training.plan import Plan
 
 
 class Meter:
@@ -93,6 +97,32 @@ class Meter:
                 speed = self.flop / self.network_s
                 figures["conv_efficiency"] = speed / self.peak_flops
         return figures
+
+
+def meter_for(
+    plan: Plan, experiments: Sequence[Experiment], maker: BatchMaker, learner: Learner
+) -> Meter:
+    """Return a meter for a run; its largest convolution is measured on the way."""
+    voxels, flop = [], []
+    largest: tuple[float, Convolution, torch.Size, int] | None = None
+    for number, group in enumerate(plan.groups):
+        parts = maker.parts(number)
+        crops = sum(map(len, parts))
+        shape = (crops, plan.design.n_inputs, *group.shape)
+        of_step, layer, its_input = step_flop(learner.network, shape)
+        flop.append(of_step / crops)
+        stretch = [
+            math.prod(plan.design.steps(plan.voxel_sizes[member], source.frame_shape[0]))
+            for member in group.members
+            if (source := experiments[member].images) is not None
+        ]
+        voxels.append(math.prod(group.shape) * sum(stretch) / len(stretch))
+        if largest is None or of_step > largest[0]:
+            part = torch.Size((len(parts[0]), *its_input[1:]))
+            largest = (of_step, layer, part, min(plan.threads, len(parts)))
+    assert largest is not None
+    peak = measure_flops(*largest[1:3], learner.threads, largest[3])
+    return Meter(voxels, flop, peak)
 
 
 def peak_rss_mib() -> float:

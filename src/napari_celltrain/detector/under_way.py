@@ -1,0 +1,74 @@
+"""One time point on its way through the threads that look for its cells."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_celltrain.detector.intensity import IntensityRange, intensity_range, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_celltrain.detector.tiling import Tile
+    from napari_celltrain.experiment import ZYX
+
+
+class FrameUnderWay:
+    """One time point on its way through the threads."""
+
+    def __init__(
+        self, images: Sequence[NDArray[Any]], voxel_size: ZYX, steps: ZYX, floor: float
+    ) -> None:
+        self.images, self.voxel_size, self.steps, self.floor = images, voxel_size, steps, floor
+        self.n_bytes = sum(one.nbytes for one in images)
+        self.futures: list[Future[list[tuple[NDArray[np.float64], NDArray[np.float64]]]]] = []
+        self.tiles: list[Tile] = []
+        self.at_once = 1
+        self.seconds = 0.0
+        self.stopped = False
+        self.ready: torch.Tensor | None = None
+        """What the network sees, when it was made before a thread was free."""
+        self._lock = threading.Lock()
+        self._levels: list[IntensityRange] | None = None
+
+    def levels(self, thinned: Sequence[torch.Tensor] | None = None) -> list[IntensityRange]:
+        """Measure dark and bright once; the first tile does it for all.
+
+        `thinned` are the images at the working scale in plane, where they are there already.
+        """
+        with self._lock:
+            if self._levels is None and thinned is not None:
+                self._levels = [measure(one) for one in thinned]
+            elif self._levels is None:
+                self._levels = [intensity_range(one, self.steps) for one in self.images]
+            return self._levels
+
+    def took(self, seconds: float) -> None:
+        """Add the time of a tile."""
+        with self._lock:
+            self.seconds += seconds
+
+    def unfinished(self) -> bool:
+        """Tell whether a tile is still under way."""
+        return not all(future.done() for future in self.futures)
+
+    def cancel(self) -> None:
+        """Give up; a tile that is under way is computed to its end."""
+        self.stopped = True
+        for future in self.futures:
+            future.cancel()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error of PyTorch or Python says that memory has run out."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        text in str(error).lower()
+        for text in ("out of memory", "not enough memory", "can't allocate")
+    )
