@@ -25,7 +25,7 @@ def answer(path: str, planes: dict[str, Any] | None) -> tuple[Any, dict[str, Any
         The header; or ``pixels`` of shape (planes, y, x, samples).
     """
     import numpy as np
-    from pylibCZIrw import czi  # type: ignore[import-untyped]
+    from pylibCZIrw import czi
 
     with czi.open_czi(path) as file:
         if planes is not None:
