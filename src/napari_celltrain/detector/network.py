@@ -40,7 +40,7 @@ class Convolution(nn.Conv3d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Convolve (n, channels, z, y, x)."""
         weight, padding = self.weight, cast("tuple[int, ...]", self.padding)
-        if input.shape[2] == 1 and self.kernel_size[0] > 1 and not self._exported():
+        if self.kernel_size[0] > 1 and not self._exported() and input.shape[2] == 1:
             middle = self.kernel_size[0] // 2
             weight, padding = weight[:, :, middle : middle + 1], (0, *padding[1:])
         if (
