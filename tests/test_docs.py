@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from napari_celltrain.cli import main, parser
-from napari_celltrain.dataset.dataset_file import _File
+from napari_celltrain.dataset import load_dataset
+from napari_celltrain.formats.registry import write_experiment
+from napari_celltrain.simulation import write_sample
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 OWN = re.compile(
     r"https://(github\.com/napari-celltrain/napari-celltrain/blob|"
@@ -21,99 +30,137 @@ OWN = re.compile(
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.M | re.S)
 
 
-def blocks(language, *, sketches=True):
-    """The code blocks in a language; the interfaces in the design are sketches, not programs."""
-    return [
-        pytest.param(block, id=f"{page.name}-{number}")
-        for page in PAGES
-        for number, (kind, block) in enumerate(BLOCK.findall(page.read_text("utf-8")))
-        if kind == language and (sketches or page.name != "design.md")
-    ]
-
-
-def commands(text):
-    """The celltrain commands of a block, without their comments."""
-    lines = [line.strip() for line in text.splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("celltrain ")]
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder where the documentation's commands have been run before: a sample and a run."""
+    """A folder with what the pages speak of: a sample, a run, and files of other programs."""
     folder = tmp_path_factory.mktemp("docs")
-    from napari_celltrain.simulation import write_sample
-
-    write_sample(folder / "demo", kind="plane", time_points=8, size=(1, 96, 96), n_cells=14)
+    demo = write_sample(folder / "demo", kind="plane", time_points=8, size=(1, 96, 96), n_cells=14)
+    (experiment,) = load_dataset(demo).experiments
+    movie = np.stack([experiment.images.read_frame(t, 0) for t in range(8)])
+    for name in ("movie.tif", "movie_1.tif", "movie_2.tif"):
+        tifffile.imwrite(
+            folder / name,
+            movie[:, 0],
+            imagej=True,
+            resolution=(1.0, 1.0),
+            metadata={"axes": "TYX", "unit": "um"},
+        )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run_command(["train", "demo/dataset.toml", "--out", "run", "--minutes", "1"])
+        run_command(["train", "demo/dataset.toml", "--out", "run", "--minutes", "1"], set())
+    for name in ("Dataset.autlist", "tracks.xml"):
+        write_experiment(folder / name, experiment)
+    shutil.copytree(folder / "run" / "best", folder / "colleagues_detector")
+    for name in ("mine.toml", "dataset.toml"):
+        text = demo.read_text("utf-8").replace('"images/', '"demo/images/')
+        (folder / name).write_text(re.sub(r'"(\w+\.aut)"', r'"demo/\1"', text), "utf-8")
     return folder
 
 
-def run_command(arguments):
-    """Run a command, a training as a short one."""
-    if arguments[0] == "train" and "--minutes" in arguments:
-        at = arguments.index("--minutes")
-        arguments = [*arguments[:at], "--steps", "20", *arguments[at + 2 :]]
-        arguments += [
-            "--threads",
-            "1",
-            "--set",
-            "design.width=8",
-            "--set",
-            "optimiser.batch_size=2",
-        ]
-    assert main(arguments) == 0
-
-
-@pytest.mark.parametrize("block", blocks("sh"))
-def test_commands_run(block, place, tmp_path, monkeypatch):
-    import shutil
-
-    for name in ("demo", "run"):
-        shutil.copytree(place / name, tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    for arguments in commands(block):
-        if arguments[0] == "sample":  # a smaller one is there
-            parser.make_parser().parse_args(arguments)
-            continue
-        if arguments[0] == "train" and "--out" in arguments:
-            shutil.rmtree(tmp_path / arguments[arguments.index("--out") + 1], ignore_errors=True)
-            if "--from" in arguments and not (tmp_path / "run").exists():
-                shutil.copytree(place / "run", tmp_path / "run")
-        run_command(arguments)
-
-
-@pytest.mark.parametrize("block", blocks("sh"))
-def test_scripts_exist(block):
-    for name in re.findall(r"bash (\S+)", block):
-        assert (ROOT / name).is_file()
-
-
-@pytest.mark.parametrize("block", blocks("text"))
-def test_commands_that_need_other_data_are_spelt_right(block):
-    for arguments in commands(block):
+def run_command(arguments, made):
+    """Run a command, a training as a short one on a processor; `made` are this page's runs."""
+    if arguments[0] == "train":
+        out = arguments[arguments.index("--out") + 1]
+        if not ("--resume" in arguments and out in made):
+            shutil.rmtree(out, ignore_errors=True)
+        made.add(out)
+        arguments = shortened(arguments)
+    if arguments[0] == "sample":  # a smaller one is there
         assert parser.make_parser().parse_args(arguments).run
+        return
+    if "--bioimageio" in arguments:
+        pytest.importorskip("bioimageio.spec", reason="the extra bioimageio is not installed")
+    if arguments[0] == "plot":
+        pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    assert main(arguments) == 0, arguments
 
 
-@pytest.mark.parametrize("block", blocks("toml"))
-def test_data_set_files_are_valid(block):
-    values = tomllib.loads(block)
-    if "experiment" in values:
-        assert _File.model_validate(values).experiment
+def shortened(arguments):
+    """The same training in a moment, on a processor."""
+    for option in ("--minutes", "--device"):
+        if option in arguments:
+            at = arguments.index(option)
+            arguments = [*arguments[:at], *arguments[at + 2 :]]
+    return [
+        *arguments, "--steps", "20", "--threads", "1", "--device", "cpu",
+        "--set", "design.width=8", "--set", "optimiser.batch_size=2",
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("block", blocks("python", sketches=False))
-def test_python_runs(block, place, tmp_path, monkeypatch):
-    import shutil
+def run_line(line, made):
+    """Run one line of a shell; what no test can run is no line for the documentation."""
+    program, *arguments = shlex.split(os.path.expandvars(line), comments=True)
+    if program == "celltrain":
+        run_command(arguments, made)
+    elif program == "pip":
+        assert arguments[0] == "install"
+        for extras in re.findall(r"\[([\w,]+)\]", " ".join(arguments[1:])):
+            assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
+    elif program == "bash":
+        assert (ROOT / arguments[0]).is_file()  # see test_scripts.py
+    else:
+        assert program == "torchrun"
+        at = arguments.index("train")
+        options = [re.sub("nproc-per-node=.*", "nproc-per-node=2", one) for one in arguments[:at]]
+        shutil.rmtree("run")
+        subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", *options, *shortened(arguments[at:])],
+            check=True, timeout=200, capture_output=True,
+        )  # fmt: skip
 
-    shutil.copytree(place / "demo", tmp_path / "demo")
-    monkeypatch.chdir(tmp_path)
+
+def run_python(block):
+    """Run a program of a page, its training as a short one."""
     quick = 'changed(["budget.steps=5", "design.width=8", "optimiser.batch_size=2"])'
     assert "budget.minutes=1" in block or "train(" not in block
-    exec(
-        compile(block.replace('changed(["budget.minutes=1"])', quick), "documentation", "exec"), {}
-    )
+    shutil.rmtree("run", ignore_errors=True)
+    block = block.replace('changed(["budget.minutes=1"])', quick)
+    exec(compile(block, "documentation", "exec"), {})
+
+
+def open_dataset_file(block, place):
+    """Make the files that a ``dataset.toml`` names, and open it."""
+    if "[[experiment]]" not in block:
+        tomllib.loads(block)
+        return
+    (demo,) = load_dataset(place / "demo" / "dataset.toml").experiments
+    frames = [demo.images.read_frame(t, 0)[0] for t in range(8)]
+    for one in tomllib.loads(block)["experiment"]:
+        for name in (one["images"], one["annotations"]):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+        if "{time" in one["images"]:
+            for t, frame in enumerate(frames):
+                tifffile.imwrite(one["images"].format(time=t), frame)
+        else:
+            movie = np.stack([frames] * one.get("channel", 1), axis=1)
+            tifffile.imwrite(one["images"], movie, imagej=True, metadata={"axes": "TCYX"})
+        write_experiment(Path(one["annotations"]), demo)
+    Path("page.toml").write_text(block, "utf-8")
+    dataset = load_dataset(Path("page.toml"))
+    assert all(len(experiment.annotations.t) for experiment in dataset.experiments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_works_as_it_is_read(page, place, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    shutil.copytree(place, here)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    made: set[str] = set()
+    for language, block in BLOCK.findall(page.read_text("utf-8")):
+        match language:
+            case "sh":
+                for line in block.splitlines():
+                    if line.strip():
+                        run_line(line, made)
+            case "python":
+                run_python(block)
+            case "toml":
+                open_dataset_file(block, place)
+            case "":
+                assert "celltrain " not in block, "a command without a language is not run"
+            case other:
+                assert other == "mermaid", f"{other} is not run"
 
 
 def test_inline_commands_exist():
@@ -151,16 +198,14 @@ def test_every_page_is_on_the_site():
 
 
 def test_the_version_is_the_same_everywhere():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert f"version: {project['version']}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
-    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert f"version: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
 def test_every_dependency_has_its_reason():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     design = (ROOT / "docs" / "design.md").read_text("utf-8").partition("## Dependencies")[2]
-    for requirement in project["dependencies"]:
+    for requirement in PROJECT["dependencies"]:
         name = re.split(r"[\[<>=!~; ]", requirement)[0]
         assert re.search(rf"\b{re.escape(name)}\b", design), requirement
-    for extra in project["optional-dependencies"]:
+    for extra in PROJECT["optional-dependencies"]:
         assert f"`{extra}`" in design, extra
