@@ -231,7 +231,14 @@ def _describe(root: Path, detector: Detector, about: About, v0_5: ModuleType) ->
                 ),
             ),
             attachments=[v0_5.FileDescr(source=root / "detector.celltrain")],
-            config=v0_5.Config(celltrain=everything_prediction_needs(info)),
+            config=v0_5.Config(
+                bioimageio=v0_5.BioimageioConfig(
+                    reproducibility_tolerance=[
+                        v0_5.ReproducibilityTolerance(absolute_tolerance=_tolerance(root))
+                    ]
+                ),
+                celltrain=everything_prediction_needs(info),
+            ),
         )  # fmt: skip
     except ValidationError as error:
         first = error.errors()[0]
@@ -331,6 +338,12 @@ def _outputs(root: Path, design: Design, v0_5: ModuleType) -> list[Any]:
         )
         for name, text, channels, limits in described
     ]
+
+
+def _tolerance(root: Path) -> float:
+    """How far another program may be off: at most 1 % of the largest value, as the format asks."""
+    largest = [np.abs(np.load(root / f"test_{name}.npy")).max() for name in ("heatmap", "offsets")]
+    return float(min(1e-3, 0.009 * min(largest)))
 
 
 def _scale(design: Design) -> tuple[float, float, float]:
