@@ -99,6 +99,8 @@ def test_signals_end_a_command_with_their_status(command, number, status, capsys
         return 0
 
     before = signal.getsignal(number)
+    if before is signal.SIG_IGN:
+        pytest.skip("these tests were started with nohup, and what it starts shall go on as well")
     command(slow)
     assert main(["count", "x"]) == status
     assert signal.getsignal(number) is before

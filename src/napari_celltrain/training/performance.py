@@ -104,7 +104,7 @@ def meter_for(
 ) -> Meter:
     """Return a meter for a run; its largest convolution is measured on the way."""
     voxels, flop = [], []
-    largest: tuple[float, Convolution, torch.Size, int] | None = None
+    largest: tuple[float, nn.Conv3d, torch.Size, int] | None = None
     for number, group in enumerate(plan.groups):
         parts = maker.parts(number)
         crops = sum(map(len, parts))
@@ -137,7 +137,7 @@ def peak_rss_mib() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def step_flop(network: CentreNet, shape: tuple[int, ...]) -> tuple[float, Convolution, torch.Size]:
+def step_flop(network: CentreNet, shape: tuple[int, ...]) -> tuple[float, nn.Conv3d, torch.Size]:
     """Count the operations of a forward and backward pass.
 
     Parameters
@@ -153,7 +153,7 @@ def step_flop(network: CentreNet, shape: tuple[int, ...]) -> tuple[float, Convol
     of its input.
     """
     total = 0.0
-    largest: tuple[float, Convolution, torch.Size] | None = None
+    largest: tuple[float, nn.Conv3d, torch.Size] | None = None
     device = next(network.parameters()).device
     hooks = []
 
@@ -166,11 +166,7 @@ def step_flop(network: CentreNet, shape: tuple[int, ...]) -> tuple[float, Convol
         forward = 2.0 * output.numel() * taps
         # backward: gradients of weights and of the input; the image itself needs none
         total += forward * (2 if layer is network.stem else 3)
-        if (
-            isinstance(layer, Convolution)
-            and layer is not network.stem
-            and (largest is None or forward > largest[0])
-        ):
+        if layer is not network.stem and (largest is None or forward > largest[0]):
             largest = (forward, layer, inputs[0].shape)
 
     for module in network.modules():
@@ -185,7 +181,7 @@ def step_flop(network: CentreNet, shape: tuple[int, ...]) -> tuple[float, Convol
 
 
 def measure_flops(
-    layer: Convolution,
+    layer: nn.Conv3d,
     shape: torch.Size,
     threads: Executor | None = None,
     at_once: int = 1,
