@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import json
 import re
 import tempfile
 import warnings
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_celltrain.detector.detector import FLOOR, Detector
+from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.intensity import CLIP, HIGH, LOW
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import replacing
@@ -45,6 +44,7 @@ from napari_celltrain.sharing.heat_map import (
     save_torchscript,
     traced,
 )
+from napari_celltrain.sharing.instructions import in_numbers, in_words
 from napari_celltrain.sharing.packing import pack_detector
 from napari_celltrain.sharing.pictures import cover
 
@@ -57,22 +57,6 @@ if TYPE_CHECKING:
 
 _NAME_LENGTH = (5, 64)
 _DOI = re.compile(r"(?:doi:|https?://(?:dx\.)?doi\.org/)?(10\.[0-9]{4,9}/\S+)")
-
-_OUTPUT = """\
-## What goes in and what comes out
-
-- The image has to be at the voxel size named above. Each input's brightness is scaled so that its
-  {low:g} and {high:g} percentiles become 0 and 1; the package says so to programs that read it.
-- `heatmap`: a score from 0 to 1 for "the centre of a cell is in this grid voxel". The grid is
-  coarser than the image by {strides}.
-- `offsets`: from the centre of the grid voxel to the centre of the cell, in grid voxels ({axes}).
-
-A cell is where the heat map is at least {threshold:.2f} and no neighbour (diagonal ones as well)
-is higher; its centre is at (index + offset + 0.5) * stride - 0.5 pixels of the input. Of two cells
-closer than {radius:.3g} {unit} the one with the lower score is dropped. `config.celltrain` in
-`rdf.yaml` has these numbers, and the attached `.celltrain` file is the detector as napari-celltrain
-uses it: that one takes images of any voxel size and returns points.
-"""
 
 
 def write_bioimageio(folder: str | Path, file: str | Path, about: About) -> Path:
@@ -178,11 +162,7 @@ def _write_parts(root: Path, detector: Detector, about: About) -> None:
     save_torchscript(traced(network, example), root / "weights_torchscript.pt")
     save_onnx(network, example, root / "weights.onnx")
     (root / "network.py").write_text(network_source(), "utf-8")
-    card = model_card(detector.info, about) + "\n" + _OUTPUT.format(
-        low=LOW, high=HIGH, threshold=detector.threshold, radius=design.suppression_radius,
-        unit=design.unit, axes=", ".join(axes_of(design)),
-        strides=" x ".join(str(one) for one in spatial(design, design.strides[0])),
-    )  # fmt: skip
+    card = model_card(detector.info, about) + "\n" + in_words(detector.info)
     (root / "README.md").write_text(card, "utf-8")
 
 
@@ -235,7 +215,7 @@ def _describe(root: Path, detector: Detector, about: About, v0_5: ModuleType) ->
                 bioimageio=v0_5.BioimageioConfig(
                     reproducibility_tolerance=_tolerances(root, v0_5)
                 ),
-                celltrain=everything_prediction_needs(info),
+                celltrain=in_numbers(info),
             ),
         )  # fmt: skip
     except ValidationError as error:
@@ -244,24 +224,6 @@ def _describe(root: Path, detector: Detector, about: About, v0_5: ModuleType) ->
         raise CellTrainError(
             f"bioimage.io does not take this as its '{place}': {' '.join(first['msg'].split())}."
         ) from None
-
-
-def everything_prediction_needs(info: DetectorInfo) -> dict[str, Any]:
-    """Return what makes points of the heat map, and all that is known of the detector."""
-    design = info.design
-    return {
-        "detector": json.loads(info.model_dump_json()),
-        "attachment": "detector.celltrain",
-        "unit": design.unit,
-        "input_voxel_size_zyx": list(design.working_voxel_size),
-        "grid_stride_zyx": list(design.strides[0]),
-        "score_threshold": info.threshold,
-        "score_floor": FLOOR,
-        "suppression_radius": design.suppression_radius,
-        "percentiles": [LOW, HIGH],
-        "clip": list(CLIP),
-        "position_in_input_pixels": "(index + offset + 0.5) * stride - 0.5",
-    }
 
 
 # --- tensors and axes ----------------------------------------------------------------------------
