@@ -266,3 +266,13 @@ def test_a_step_takes_all_crops_of_one_group_and_all_groups_have_their_turn(tmp_
         assert shapes == {groups[turns[step]].shape[0]}
     again = StepSampler(frames, groups, design, DARK, seed=3)
     assert [again.group(step) for step in (150, 3, 77)] == [turns[150], turns[3], turns[77]]
+
+
+def test_images_without_a_cell_have_their_turn_too(tmp_path):
+    """Where everything is annotated and nothing is there, nothing is what has to be learnt."""
+    cells, empty = _experiment((16, 40, 40), n=30), _experiment().with_(annotations=Annotations())
+    frames = prepare([cells, empty], [(0, 0), (1, 0)], _design(16), [(1.0, 1.0, 1.0)] * 2, tmp_path)
+    groups = [CropGroup((0,), (16, 32, 32), 2), CropGroup((1,), (1, 32, 32), 4)]
+    sampler = StepSampler(frames, groups, _design(16), DARK, cells_share=0.8)
+    turns = [sampler.group(step) for step in range(300)]
+    assert 0.08 < turns.count(1) / 300 < 0.3

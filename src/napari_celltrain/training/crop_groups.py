@@ -51,12 +51,6 @@ class CropGroup:
     shape: tuple[int, int, int]
     batch_size: int
 
-    @property
-    def voxels(self) -> int:
-        """Working voxels of a step."""
-        z, y, x = self.shape
-        return self.batch_size * z * y * x
-
     def with_batch_size(self, batch_size: int) -> CropGroup:
         """Return the same with another number of crops."""
         return replace(self, batch_size=batch_size)

@@ -319,8 +319,9 @@ class StepSampler:
                     own, design, group.shape, augmentation, cells_share=cells_share, seed=seed
                 )
                 shares.append(sum(map(np.sqrt, sampler.weight_of_member.values())))
-        if not any(shares):  # frames without a mark: only that there is nothing can be learnt
-            shares = [1.0] * len(self._samplers)
+        # of frames without a mark can be learnt that there is nothing, as of other empty places
+        least = (1 - cells_share) * max(shares) or 1.0
+        shares = [share or least for share in shares]
         self._share = np.cumsum(shares) / sum(shares)
 
     def group(self, step: int) -> int:
