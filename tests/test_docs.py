@@ -103,10 +103,11 @@ def run_line(line, made):
         at = arguments.index("train")
         options = [re.sub("nproc-per-node=.*", "nproc-per-node=2", one) for one in arguments[:at]]
         shutil.rmtree("run")
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "torch.distributed.run", *options, *shortened(arguments[at:])],
-            check=True, timeout=200, capture_output=True,
+            check=False, timeout=200, capture_output=True, text=True,
         )  # fmt: skip
+        assert done.returncode == 0, done.stderr
 
 
 def run_python(block):
