@@ -7,4 +7,5 @@ bash scripts/setup.sh testing,dev
 .venv/bin/python -m ruff check .
 .venv/bin/python -m ruff format --check .
 .venv/bin/python -m mypy
-exec .venv/bin/python -m pytest "$@"
+# two at a time, a file never divided: many tests wait for other processes, and files share fixtures
+exec .venv/bin/python -m pytest -n 2 --dist loadfile "$@"
