@@ -13,6 +13,7 @@ import tifffile
 from napari.utils.notifications import notification_manager
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.formats.registry import formats
 from napari_celltrain.gui.readers import read_layers, reader_for
 
 DATASET = """
@@ -97,6 +98,14 @@ def test_the_manifest_is_valid_and_every_command_can_be_imported():
     assert {widget.display_name for widget in manifest.contributions.widgets} == {
         "Annotation counts", "Train detector", "Predict cells",
     }  # fmt: skip
+
+
+def test_napari_offers_every_kind_of_tracking_file_that_is_read():
+    manifest = npe2.PluginManifest.from_distribution("napari-celltrain")
+    offered = set(manifest.contributions.readers[0].filename_patterns)
+    refused = {".p", ".pkl", ".pickle"}  # never opened, so napari need not ask about them
+    suffixes = {suffix for one in formats() for suffix in one.suffixes} - refused
+    assert {f"*{suffix}" for suffix in suffixes} <= offered
 
 
 def test_declining_a_file_imports_neither_torch_nor_qt(tmp_path):
