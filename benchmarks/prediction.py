@@ -36,7 +36,6 @@ from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.folder import DetectorInfo
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.peaks import find_peaks, suppress
-from napari_celltrain.detector.threads import tile_threads
 from napari_celltrain.detector.tiling import share_memory
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.images import open_images
@@ -145,17 +144,13 @@ def forward_only(detector, shape, n_frames, repeat):
     steps = detector.design.steps(VOXEL, shape[0])
     tiles, _ = share_memory(shape, steps, detector.design, detector.tile_voxels, 1)
     inputs = [torch.zeros((1, 1, *(b - a for a, b in tile.outer))) for tile in tiles]
-
-    def all_tiles():
-        for _ in range(n_frames):
-            for one in inputs:
-                detector._forward(one)
-
+    torch.set_num_threads(1)
     best_cpu = best_wall = float("inf")
     for _ in range(repeat + 1):
         wall, cpu = time.perf_counter(), cpu_seconds()
-        # in the thread that the chain uses: memory is handed out differently in the main thread
-        tile_threads(1).submit(all_tiles).result()
+        for _ in range(n_frames):
+            for one in inputs:
+                detector._forward(one)
         best_cpu = min(best_cpu, cpu_seconds() - cpu)
         best_wall = min(best_wall, time.perf_counter() - wall)
     return best_cpu, best_wall
