@@ -33,7 +33,7 @@ from napari_celltrain.training.settings import TrainingSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_celltrain.evaluation import Scores
+    from napari_celltrain.evaluation.scores import Scores
 
 PARTS = {
     "everything": [],

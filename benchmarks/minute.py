@@ -18,7 +18,7 @@ from annotated_sets import SETS
 
 from napari_celltrain.dataset import Dataset, load_dataset, split
 from napari_celltrain.detector.detector import Detector
-from napari_celltrain.evaluation import best_threshold
+from napari_celltrain.evaluation.threshold import best_threshold
 from napari_celltrain.prediction.judge import candidates, total
 from napari_celltrain.training.events import Evaluation, Event
 from napari_celltrain.training.loop import train

@@ -17,7 +17,7 @@ from annotated_sets import SETS
 from scipy.ndimage import zoom
 
 from napari_celltrain.detector.detector import Detector
-from napari_celltrain.evaluation import Scores
+from napari_celltrain.evaluation.scores import Scores
 from napari_celltrain.prediction.judge import scored_frame
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.settings import TrainingSettings

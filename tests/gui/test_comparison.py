@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_celltrain.evaluation import ScoredFrame
+from napari_celltrain.evaluation.threshold import ScoredFrame
 from napari_celltrain.gui.comparison import compare
 
 
@@ -46,7 +46,7 @@ def test_the_words_say_what_there_is_to_say():
 def test_figures_on_frames_that_were_learnt_from_say_so():
     place = np.array([[0.0, 5.0, 5.0]])
     frame = ScoredFrame(place, np.array([0.9]), place, 1.0)
-    words = compare([(0, frame), (1, frame), (7, frame)], 0.5, "um", seen={0, 1, 2}).in_words
+    words = compare([(5, frame), (6, frame), (9, frame)], 0.5, "um", seen={5, 6, 7}).in_words
     assert "2 of these 3 time points were trained on" in words
     assert "This time point was trained on" in compare([(0, frame)], 0.5, "um", {0}).in_words
     assert "trained on" not in compare([(7, frame)], 0.5, "um", seen={0}).in_words

@@ -12,7 +12,7 @@ import torch
 
 from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.evaluation import Scores
+from napari_celltrain.evaluation.scores import Scores
 from napari_celltrain.files import TEMPORARY_PREFIX
 from napari_celltrain.training import checkpoint as checkpoint_module
 from napari_celltrain.training import learner, loop, pace

@@ -9,7 +9,7 @@ import pytest
 
 from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.detector.detector import Detector
-from napari_celltrain.evaluation import match
+from napari_celltrain.evaluation.matching import match
 from napari_celltrain.training.events import Choice, Evaluation, FindingEvent, Finished, Step
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.run import RunFolder

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_celltrain.cli.output import say
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.sharing.pictures import ORANGE, dot, enlarged, grey
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_celltrain.experiment import Experiment
@@ -70,7 +69,6 @@ def error_crops(folder: RunFolder, at_most: int) -> tuple[list[ErrorCrop], list[
     """
     from napari_celltrain.dataset import load_dataset, split
     from napari_celltrain.detector.detector import Detector
-    from napari_celltrain.evaluation import match
     from napari_celltrain.prediction.judge import candidates
     from napari_celltrain.training.settings import TrainingSettings
 
@@ -86,19 +84,12 @@ def error_crops(folder: RunFolder, at_most: int) -> tuple[list[ErrorCrop], list[
         detector, dataset.experiments, held_out, exclude_dying=settings.data.exclude_dying
     ):
         frame = judged.scored
-        sure = np.asarray(frame.scores) >= detector.threshold
-        found, scores = np.asarray(frame.found)[sure], np.asarray(frame.scores)[sure]
-        pairs = match(found, frame.truth, frame.tolerance, frame.scale).pairs
-        wrong = np.setdiff1d(np.arange(len(found)), pairs[:, 0])
-        lost = np.setdiff1d(np.arange(len(frame.truth)), pairs[:, 1])
-        if frame.ignore_found is not None:
-            wrong = wrong[~frame.ignore_found[sure][wrong]]
-        if frame.ignore_truth is not None:
-            lost = lost[~frame.ignore_truth[lost]]
+        verdict = frame.verdict_at(detector.threshold)
         size = detector.design.diameter / frame.scale[2]
         where = (dataset.experiments[judged.member], judged.t, size)
-        missed += [(*where, frame.truth[i]) for i in lost]
-        false += [(float(scores[i]), (*where, found[i])) for i in wrong]
+        missed += [(*where, place) for place in frame.truth[verdict.missed]]
+        wrong = zip(frame.scores[verdict.false], frame.found[verdict.false], strict=True)
+        false += [(float(score), (*where, place)) for score, place in wrong]
     false.sort(key=lambda pair: -pair[0])
     return (
         [_crop(*place) for place in missed[:at_most]],

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = load_dataset(arguments.dataset)
 
     from napari_celltrain.detector.detector import Detector
-    from napari_celltrain.evaluation import Scores
+    from napari_celltrain.evaluation.scores import Scores
     from napari_celltrain.prediction.judge import candidates
 
     detector = Detector.from_folder(

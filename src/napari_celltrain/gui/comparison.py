@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_celltrain.evaluation import Scores, match
+from napari_celltrain.evaluation.scores import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
     from numpy.typing import NDArray
 
-    from napari_celltrain.evaluation import ScoredFrame
+    from napari_celltrain.evaluation.threshold import ScoredFrame
 
 FOUND, MISSED, FALSE = "found", "missed", "false"
 
@@ -108,39 +108,12 @@ def compare(
     n, learnt_from = 0, 0
     for t, frame in frames:
         n, learnt_from = n + 1, learnt_from + (t in seen)
-        total += frame.score_at(threshold)
-        keep = frame.scores >= threshold
-        found = np.asarray(frame.found)[keep]
-        counts = ~_mask(frame.ignore_truth, len(frame.truth))
-        matching = match(found, frame.truth[counts], frame.tolerance, frame.scale)
-        right = np.zeros(len(found), bool)
-        right[matching.pairs[:, 0]] = True
-        seen = np.zeros(int(counts.sum()), bool)
-        seen[matching.pairs[:, 1]] = True
-        excused = _mask(frame.ignore_found, len(keep))[keep]
-        excused |= _near(found, frame.truth[~counts], frame.tolerance, frame.scale)
+        verdict = frame.verdict_at(threshold)
+        total += verdict.scores
         places += [
-            (t, found[right], FOUND),
-            (t, frame.truth[counts][~seen], MISSED),
-            (t, found[~right & ~excused], FALSE),
+            (t, frame.found[verdict.right], FOUND),
+            (t, frame.truth[verdict.missed], MISSED),
+            (t, frame.found[verdict.false], FALSE),
         ]
     every = Outcomes.of(places)
     return Comparison(every.t, every.positions, every.outcome, total, unit, n, learnt_from)
-
-
-def _near(
-    found: NDArray[np.float64],
-    places: NDArray[np.float64],
-    tolerance: float,
-    scale: tuple[float, float, float],
-) -> NDArray[np.bool_]:
-    if not len(found) or not len(places):
-        return np.zeros(len(found), bool)
-    from scipy.spatial import cKDTree
-
-    distances = cKDTree(places * np.array(scale)).query(found * np.array(scale))[0]
-    return np.asarray(distances <= tolerance)
-
-
-def _mask(mask: NDArray[np.bool_] | None, length: int) -> NDArray[np.bool_]:
-    return np.zeros(length, bool) if mask is None else np.asarray(mask, bool)

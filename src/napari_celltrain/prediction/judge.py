@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.detector.detector import FLOOR
-from napari_celltrain.evaluation import ScoredFrame, Scores, match
+from napari_celltrain.evaluation.scores import Scores
+from napari_celltrain.evaluation.threshold import ScoredFrame
 from napari_celltrain.experiment import Status
 from napari_celltrain.known import frame_annotations, known_place
 from napari_celltrain.prediction.frames import read_inputs
@@ -44,25 +45,14 @@ class JudgedFrame:
 
     def errors(self, threshold: float, experiment: str) -> FrameErrors:
         """Return where detections at a threshold are right and wrong."""
-        scored = self.scored
-        keep = scored.scores >= threshold
-        found, truth = scored.found[keep], scored.truth
-        matching = match(found, truth, scored.tolerance, scored.scale)
-        is_right, is_found = np.zeros(len(found), bool), np.zeros(len(truth), bool)
-        is_right[matching.pairs[:, 0]] = True
-        is_found[matching.pairs[:, 1]] = True
-        excused = np.zeros(len(found), bool)
-        if scored.ignore_found is not None:
-            excused = scored.ignore_found[keep]
-        if scored.ignore_truth is not None:
-            is_found |= scored.ignore_truth
+        verdict = self.scored.verdict_at(threshold)
         return FrameErrors(
             experiment,
             self.member,
             self.t,
-            found[is_right],
-            truth[~is_found],
-            found[~is_right & ~excused],
+            self.scored.found[verdict.right],
+            self.scored.truth[verdict.missed],
+            self.scored.found[verdict.false],
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.detector.detector import FLOOR
-from napari_celltrain.evaluation import Scores, best_threshold
+from napari_celltrain.evaluation.threshold import best_threshold
 from napari_celltrain.prediction.frames import read_inputs
 from napari_celltrain.prediction.judge import candidates, total
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.evaluation.scores import Scores
     from napari_celltrain.experiment import ZYX, Experiment
     from napari_celltrain.prediction.judge import JudgedFrame
 
