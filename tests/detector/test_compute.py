@@ -75,6 +75,27 @@ def test_the_real_measurement_ends_in_one_of_the_ways(tmp_path, monkeypatch):
     assert " ms (" in why
 
 
+def test_a_way_that_computes_wrong_gradients_is_not_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    right = compute._gradients
+
+    def wrong_in_bfloat16(network, image, arithmetic):
+        gradients = right(network, image, Arithmetic())
+        if arithmetic.precision == "bfloat16":
+            gradients = (torch.full_like(gradients[0], torch.nan), *gradients[1:])
+        return gradients
+
+    monkeypatch.setattr(compute, "_gradients", wrong_in_bfloat16)
+    monkeypatch.setattr(compute, "WORTH", 0.0)  # else it may be too slow anyway
+    chosen, why = choose_arithmetic(CPU)
+    assert chosen.precision == "float32"
+    assert "ms (float32" in why
+    assert "ms (bfloat16" not in why
+    chosen, why = choose_arithmetic(CPU, "bfloat16")
+    assert chosen.precision == "float32"
+    assert "wrong gradients" in why
+
+
 def test_the_usual_variable_limits_the_cores(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert usable_cores() == 1

@@ -118,3 +118,39 @@ def test_one_plane_is_answered_as_the_middle_of_nothing_around_it():
         slow = network(image)
     assert quick.shape == (2, 4, 1, 16, 16)
     assert torch.allclose(quick, slow, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("planes", "shape"),
+    [(20, (8, 64, 64)), (20, (4, 8, 8)), (5, (2, 64, 64)), (5, (5, 32, 32)), (1, (1, 16, 16))],
+)
+def test_gradients_in_bfloat16_are_those_of_float32_but_for_rounding(planes, shape):
+    """A kernel of three planes on two made them whatever lay in memory before."""
+    torch.manual_seed(0)
+    network = CentreNet(_design("3D", planes=planes, voxel_size=(2.5, 1.0, 1.0), width=16))
+    network.to(memory_format=torch.channels_last_3d)
+    image = torch.rand(2, 1, *shape).contiguous(memory_format=torch.channels_last_3d)
+    gradients = []
+    for narrow in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            output = network(image).float()
+        wanted = torch.linspace(0, 1, output.numel()).reshape(output.shape)
+        loss = ((output - wanted) ** 2).sum()
+        # what is freed here is what comes next
+        del output
+        for size in range(4, 22):
+            torch.full((2**size,), torch.nan)
+        gradients.append(torch.autograd.grad(loss, list(network.parameters())))
+    for exact, rounded in zip(*gradients, strict=True):
+        assert float((rounded - exact).norm()) < 0.15 * float(exact.norm())
+
+
+def test_an_image_smaller_than_the_kernel_is_answered_the_same_in_bfloat16():
+    torch.manual_seed(0)
+    layer = Convolution(2, 3, (3, 5, 3), (1, 2, 2), (1, 2, 1))
+    for shape in [(2, 2, 2), (2, 7, 1), (3, 1, 8), (4, 6, 8)]:
+        image = torch.rand(2, 2, *shape)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = layer(image)
+        assert torch.allclose(rounded.float(), layer(image), atol=0.05)
+        assert rounded.shape == layer(image).shape

@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import nn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_celltrain.detector.design import Design
 
 
@@ -31,6 +33,11 @@ class Convolution(nn.Conv3d):
     several times as long (its choice counts channels x planes x rows, and forgets columns).
     Of a single plane only the middle of a deep kernel sees anything, so only that is computed.
     Written weights and results are those of ``nn.Conv3d``.
+
+    In bfloat16 on a processor, oneDNN (3.12) returns what happened to lie in memory as the gradient
+    of the weights, or writes outside of it, when a kernel is larger than the padded image leaves
+    room for, such as a kernel of three planes on an image of two. There the zeros around the image
+    are made before, which gives the same result.
     """
 
     def taps(self, planes: int) -> int:
@@ -52,12 +59,27 @@ class Convolution(nn.Conv3d):
             return torch.mkldnn_convolution(
                 input, weight, self.bias, padding, self.stride, self.dilation, 1
             )
+        if input.device.type == "cpu" and not self._exported():
+            input, padding = _with_zeros_around(input, weight.shape[2:], padding)
         return F.conv3d(input, weight, self.bias, self.stride, padding, self.dilation)
 
     @staticmethod
     def _exported() -> bool:
         """Tell whether the network is being written down to serve other machines and sizes."""
         return torch.compiler.is_compiling() or bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
+def _with_zeros_around(
+    image: torch.Tensor, kernel: Sequence[int], padding: tuple[int, ...]
+) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """Make the padding of axes that are shorter than the kernel; returns image and what is left."""
+    short = [k > size for k, size in zip(kernel, image.shape[2:], strict=True)]
+    if not any(short):
+        return image, padding
+    made = [p if too_short else 0 for p, too_short in zip(padding, short, strict=True)]
+    both_ends = [zeros for axis in reversed(made) for zeros in (axis, axis)]
+    left = tuple(p - zeros for p, zeros in zip(padding, made, strict=True))
+    return F.pad(image, both_ends), left
 
 
 class Pointwise(nn.Conv3d):
