@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -101,3 +104,43 @@ def test_the_usual_variable_limits_the_cores(monkeypatch):
     assert usable_cores() == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     assert usable_cores() >= 1
+
+
+GRADIENTS = """
+import hashlib, torch
+from napari_celltrain.detector.compute import choose_arithmetic
+from napari_celltrain.detector.design import choose_design
+from napari_celltrain.detector.network import CentreNet
+from napari_celltrain.detector.threads import compute_alone
+
+compute_alone()
+arithmetic, _ = choose_arithmetic(torch.device("cpu"), "bfloat16")
+design = choose_design(
+    diameter=10, spacing=8, voxel_size=(2, 1, 1), planes=12, unit="px", width=16
+)
+torch.manual_seed(0)
+network = CentreNet(design).to(memory_format=arithmetic.memory_format)
+total = hashlib.sha256()
+for planes in (1, 4, 12):
+    images = torch.rand(2, 1, planes, 64, 64).contiguous(memory_format=arithmetic.memory_format)
+    with torch.autocast("cpu", torch.bfloat16, enabled=arithmetic.precision == "bfloat16"):
+        output = network(images)
+    for gradient in torch.autograd.grad((output.float() ** 2).mean(), list(network.parameters())):
+        total.update(gradient.float().contiguous().numpy().tobytes())
+print(total.hexdigest())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fills memory by a glibc variable")
+def test_gradients_do_not_depend_on_what_the_memory_held_before(tmp_path):
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", GRADIENTS],
+            env=os.environ | {"MALLOC_PERTURB_": fill, "XDG_CACHE_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for fill in ("0", "170")
+    }
+    assert len(found) == 1
