@@ -84,7 +84,7 @@ def judge(detector: Detector, key: str) -> tuple[Scores, float]:
             border_px=chosen.border_px,
         )
     )
-    return total(judged, detector.threshold), diameter
+    return total(judged, detector.info.threshold_for(key)), diameter
 
 
 @contextlib.contextmanager

@@ -18,7 +18,9 @@ from scipy.ndimage import zoom
 
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.evaluation.scores import Scores
+from napari_celltrain.images import ArraySource
 from napari_celltrain.prediction.judge import scored_frame
+from napari_celltrain.prediction.predict import predict
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.settings import TrainingSettings
 
@@ -83,36 +85,33 @@ def main() -> None:
 def row(chosen, detector: Detector) -> list[float]:
     """F1 for each change."""
     experiment = chosen.experiment()
-    source = experiment.images
+    times = [t for _, t in chosen.test_frames()]
+    frames = [experiment.images.read_frame(t, 0).astype(np.float32) for t in times]
+    voxel = detector.voxel_size_for(chosen.voxel_size_um)
     result = []
     for change in changes().values():
         rng = np.random.default_rng(0)
-        sums = Scores()
-        for _, t in chosen.test_frames():
-            frame = source.read_frame(t, 0).astype(np.float32)
+        changed = []
+        for frame in frames:
             low, high = np.percentile(frame, [1, 99.9])
             image = (frame - low) / (high - low)
             factor = change if isinstance(change, float) else 1.0
-            image = (
+            changed.append(
                 zoom(image, (1, factor, factor), order=1, grid_mode=True, mode="nearest")
-                if (factor != 1)
+                if factor != 1
                 else change(image, rng)
             )
-            voxel = detector.voxel_size_for(chosen.voxel_size_um)
-            exact = np.array(frame.shape) / np.array(image.shape)
-            size = tuple(v * e for v, e in zip(voxel, exact, strict=True))
-            if detector.design.unit == "px" and factor != 1:
-                result_in_px = detector.detect([image.astype(np.float32)], None)
-                positions, scores = result_in_px.positions, result_in_px.scores
-            else:
-                found = detector.detect([image.astype(np.float32)], size)
-                positions, scores = found.positions, found.scores
-            positions = (positions + 0.5) * exact - 0.5
+        exact = np.array(frames[0].shape) / np.array(changed[0].shape)
+        size = tuple(v * e for v, e in zip(voxel, exact, strict=True))
+        movie = ArraySource(np.stack(changed).astype(np.float32), "tzyx", time_offset=times[0])
+        known = None if detector.design.unit == "px" else size
+        sums = Scores()
+        for found in predict(detector, movie, voxel_size_um=known):
             judged = scored_frame(
                 experiment,
-                t,
-                positions,
-                scores,
+                found.t,
+                (found.positions + 0.5) * exact - 0.5,
+                found.scores,
                 detector.design.diameter,
                 voxel,
                 tolerance=detector.design.tolerance,

@@ -100,7 +100,7 @@ def test_every_design_is_sane(diameter, closeness, z, planes, xy):
         diameter=diameter, spacing=closeness * diameter, voxel_size=(z, xy, xy), planes=planes
     )
     assert design == Design.model_validate_json(design.model_dump_json())
-    assert np.isfinite(design.sigma()).all()
+    assert np.isfinite(design.sigma).all()
     # a magnification of more than two costs eight times the voxels and shows nothing more
     assert min(design.steps((z, xy, xy), 9)[1:]) >= 0.499
     assert 0 < design.suppression_radius <= design.tolerance

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_celltrain.detector.peaks import find_peaks, of_their_own, suppress
+from napari_celltrain.detector.peaks import find_peaks, suppress
 
 
 def _find(logits, floor=0.05, offsets=None):
@@ -119,44 +119,3 @@ def test_the_order_of_candidates_changes_nothing(n, seed):
     a = positions[suppress(positions, scores, 3.0)]
     b = positions[shuffled][suppress(positions[shuffled], scores[shuffled], 3.0)]
     assert sorted(map(tuple, a)) == sorted(map(tuple, b))
-
-
-def _hill(places, width, shape=(1, 24, 60)):
-    """Heat of the highest of some round hills, as logits."""
-    z, y, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
-    heat = np.full(shape, 1e-3)
-    for place, height in places:
-        squared = (z - place[0]) ** 2 + (y - place[1]) ** 2 + (x - place[2]) ** 2
-        heat = np.maximum(heat, height * np.exp(-0.5 * squared / width**2))
-    return np.log(heat / (1 - heat))
-
-
-@pytest.mark.parametrize(
-    ("width", "kept"), [(6.0, [0.9]), (1.0, [0.9, 0.8])], ids=["one hill", "two hills"]
-)
-def test_two_tops_of_one_hill_are_one_cell_and_two_hills_are_two(width, kept):
-    logits = torch.from_numpy(_hill([((0, 12, 20), 0.9), ((0, 12, 25), 0.8)], width))
-    logits[0, 12, 25] += 0.4  # a second top
-    grid, positions, scores = find_peaks(logits, torch.zeros(3, *logits.shape), 0.3)
-    assert len(grid) == 2
-    own = of_their_own(logits, grid, positions, scores, (1.0, 1.0, 1.0), 8.0)
-    np.testing.assert_allclose(np.sort(scores[own])[::-1], kept, atol=0.08)
-    # too far apart to be one cell
-    assert of_their_own(logits, grid, positions, scores, (1.0, 1.0, 1.0), 4.0).all()
-
-
-@given(st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
-def test_a_peak_on_its_own_depends_on_nothing_far_away(seed):
-    rng = np.random.default_rng(seed)
-    logits = torch.from_numpy(rng.normal(0, 2, (2, 30, 60)))
-    radius = 5.0
-
-    def own(heat):
-        grid, positions, scores = find_peaks(heat, torch.zeros(3, *heat.shape), 0.3)
-        alone = of_their_own(heat, grid, positions, scores, (1.0, 1.0, 1.0), radius)
-        return {tuple(place) for place in grid[alone].tolist() if place[2] < 30}
-
-    other = logits.clone()
-    other[..., 38:] = torch.from_numpy(rng.normal(0, 2, (2, 30, 22)))
-    assert own(logits) == own(other)

@@ -438,3 +438,22 @@ def test_candidates_count_like_their_definition():
         assert len(candidates.annotations(threshold)) == counts.sum()
     assert candidates.histogram().sum() == 500
     assert isinstance(candidates.annotations(0.5), Annotations)
+
+
+def test_a_stated_cell_diameter_is_looked_for_and_drawn(with_movie, trained, qtbot):
+    widget = with_movie
+    usual = widget.detector.card.diameter
+    assert f"as in training: {usual:.3g}" in widget.cell_diameter.box.text()
+    find(widget, qtbot)
+    size, found = float(widget.layer.size[0]), len(widget.candidates)
+    widget.cell_diameter.box.setValue(round(3 * usual, 1))
+    find(widget, qtbot)
+    assert len(widget.candidates) < found
+    assert float(np.max(widget.layer.size, initial=3 * size)) == pytest.approx(3 * size, rel=0.02)
+
+
+def test_a_cell_diameter_that_is_impossible_is_refused_in_a_sentence(with_movie, qtbot):
+    widget = with_movie
+    widget.cell_diameter.box.setValue(9999)
+    find(widget, qtbot)
+    assert "A cell diameter of 9999 um is not possible" in widget.sentence.text()

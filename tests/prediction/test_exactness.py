@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_celltrain.detector.design import choose_design
-from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.detector import Detector, Job
 from napari_celltrain.detector.folder import DetectorInfo
 from napari_celltrain.detector.network import CentreNet, reach
 from napari_celltrain.detector.tiling import tiles_of
 
 
 @functools.cache
-def eager(diameter: float, z: float, planes: int, largest: float | None = None) -> Detector:
+def eager(diameter: float, z: float, planes: int) -> Detector:
     torch.manual_seed(1)
     design = choose_design(
         diameter=diameter,
@@ -27,7 +27,6 @@ def eager(diameter: float, z: float, planes: int, largest: float | None = None) 
         planes=planes,
         unit="um",
         width=4,
-        diameters=None if largest is None else (diameter, largest),
     )
     weights = CentreNet(design).state_dict()
     weights["head.bias"][0] = 0.0
@@ -48,17 +47,20 @@ def same(first, second, tolerance=1e-4):
     diameter=st.sampled_from([8.0, 14.0, 25.0]),
     z=st.sampled_from([1.0, 2.5]),
     planes=st.sampled_from([1, 3, 17]),
-    larger=st.sampled_from([None, 1.5, 3.0]),
+    larger=st.sampled_from([None, 0.7, 1.9]),
     height=st.integers(9, 70),
     width=st.integers(9, 70),
     tile=st.tuples(st.integers(1, 16), st.integers(4, 40), st.integers(4, 40)),
     seed=st.integers(0, 1000),
 )
 def test_tiled_is_whole(diameter, z, planes, larger, height, width, tile, seed):
-    detector = eager(diameter, z, planes, larger and larger * diameter)
+    detector = eager(diameter, z, planes)
+    look = functools.partial(
+        detector.detect, voxel_size_um=(z, 1.0, 1.0), cell_diameter=larger and larger * diameter
+    )
     image = np.random.default_rng(seed).integers(0, 60000, (planes, height, width), np.uint16)
-    whole = detector.detect([image], (z, 1.0, 1.0), floor=0.3, tile=(999, 999, 999))
-    same(whole, detector.detect([image], (z, 1.0, 1.0), floor=0.3, tile=tile))
+    whole = look([image], floor=0.3, tile=(999, 999, 999))
+    same(whole, look([image], floor=0.3, tile=tile))
 
 
 def test_cells_on_seams_are_found_once():
@@ -101,7 +103,7 @@ def test_frames_side_by_side_are_frames_alone(make_detector):
     detector = make_detector(threads=2)
     images = [np.random.default_rng(i).integers(0, 999, (8, 40, 40), np.uint16) for i in range(5)]
     alone = [detector.detect([one], (2.0, 1.0, 1.0), floor=0.3) for one in images]
-    together = detector.detect_each(([one], (2.0, 1.0, 1.0)) for one in images)
+    together = detector.detect_each(Job([one], (2.0, 1.0, 1.0)) for one in images)
     for one, other in zip(alone, together, strict=True):
         other = other.above(0.3)
         assert np.array_equal(one.positions, other.positions)

@@ -248,3 +248,26 @@ def kill_and_resume(detector, folder, times):
 @pytest.mark.parametrize("times", [4, pytest.param(30, marks=pytest.mark.slow)])
 def test_killed_at_random_it_ends_with_the_same_file(make_detector, tmp_path, times):
     assert kill_and_resume(make_detector(planes=4), tmp_path, times) == times
+
+
+def test_a_movie_is_told_apart_by_its_name_or_by_what_it_is_like(
+    make_detector, make_blobs, tmp_path
+):
+    detector = make_detector()
+    movie = make_blobs(times=1, shape=(8, 40, 40), voxel_size_um=(2.0, 1.0, 1.0), name="bright")
+    found = detector.detect([movie.images.read_frame(0)], (2.0, 1.0, 1.0))
+    low, usual, high = map(float, np.quantile(found.scores, [0.2, 0.5, 0.8]))
+    detector.info = detector.info.model_copy(
+        update={"threshold": usual, "thresholds": {"bright": low, "dark": high}}
+    )
+
+    def written(name, **how):
+        one = movie.with_(name=name)
+        return predict_to_file(detector, one, tmp_path / "out.csv", Options(**how)).detections
+
+    kinds = {name: written(name) for name in ("bright", "dark", "other")}
+    assert kinds["bright"] > kinds["other"] > kinds["dark"]
+    assert written("other", like="dark") == kinds["dark"]
+    assert written("bright", threshold=usual) == kinds["other"]
+    with pytest.raises(CellTrainError, match=r"no threshold of its own for 'x'.*'bright', 'dark'"):
+        written("other", like="x")

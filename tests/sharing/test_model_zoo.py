@@ -182,7 +182,6 @@ def test_the_description_says_all_that_prediction_needs(written):
     said = description.config.celltrain
     assert DetectorInfo.model_validate(said["detector"]).design == design
     assert said["suppression_radius"] == pytest.approx(design.suppression_radius)
-    assert said["hill_radius"] == design.hill_radius
     axes = {str(axis.id): axis for axis in description.inputs[0].axes}
     assert axes["x"].scale == pytest.approx(design.working_voxel_size[2])
     assert axes["x"].unit == ("micrometer" if design.unit == "um" else None)

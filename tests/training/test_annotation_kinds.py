@@ -88,12 +88,10 @@ def test_small_cells_in_flat_images_and_large_ones_in_stacks_share_a_detector(
     large = make_blobs(shape=(7, 90, 90), voxel_size_um=(3.0, 1.0, 1.0), cells=6, width=18.0)
     changes = ["budget.steps=200", "optimiser.learning_rate=0.003"]
     detector = _learn([small, large], fast_settings, tmp_path / "run", changes)
-    smallest, largest = detector.design.diameter_range
+    smallest, largest = detector.design.sizes
     assert largest > 1.8 * smallest
     assert _f1(detector, small) > 0.85
     assert _f1(detector, large) > 0.85
-    # a large cell is found once, though small ones may lie closer together than it is wide
-    assert detector.design.suppression_radius < 0.2 * largest
     judged = list(candidates(detector, [large], [(0, 8), (0, 9)]))
     assert total(judged, detector.threshold).precision > 0.9
 
@@ -156,3 +154,18 @@ def test_undecided_and_negative_marks_are_heeded(make_blobs, fast_settings, tmp_
     )
     detector = _learn([experiment], fast_settings, tmp_path / "run", ["budget.steps=120"])
     assert _f1(detector, experiment) > 0.8
+
+
+def test_each_kind_of_cells_has_a_threshold_of_its_own(make_blobs, fast_settings, tmp_path):
+    plain = make_blobs(times=12, cells=24, name="plain")
+    faint = make_blobs(times=12, cells=24, seed=1, name="faint")
+    few = make_blobs(times=12, cells=3, seed=2, name="few")
+    detector = _learn([plain, faint, few], fast_settings, tmp_path / "run")
+    info = detector.info
+    assert set(info.thresholds) == {"plain", "faint"}  # of few cells nothing can be told
+    assert info.threshold_for("plain") == info.thresholds["plain"]
+    assert info.threshold_for("few") == info.threshold_for("never seen") == info.threshold
+
+
+def test_one_experiment_has_the_threshold_for_all(small_run):
+    assert Detector.from_folder(small_run, device="cpu").info.thresholds == {}

@@ -84,8 +84,10 @@ def error_crops(folder: RunFolder, at_most: int) -> tuple[list[ErrorCrop], list[
         detector, dataset.experiments, held_out, exclude_dying=settings.data.exclude_dying
     ):
         frame = judged.scored
-        verdict = frame.verdict_at(detector.threshold)
-        size = detector.design.diameter / frame.scale[2]
+        verdict = frame.verdict_at(
+            detector.info.threshold_for(dataset.experiments[judged.member].name)
+        )
+        size = 2 * frame.tolerance / frame.scale[2]  # a cell
         where = (dataset.experiments[judged.member], judged.t, size)
         missed += [(*where, place) for place in frame.truth[verdict.missed]]
         wrong = zip(frame.scores[verdict.false], frame.found[verdict.false], strict=True)

@@ -53,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cells and detections within PX pixels of the image's edge count for nobody",
     )
     parser.add_argument(
+        "--diameter",
+        type=positive,
+        metavar="D",
+        help="how wide the cells are, in um (in pixels for a detector without a voxel size); "
+        "default: as in training, or measured where those were of unlike size",
+    )
+    parser.add_argument(
         "--threshold", type=share, metavar="T", help="score threshold; default: the detector's own"
     )
     add_device(parser)
@@ -73,15 +80,20 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.detector, device=arguments.device, threads=arguments.threads
     )
     frames, what = frames_to_judge(dataset, detector.info)
-    threshold = detector.threshold if arguments.threshold is None else arguments.threshold
+    used: dict[str, float] = {}
     scores = Scores()
+    widths = [arguments.diameter] * len(dataset.experiments) if arguments.diameter else None
     with Progress("Evaluating", len(frames)) as progress:
         for member in sorted({index for index, _ in frames}):
+            name = dataset.experiments[member].name
+            threshold = arguments.threshold or detector.info.threshold_for(name)
+            used[name] = threshold
             own = [frame for frame in frames if frame[0] == member]
             for judged in candidates(
                 detector,
                 dataset.experiments,
                 own,
+                cell_diameters=widths,
                 tolerance=_tolerance(arguments, detector, dataset, member),
                 border_px=arguments.border,
             ):
@@ -100,14 +112,15 @@ def run(arguments: argparse.Namespace) -> int:
                 "fn": scores.fn,
                 "localisation_error_um": scores.localisation_error,
                 "unit": unit,
-                "threshold": threshold,
+                "threshold": arguments.threshold or detector.threshold,
+                "thresholds": used,
                 "frames": len(frames),
             }
         )
     else:
         print(
             f"F1 {scores.f1:.3f}, precision {scores.precision:.3f}, recall {scores.recall:.3f} at "
-            f"threshold {threshold:.2f}\n"
+            f"threshold {' and '.join(f'{one:.2f}' for one in sorted(set(used.values())))}\n"
             f"{scores.tp} cells found, {scores.fn} missed, {scores.fp} false detections; found "
             f"cells are off by {scores.localisation_error:.2f} {unit} on average"
         )

@@ -11,6 +11,7 @@ from napari_celltrain.cli.arguments import (
     add_device,
     add_json,
     channels,
+    positive,
     positive_int,
     share,
     tile,
@@ -75,7 +76,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="in um; overrides what the file says",
     )
     parser.add_argument(
+        "--diameter",
+        type=positive,
+        metavar="D",
+        help="how wide the cells are, in um (in pixels for a detector without a voxel size); "
+        "default: as in training, or measured where those were of unlike size",
+    )
+    parser.add_argument(
         "--threshold", type=share, metavar="T", help="lowest score; default: the detector's own"
+    )
+    parser.add_argument(
+        "--like",
+        metavar="NAME",
+        help="an experiment of the training that this movie is of the kind of: its threshold is "
+        "taken (default: that of the experiment of the same name, else that for all)",
     )
     parser.add_argument(
         "--floor",
@@ -132,7 +146,9 @@ def run(arguments: argparse.Namespace) -> int:
         time_range=arguments.time_points,
         channels=arguments.channel,
         voxel_size_um=arguments.voxel_size,
+        cell_diameter=arguments.diameter,
         threshold=arguments.threshold,
+        like=arguments.like,
         floor=arguments.floor,
         tile=arguments.tile,
         on_damaged="skip" if arguments.skip_damaged else "stop",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 CELL_WIDTH = 10.0
 """Working pixels across a cell in plane: enough to find it, and no more."""
-SMALL_CELL_WIDTH = 8.0
-"""The same for the smallest cells, where larger ones share the scale with them."""
 SPACING_WIDTH = 6.0
 """Working pixels, at least, between close neighbours."""
 LEVELS = 3
@@ -23,32 +20,43 @@ Stride = Annotated[int, Field(ge=1, le=2)]
 Kernel = Literal[1, 3]
 
 
-@dataclass(frozen=True)
-class Cells:
-    """How large cells are, in the unit of a design.
+Unit = Literal["um", "px"]
+
+
+def relative_voxel_size(
+    voxel_size: tuple[float, float, float], unit: Unit, diameter: float, cell_diameter: float
+) -> tuple[float, float, float]:
+    """Return the voxel size of an image as if its cells were as wide as others.
+
+    In pixels only the plane is scaled: nothing is known of how far planes are apart.
 
     Parameters
     ----------
+    voxel_size
+        (z, y, x) of the image.
+    unit
+        Of all lengths.
     diameter
-        Of a cell, in plane.
-    spacing
-        Distance between close neighbours (10 % of the cells have a nearer one).
+        How wide cells are to be.
+    cell_diameter
+        How wide they are.
     """
-
-    diameter: float
-    spacing: float
+    factor = diameter / cell_diameter
+    z, y, x = voxel_size
+    return (z if unit == "px" else z * factor, y * factor, x * factor)
 
 
 class Design(BaseModel):
     """Everything needed to build the network and to bring images to it.
 
     Lengths are in `unit`, which is ``um``, or ``px`` where the voxel size was unknown (the voxel
-    size of every image is 1 then).
+    size of every image is 1 then). Where the cells of the experiments were not alike, they hold for
+    images that are scaled so that their cells are `diameter` wide (`relative`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    unit: Literal["um", "px"]
+    unit: Unit
     diameter: Length
     spacing: Length
     """Distance between close neighbours (10 % of the cells have a nearer one)."""
@@ -66,8 +74,22 @@ class Design(BaseModel):
         0,
     )
     n_channels: PositiveInt = Field(1, le=64)
-    diameters: tuple[Length, Length] | None = None
-    """Smallest and largest cell diameter of the experiments, where they were not alike."""
+    sizes: tuple[Length, Length] | None = None
+    """Smallest and largest cell diameter of the experiments, where they were not alike: the
+    detector knows cells by their looks and not by their size, and has to be told the size."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old(cls, values: Any) -> Any:
+        """Leave out what earlier versions wrote and nobody used."""
+        if isinstance(values, dict) and "diameters" in values:
+            if values["diameters"] is not None:
+                raise ValueError(
+                    "it is of a trial version that took cells of unlike size in another way; "
+                    "train it again"
+                )
+            return {key: value for key, value in values.items() if key != "diameters"}
+        return values
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
@@ -100,40 +122,47 @@ class Design(BaseModel):
         z, y, x = self.total_stride
         return (1 if planes == 1 else z, y, x)
 
-    def sigma(self, cells: Cells | None = None) -> tuple[float, float, float]:
+    @property
+    def sigma(self) -> tuple[float, float, float]:
         """(z, y, x) widths of the Gaussian around a centre in the target.
 
         A sixth of the diameter, less where neighbours are close, and never so narrow that it
-        falls between the voxels of the grid. `cells` are those of an experiment, where they differ
-        from one experiment to another; None: as the design has them.
+        falls between the voxels of the grid.
         """
-        cells = cells or Cells(self.diameter, self.spacing)
-        wanted = min(cells.diameter / 6, cells.spacing / 4)
+        wanted = min(self.diameter / 6, self.spacing / 4)
         z, y, x = (max(wanted, 0.75 * g) for g in self.grid_voxel_size)
         return (z, y, x)
 
     @property
     def suppression_radius(self) -> float:
         """Two detections closer than this are one."""
-        return min(0.35 * self.diameter_range[0], 0.6 * self.spacing)
+        return min(0.35 * self.diameter, 0.6 * self.spacing)
 
     @property
-    def hill_radius(self) -> float:
-        """Two peaks closer than this are one cell, unless there is a valley between them.
-
-        0 where all cells are about as large: then the least distance between them tells enough.
-        """
-        return 0.0 if self.diameters is None else 0.45 * self.diameters[1]
-
-    @property
-    def diameter_range(self) -> tuple[float, float]:
-        """Smallest and largest diameter of the cells that it was made for."""
-        return self.diameters or (self.diameter, self.diameter)
+    def size_range(self) -> tuple[float, float]:
+        """Smallest and largest diameter of the cells that it was made from."""
+        return self.sizes or (self.diameter, self.diameter)
 
     @property
     def tolerance(self) -> float:
         """How far a detection may lie from a cell's centre: half the diameter."""
         return 0.5 * self.diameter
+
+    def relative(
+        self, voxel_size: tuple[float, float, float], cell_diameter: float | None = None
+    ) -> tuple[float, float, float]:
+        """Return the voxel size of an image as if its cells were `diameter` wide.
+
+        Parameters
+        ----------
+        voxel_size
+            (z, y, x) of the image, in `unit`.
+        cell_diameter
+            How wide its cells are, in `unit`; None: as wide as `diameter`.
+        """
+        if cell_diameter is None:
+            return voxel_size
+        return relative_voxel_size(voxel_size, self.unit, self.diameter, cell_diameter)
 
     def steps(
         self, voxel_size: tuple[float, float, float], planes: int
@@ -156,12 +185,12 @@ def choose_design(
     spacing: float,
     voxel_size: tuple[float, float, float],
     planes: int,
-    unit: Literal["um", "px"],
+    unit: Unit,
     width: int,
     time_window: tuple[int, int] = (0, 0),
     n_channels: int = 1,
     working_scale: float | None = None,
-    diameters: tuple[float, float] | None = None,
+    sizes: tuple[float, float] | None = None,
 ) -> Design:
     """Choose working voxel size, strides and kernels for cells of a given width.
 
@@ -181,16 +210,15 @@ def choose_design(
         What the network sees besides the plain frame.
     working_scale
         Overrides the choice: working pixels per finest pixel in plane.
-    diameters
-        Of the smallest and largest cells, where they are not alike.
+    sizes
+        Smallest and largest cell diameter, where they are not alike; all else holds for images
+        that are scaled so that their cells are `diameter` wide.
     """
     finest = min(voxel_size[1:])
     if working_scale is not None:
         in_plane = finest / working_scale
     else:
         in_plane = min(diameter / CELL_WIDTH, spacing / SPACING_WIDTH)
-        if diameters is not None:
-            in_plane = min(in_plane, diameters[0] / SMALL_CELL_WIDTH)
         # magnifying adds no information, but the grid must separate tiny cells
         in_plane = max(in_plane, finest / 2 if diameter < 6 * finest else finest)
         if in_plane < 1.15 * finest:
@@ -211,7 +239,7 @@ def choose_design(
         kernels=kernels,
         time_window=time_window,
         n_channels=n_channels,
-        diameters=diameters,
+        sizes=sizes,
     )
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from napari_celltrain.detector.compute import (
 from napari_celltrain.detector.folder import DetectorInfo, read_detector, write_detector
 from napari_celltrain.detector.memory import tile_voxels_for
 from napari_celltrain.detector.network import CentreNet
-from napari_celltrain.detector.peaks import find_peaks, of_their_own, suppress
+from napari_celltrain.detector.peaks import find_peaks, suppress
 from napari_celltrain.detector.resample import (
     resample,
     resample_in_depth,
@@ -51,6 +51,14 @@ HELD_BYTES = 2**29
 """Frames that wait for a thread may take this much memory; one is always held."""
 WIDEST_CELL = 2000
 """Pixels: wider ones are a voxel size in the wrong unit."""
+
+
+class Job(NamedTuple):
+    """One time point to look at; everything as in `Detector.detect`."""
+
+    frames: Sequence[NDArray[Any]]
+    voxel_size_um: ZYX | None = None
+    cell_diameter: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +211,7 @@ class Detector:
         frames: Sequence[NDArray[Any]],
         voxel_size_um: ZYX | None = None,
         *,
+        cell_diameter: float | None = None,
         floor: float = FLOOR,
         tile: tuple[int, int, int] | None = None,
     ) -> Detections:
@@ -215,6 +224,8 @@ class Detector:
             and within each its channels. All of one shape.
         voxel_size_um
             (z, y, x) of the image.
+        cell_diameter
+            How wide its cells are, in the detector's unit; None: as those it was trained on.
         floor
             Lowest score of a candidate; use `Detections.above` with the threshold afterwards.
         tile
@@ -225,11 +236,12 @@ class Detector:
         -------
         Detections, ordered by (z, y, x).
         """
-        return next(self.detect_each([(frames, voxel_size_um)], floor=floor, tile=tile))
+        job = Job(frames, voxel_size_um, cell_diameter)
+        return next(self.detect_each([job], floor=floor, tile=tile))
 
     def detect_each(
         self,
-        jobs: Iterable[tuple[Sequence[NDArray[Any]], ZYX | None]],
+        jobs: Iterable[Job],
         *,
         floor: float = FLOOR,
         tile: tuple[int, int, int] | None = None,
@@ -239,8 +251,8 @@ class Detector:
         Parameters
         ----------
         jobs
-            For each time point the frames and the voxel size as in `detect`. The next ones are
-            asked for while earlier ones are computed; few are held at once.
+            One for each time point. The next ones are asked for while earlier ones are computed;
+            few are held at once.
         floor, tile
             As in `detect`.
 
@@ -278,12 +290,12 @@ class Detector:
                         yield found
                 elif more and not in_line and waiting is None and held < HELD_BYTES:
                     try:
-                        frames, voxel_size_um = next(coming)
+                        job = next(coming)
                     except StopIteration:
                         more = False
                         continue
-                    waiting = self._begin(frames, voxel_size_um, floor, tile, ahead=busy)
-                    del frames
+                    waiting = self._begin(job, floor, tile, ahead=busy)
+                    del job
                 else:
                     wait(unfinished, return_when=FIRST_COMPLETED)
         finally:
@@ -296,8 +308,7 @@ class Detector:
 
     def _begin(
         self,
-        frames: Sequence[NDArray[Any]],
-        voxel_size_um: ZYX | None,
+        job: Job,
         floor: float,
         tile: tuple[int, int, int] | None,
         *,
@@ -308,7 +319,8 @@ class Detector:
         When all threads have work (`ahead`), a frame of one tile is resampled here and now, so
         that the next free thread finds it ready.
         """
-        voxel_size = self.voxel_size_for(voxel_size_um)
+        frames = job.frames
+        voxel_size = self.design.relative(self.voxel_size_for(job.voxel_size_um), job.cell_diameter)
         if len(frames) != self.design.n_inputs:
             raise CellTrainError(
                 f"This detector looks at {self.design.n_inputs} images at once (time window "
@@ -405,16 +417,6 @@ class Detector:
         low = np.array([a for a, _ in tile.core]) // grid_stride - first
         high = -(-np.minimum([b for _, b in tile.core], working) // grid_stride) - first
         own = ((grid >= low) & (grid < high)).all(axis=1)
-        if design.hill_radius > 0:
-            inside = np.flatnonzero((grid < -(-working // grid_stride) - first).all(axis=1))
-            own[inside] &= of_their_own(
-                output[0],
-                grid[inside],
-                position[inside],
-                scores[inside],
-                design.grid_voxel_size,
-                design.hill_radius,
-            )
         in_working = (position[own] + first + 0.5) * grid_stride - 0.5
         in_image = to_input(in_working, frame.steps)
         return np.clip(in_image, -0.5, np.array(frame.images[0].shape) - 0.5), scores[own]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -52,6 +52,8 @@ class DetectorInfo(BaseModel):
     design: Design
     threshold: float = Field(0.5, gt=0, lt=1)
     """Calibrated on held-out frames."""
+    thresholds: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}
+    """The same for single experiments, where there were several: kinds of images differ."""
     step: int = Field(0, ge=0)
     f1: float | None = None
     precision: float | None = None
@@ -69,6 +71,10 @@ class DetectorInfo(BaseModel):
     contrast: float | None = None
     weights_file: str = Field("weights-000000000000.safetensors", pattern=f"^{WEIGHTS_PATTERN}$")
     weights_sha256: str = ""
+
+    def threshold_for(self, experiment: str) -> float:
+        """Return the threshold for an experiment; of an unknown one that for all."""
+        return self.thresholds.get(experiment, self.threshold)
 
     def seen_of(self, experiment: str) -> set[int]:
         """Return the time points of an experiment that training has seen, windows included."""

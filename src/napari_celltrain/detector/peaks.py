@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 NEIGHBOURS = sorted(
@@ -20,10 +18,6 @@ NEIGHBOURS = sorted(
     key=lambda step: sum(map(abs, step)),
 )
 """Faces first: they rule out nearly everything."""
-BETWEEN = 5
-"""Places looked at on the way from one peak to another."""
-VALLEY = 0.85
-"""Two peaks are two cells if the heat between them falls below so much of the lower one."""
 
 
 def find_peaks(
@@ -63,55 +57,6 @@ def find_peaks(
     scores = torch.sigmoid(value.double())
     grid = index.cpu().numpy()
     return grid, grid + offset.double().cpu().numpy(), scores.cpu().numpy()
-
-
-def of_their_own(
-    heat: torch.Tensor,
-    grid: NDArray[np.int64],
-    positions: NDArray[np.float64],
-    scores: NDArray[np.float64],
-    voxel_size: Sequence[float],
-    radius: float,
-) -> NDArray[np.bool_]:
-    """Tell which peaks stand on their own, and not on the slope of a better one.
-
-    A large cell has a broad hill, which may have more than one top; between two cells there is a
-    valley. Whether a peak is kept depends on nothing farther than `radius` from it, so tiles don't
-    matter.
-
-    Parameters
-    ----------
-    heat
-        Logits, (z, y, x).
-    grid, positions, scores
-        Of `find_peaks`.
-    voxel_size
-        Of the grid, (z, y, x).
-    radius
-        Peaks farther apart than this, in the same unit, are always of different cells.
-
-    Returns
-    -------
-    (n,).
-    """
-    keep = np.ones(len(grid), bool)
-    if len(grid) < 2:
-        return keep
-    pairs = cKDTree(positions * np.asarray(voxel_size)).query_pairs(radius, output_type="ndarray")
-    if not len(pairs):
-        return keep
-    # equal scores are decided by place: the first of (z, y, x) is the better one
-    rank = np.empty(len(grid), np.int64)
-    rank[np.lexsort((grid[:, 2], grid[:, 1], grid[:, 0], -scores))] = np.arange(len(grid))
-    first_is_worse = rank[pairs[:, 0]] > rank[pairs[:, 1]]
-    worse = np.where(first_is_worse, pairs[:, 0], pairs[:, 1])
-    better = pairs.sum(axis=1) - worse
-    shares = np.arange(1, BETWEEN + 1) / (BETWEEN + 1)
-    path = grid[worse][:, None] + (grid[better] - grid[worse])[:, None] * shares[:, None]
-    z, y, x = np.moveaxis(np.rint(path).astype(np.int64), -1, 0)
-    lowest = torch.sigmoid(heat[z, y, x].double()).amin(dim=1).cpu().numpy()
-    keep[worse[lowest > VALLEY * scores[worse]]] = False
-    return keep
 
 
 def suppress(

@@ -8,7 +8,6 @@ is computed from the same voxels as in the whole.
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,11 +76,7 @@ def tiles_of(
     working = [output_length(n, s) for n, s in zip(shape, steps, strict=True)]
     strides = design.multiples(working[0])
     padded = [-(-n // s) * s for n, s in zip(working, strides, strict=True)]
-    # a peak is compared with those around it, which must be as they are in the whole frame
-    around = [math.ceil(design.hill_radius / v) for v in design.working_voxel_size]
-    halo = [
-        -(-(r + 1 + a) // s) * s for r, a, s in zip(reach(design), around, strides, strict=True)
-    ]
+    halo = [-(-(r + 1) // s) * s for r, s in zip(reach(design), strides, strict=True)]
     if tile is not None:
         core = [
             max(s, round(t / step) // s * s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,26 @@ class DetectorCard:
     n_channels: int
     f1: float | None
     held_out: str
+    thresholds: dict[str, float] = field(default_factory=dict)
+    sizes: tuple[float, float] | None = None
+    """Smallest and largest cell it learnt from, where they were of unlike size."""
+
+    @property
+    def measures_cells(self) -> bool:
+        """Whether it can't know how wide the cells of another movie are."""
+        return self.sizes is not None or self.unit == "px"
 
     @property
     def in_words(self) -> str:
         """One sentence on what it is for and how good it was."""
         f1 = "no held-out F1" if self.f1 is None else f"held-out F1 {self.f1:.3f}"
+        if self.sizes is not None:
+            return f"{f1}; cells {self.sizes[0]:.3g} to {self.sizes[1]:.3g} {self.unit} wide"
         return f"{f1}; cells about {self.diameter:.3g} {self.unit} wide"
+
+    def threshold_for(self, experiment: str) -> float:
+        """Return the calibrated threshold for an experiment; of an unknown one that for all."""
+        return self.thresholds.get(experiment, self.threshold)
 
     def diameter_px(self, pixel_um: float | None) -> float:
         """Return the cell diameter in pixels of an image."""
@@ -61,6 +75,7 @@ def read_card(folder: Path) -> DetectorCard | None:
                 text = (place / INFO_FILE).read_text("utf-8")
             info = json.loads(text)
             design = info["design"]
+            sizes = design.get("sizes")
             return DetectorCard(
                 folder,
                 float(design["diameter"]),
@@ -69,8 +84,10 @@ def read_card(folder: Path) -> DetectorCard | None:
                 int(design.get("n_channels", 1)),
                 None if info.get("f1") is None else float(info["f1"]),
                 str(info.get("held_out", "")),
+                {str(name): float(value) for name, value in info.get("thresholds", {}).items()},
+                None if sizes is None else (float(sizes[0]), float(sizes[1])),
             )
-        except (CellTrainError, OSError, ValueError, KeyError, TypeError):
+        except (CellTrainError, OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return None
 

@@ -51,6 +51,7 @@ class PredictWidget(PredictPage):
         self.watcher.time_changed.connect(self._time_changed)
         self._layers_changed()
         self._time_changed()
+        self._detector_changed()
         self._show_state()
 
     # --- what the person does ------------------------------------------------------------------
@@ -92,13 +93,15 @@ class PredictWidget(PredictPage):
         self._shown_candidates = 0
         self._deactivate_layer()
         self.threshold.set_candidates(self.candidates)
-        self.threshold.set_calibrated(card.threshold)
-        self.threshold.set_threshold(card.threshold)
+        threshold = card.threshold_for(self._image.name if original is None else original.name)
+        self.threshold.set_calibrated(threshold)
+        self.threshold.set_threshold(threshold)
         self.findings.set_findings(())
         self.judging.judge(None)
         self.sentence.setText("Loading the detector.")
         self.bar.setRange(0, 0)
-        self._job = Job(prediction_work(card.folder, self._movie, times), self)
+        work = prediction_work(card.folder, self._movie, times, self.cell_diameter.diameter)
+        self._job = Job(work, self)
         self._job.reported.connect(self._told)
         self._job.returned.connect(self._returned)
         self._job.failed.connect(self._failed)
@@ -181,6 +184,7 @@ class PredictWidget(PredictPage):
         frames = []
         for report in reports:
             if isinstance(report, Ready):
+                self._diameter_px = report.diameter_px
                 self._add_layer()
                 self.sentence.setText(report.sentence)
             elif isinstance(report, Progress):
@@ -293,6 +297,9 @@ class PredictWidget(PredictPage):
                 go_to(self.viewer, found, finding.time_point)
                 return
 
+    def _detector_changed(self) -> None:
+        self.cell_diameter.show_detector(self.detector.card)
+
     # --- the look --------------------------------------------------------------------------
 
     def _show_state(self) -> None:
@@ -309,6 +316,7 @@ class PredictWidget(PredictPage):
         self.run_button.clicked.connect(self.start)
         self.cancel_button.clicked.connect(self.cancel)
         self.detector.refused.connect(self.sentence.setText)
+        self.detector.changed.connect(self._detector_changed)
         self.threshold.threshold_changed.connect(self._threshold_moved)
         self.threshold.time_point_clicked.connect(self._go_to_time)
         self.findings.show_requested.connect(self._go_to_finding)

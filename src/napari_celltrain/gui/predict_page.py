@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_celltrain.gui.cell_diameter import CellDiameterRow
 from napari_celltrain.gui.detector_chooser import DetectorChooser
 from napari_celltrain.gui.dock_page import DockPage
 from napari_celltrain.gui.findings_list import FindingsList
@@ -37,6 +38,7 @@ class PredictPage(DockPage):
         super().__init__(napari_viewer, parent)
         self.detector = DetectorChooser(self)
         self.image = ImageChooser(napari_viewer, self)
+        self.cell_diameter = CellDiameterRow(self)
         self.run_button = QPushButton("Find cells", self)
         self.cancel_button = QPushButton("Cancel", self)
         self.bar = QProgressBar(self)
@@ -81,6 +83,7 @@ class PredictPage(DockPage):
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(self.detector)
         layout.addWidget(self.image)
+        layout.addWidget(self.cell_diameter)
         layout.addLayout(buttons)
         layout.addWidget(self.bar)
         layout.addWidget(self.sentence)

@@ -27,6 +27,8 @@ class Ready:
     """The detector is loaded and everything was checked."""
 
     sentence: str
+    diameter_px: float
+    """How many pixels wide the cells are that are looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,12 @@ class Progress:
     seconds_left: float
 
 
-def prediction_work(folder: Path, movie: Experiment, times: Sequence[int] | None) -> Work:
+def prediction_work(
+    folder: Path,
+    movie: Experiment,
+    times: Sequence[int] | None,
+    cell_diameter: float | None = None,
+) -> Work:
     """Return work that reports `Ready`, then `Progress` and findings, and returns a sentence.
 
     Parameters
@@ -52,6 +59,8 @@ def prediction_work(folder: Path, movie: Experiment, times: Sequence[int] | None
         Images, channels and voxel size.
     times
         Time points; None: all.
+    cell_diameter
+        In the detector's unit; None: as in training, or measured first.
     """
 
     def work(report: Callable[[Any], None], stop: threading.Event) -> str:
@@ -59,7 +68,7 @@ def prediction_work(folder: Path, movie: Experiment, times: Sequence[int] | None
         from napari_celltrain.detector.detector import Detector
         from napari_celltrain.detector.folder import find_detector, read_info
         from napari_celltrain.errors import CellTrainError
-        from napari_celltrain.prediction.predict import predict
+        from napari_celltrain.prediction.predict import check_request, predict_request
 
         assert movie.images is not None  # chosen by the caller
         design = read_info(find_detector(folder)).design
@@ -74,17 +83,25 @@ def prediction_work(folder: Path, movie: Experiment, times: Sequence[int] | None
             threads=preferences.threads() or cores_beside_a_window(),
         )
         total = len(movie.images.time_points) if times is None else len(times)
-        results = predict(
+        request = check_request(
             detector,
             movie.images,
             time_points=times,
             channels=movie.channels,
             voxel_size_um=movie.known_voxel_size_um,
+            cell_diameter=cell_diameter,
+        )
+        sentence = f"Looking for cells on {detector.device}: {detector.device_reason}."
+        diameter = request.cell_diameter or detector.design.diameter
+        report(Ready(sentence, diameter / request.voxel_size[2]))
+        results = predict_request(
+            detector,
+            movie.images,
+            request,
             on_damaged="skip",
             stopping=stop.is_set,
             tell=report,
         )
-        report(Ready(f"Looking for cells on {detector.device}: {detector.device_reason}."))
         begin, done = time.monotonic(), 0
         for result in results:
             done += 1
@@ -117,12 +134,13 @@ def comparison_work(
     def work(report: Callable[[Any], None], stop: threading.Event) -> Comparison:
         from napari_celltrain.detector.folder import find_detector, read_info
         from napari_celltrain.gui.comparison import compare
-        from napari_celltrain.prediction.judge import scored_frame
+        from napari_celltrain.prediction.judge import annotated_diameter, scored_frame
 
         info = read_info(find_detector(folder))
         design = info.design
         known = truth.known_voxel_size_um
         voxel = (1.0, 1.0, 1.0) if design.unit == "px" or known is None else known
+        diameter = annotated_diameter(design, truth)
         annotated = set(truth.usable_annotations().time_points().tolist())
         frames = []
         for t in candidates.times:
@@ -132,7 +150,7 @@ def comparison_work(
                 here = candidates.t == t
                 frames.append((t, scored_frame(
                     truth, t, candidates.positions[here], candidates.scores[here],
-                    design.diameter, voxel, tolerance=design.tolerance,
+                    diameter, voxel, tolerance=0.5 * diameter,
                 )))  # fmt: skip
         return compare(frames, threshold, design.unit, info.seen_of(truth.name))
 

@@ -29,6 +29,7 @@ def predict_with_dask(
     time_points: Iterable[int] | None = None,
     channels: Sequence[int] | None = None,
     voxel_size_um: ZYX | None = None,
+    cell_diameter: float | None = None,
     floor: float = FLOOR,
     tile: tuple[int, int, int] | None = None,
     on_damaged: OnDamaged = "stop",
@@ -54,7 +55,12 @@ def predict_with_dask(
         killing their workers.
     """
     request = check_request(
-        detector, source, time_points=time_points, channels=channels, voxel_size_um=voxel_size_um
+        detector,
+        source,
+        time_points=time_points,
+        channels=channels,
+        voxel_size_um=voxel_size_um,
+        cell_diameter=cell_diameter,
     )
     try:
         dask: Any = import_module("distributed")
@@ -71,6 +77,7 @@ def predict_with_dask(
         source,
         request.channels,
         request.voxel_size,
+        request.cell_diameter,
         floor,
         tile,
         on_damaged,

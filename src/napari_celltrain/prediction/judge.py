@@ -6,16 +6,18 @@ Used by training for its held-out frames and by ``celltrain evaluate``; there is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_celltrain.detector.detector import FLOOR
+from napari_celltrain.detector.detector import FLOOR, Job
 from napari_celltrain.evaluation.scores import Scores
 from napari_celltrain.evaluation.threshold import ScoredFrame
 from napari_celltrain.experiment import Status
 from napari_celltrain.known import frame_annotations, known_place
+from napari_celltrain.prediction.cell_size import look_at_movie
 from napari_celltrain.prediction.frames import read_inputs
+from napari_celltrain.statistics import estimate_diameter
 from napari_celltrain.training.events import FrameErrors
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_celltrain.detector.design import Design
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.experiment import ZYX, Experiment
 
@@ -62,7 +65,7 @@ def candidates(
     frames: Sequence[tuple[int, int]],
     *,
     voxel_sizes: Sequence[ZYX] | None = None,
-    diameters: Sequence[float] | None = None,
+    cell_diameters: Sequence[float] | None = None,
     tolerance: float | None = None,
     border_px: float = 0.0,
     exclude_dying: bool = False,
@@ -81,8 +84,9 @@ def candidates(
         (experiment index, time point) of each frame.
     voxel_sizes
         Of each experiment in the detector's unit; None: as the experiments say.
-    diameters
-        Of the cells of each experiment, in the detector's unit; None: those it was made for.
+    cell_diameters
+        Of each experiment, in the detector's unit; None: as the detector has them, or measured
+        first where it has to be told (`cell_size`).
     tolerance
         Greatest distance of a match in the detector's unit; None: half the cell diameter.
     border_px
@@ -96,8 +100,9 @@ def candidates(
     """
     design = detector.design
     sizes: dict[int, ZYX] = {}
+    widths: dict[int, float | None] = {}
 
-    def jobs() -> Iterator[tuple[list[NDArray[Any]], ZYX]]:
+    def jobs() -> Iterator[Job]:
         for member, t in frames:
             if stopping():
                 return
@@ -106,15 +111,23 @@ def candidates(
                 sizes[member] = voxel_sizes[member]
             else:
                 sizes[member] = detector.voxel_size_for(experiment.known_voxel_size_um)
+            if cell_diameters is not None:
+                widths[member] = cell_diameters[member]
+            elif member not in widths:
+                assert experiment.images is not None
+                times = [u for other, u in frames if other == member]
+                widths[member] = look_at_movie(
+                    detector, experiment.images, experiment.channels, sizes[member], times
+                )[0]
             if read is not None:
                 inputs = read(member, t)
             else:
                 assert experiment.images is not None
                 inputs = read_inputs(design, experiment.images, t, experiment.channels)
-            yield inputs, sizes[member]
+            yield Job(inputs, sizes[member], widths[member])
 
     for (member, t), found in zip(frames, detector.detect_each(jobs(), floor=FLOOR), strict=False):
-        diameter = design.diameter if diameters is None else diameters[member]
+        diameter = widths[member] or design.diameter
         yield JudgedFrame(
             member,
             t,
@@ -169,6 +182,18 @@ def scored_frame(
         ignore_found=in_border(positions) | ~known.at(positions),
         ignore_truth=in_border(truth) | (status == Status.UNKNOWN),
     )
+
+
+def annotated_diameter(design: Design, experiment: Experiment) -> float:
+    """Return how wide the annotated cells of an experiment are, in the unit of a design.
+
+    As the design has them, unless those it was made from were of unlike size.
+    """
+    if design.sizes is not None:
+        estimate = estimate_diameter(experiment)
+        if estimate is not None and estimate.unit == design.unit:
+            return estimate.diameter
+    return design.diameter
 
 
 def total(frames: Sequence[JudgedFrame], threshold: float) -> Scores:

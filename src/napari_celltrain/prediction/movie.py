@@ -43,8 +43,12 @@ class Options:
         Counted from 0; None: the experiment's, else those of the training.
     voxel_size_um
         (z, y, x); None: what the experiment or its images say.
+    cell_diameter
+        In the detector's unit; None: see `predict`.
     threshold
-        Lowest score of a cell; None: the detector's own.
+        Lowest score of a cell; None: the detector's own for this experiment or what it is `like`.
+    like
+        The experiment of the training that a movie is of the kind of; None: that of its own name.
     floor
         Write candidates down to this score instead, so that the threshold can be moved later.
     tile
@@ -58,21 +62,27 @@ class Options:
     time_range: tuple[int, int] | None = None
     channels: tuple[int, ...] | None = None
     voxel_size_um: ZYX | None = None
+    cell_diameter: float | None = None
     threshold: float | None = None
+    like: str | None = None
     floor: float | None = None
     tile: tuple[int, int, int] | None = None
     on_damaged: OnDamaged = "stop"
     resume: bool = False
 
-    def least_score(self, detector: Detector) -> float:
-        """Lowest score that is written."""
-        if self.floor is not None:
-            return self.floor
-        return detector.threshold if self.threshold is None else self.threshold
+    def threshold_for(self, detector: Detector, name: str) -> float:
+        """Lowest score of a cell of an experiment."""
+        if self.threshold is not None:
+            return self.threshold
+        return detector.info.threshold_for(name if self.like is None else self.like)
 
-    def search_floor(self, detector: Detector) -> float:
+    def least_score(self, detector: Detector, name: str) -> float:
+        """Lowest score that is written."""
+        return self.threshold_for(detector, name) if self.floor is None else self.floor
+
+    def search_floor(self, detector: Detector, name: str) -> float:
         """Lowest score that is looked for, and kept while the prediction is unfinished."""
-        return min(max(min(self.least_score(detector), FLOOR), LOWEST), HIGHEST)
+        return min(max(min(self.least_score(detector, name), FLOOR), LOWEST), HIGHEST)
 
 
 @dataclass(frozen=True)
@@ -219,7 +229,7 @@ class _Work:
         assert experiment.images is not None  # `_as_experiment` sees to it
         self.detector, self.experiment, self.path = detector, experiment, path
         self.options, self.source = options, experiment.images
-        self.floor = options.search_floor(detector)
+        self.floor = options.search_floor(detector, experiment.name)
         self.size = options.voxel_size_um or experiment.known_voxel_size_um
         self.request: Request = check_request(
             detector,
@@ -227,8 +237,15 @@ class _Work:
             time_points=self._times(),
             channels=options.channels or experiment.channels or None,
             voxel_size_um=self.size,
+            cell_diameter=options.cell_diameter,
         )
+        _check_like(detector, options.like)
         self.results: list[FrameResult] = []
+
+    @property
+    def least_score(self) -> float:
+        """Lowest score that is written."""
+        return self.options.least_score(self.detector, self.experiment.name)
 
     def _times(self) -> list[int]:
         times = self.experiment.image_time_points()
@@ -274,6 +291,7 @@ class _Work:
                 time_points=pending,
                 channels=channels,
                 voxel_size_um=self.size,
+                cell_diameter=self.request.cell_diameter,
                 floor=self.floor,
                 tile=self.options.tile,
                 on_damaged=self.options.on_damaged,
@@ -289,9 +307,18 @@ class _Work:
     def experiment_found(self) -> Experiment:
         """Return the experiment with what was found in it."""
         return self.experiment.with_(
-            annotations=annotations_of(self.results, self.options.least_score(self.detector)),
+            annotations=annotations_of(self.results, self.least_score),
             voxel_size_um=self.size,
             channels=self.request.channels,
+        )
+
+
+def _check_like(detector: Detector, like: str | None) -> None:
+    known = detector.info.thresholds
+    if like is not None and like not in known:
+        raise CellTrainError(
+            f"This detector has no threshold of its own for '{like}'; it has "
+            + (f"some for {', '.join(map(repr, known))}." if known else "one for all movies.")
         )
 
 
@@ -300,15 +327,15 @@ def _summary(works: Sequence[_Work], begin: float) -> Summary:
     damaged = []
     detections = 0
     for work in works:
-        name, detector, options = work.experiment.name, work.detector, work.options
-        threshold = detector.threshold if options.threshold is None else options.threshold
+        name = work.experiment.name
+        threshold = work.options.threshold_for(work.detector, name)
         for result in sorted(work.results, key=lambda one: one.t):
             if result.damage is not None:
                 damaged.append((name, result.t, result.damage))
                 counts.append((name, result.t, None))
                 continue
             counts.append((name, result.t, len(result.above(threshold))))
-            detections += len(result.above(options.least_score(detector)))
+            detections += len(result.above(work.least_score))
     return Summary(
         time_points=sum(len(work.results) for work in works),
         detections=detections,

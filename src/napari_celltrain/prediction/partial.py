@@ -47,6 +47,7 @@ def header_for(
         "shape": list(source.frame_shape),
         "channels": list(request.channels),
         "voxel_size": [float(size) for size in request.voxel_size],
+        "cell_diameter": request.cell_diameter,
         "floor": float(floor),
     }
 

@@ -78,6 +78,7 @@ class Assignment:
     source: FrameSource
     channels: tuple[int, ...]
     voxel_size: ZYX
+    cell_diameter: float | None
     floor: float
     tile: tuple[int, int, int] | None
     on_damaged: OnDamaged
@@ -94,6 +95,7 @@ class Assignment:
             time_points=time_points,
             channels=self.channels,
             voxel_size_um=self.voxel_size,
+            cell_diameter=self.cell_diameter,
             floor=self.floor,
             tile=self.tile,
             on_damaged=self.on_damaged,

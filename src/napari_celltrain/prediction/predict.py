@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_celltrain.detector.detector import FLOOR
+from napari_celltrain.detector.detector import FLOOR, Job
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
+from napari_celltrain.prediction.cell_size import check_cell_diameter, look_at_movie
 from napari_celltrain.prediction.frames import check_channels
 from napari_celltrain.prediction.reading import read_ahead
 from napari_celltrain.prediction.unlike import unlike_before, unlike_intensity, unlike_size
@@ -75,13 +76,17 @@ class Request:
         Counted from 0; they exist.
     voxel_size
         (z, y, x) in the detector's unit.
+    cell_diameter
+        How wide the cells are, in the detector's unit; None: as those it was trained on.
     findings
-        Where the movie is unlike the training data, as far as its header tells.
+        Where the movie is unlike the training data, as far as its header tells, and what was
+        measured.
     """
 
     time_points: tuple[int, ...]
     channels: tuple[int, ...]
     voxel_size: ZYX
+    cell_diameter: float | None = None
     findings: tuple[Finding, ...] = ()
 
 
@@ -92,12 +97,13 @@ def check_request(
     time_points: Iterable[int] | None = None,
     channels: Sequence[int] | None = None,
     voxel_size_um: ZYX | None = None,
+    cell_diameter: float | None = None,
 ) -> Request:
     """Find out what to look at, or say what is wrong with it, before anything runs.
 
     Parameters
     ----------
-    detector, source, time_points, channels, voxel_size_um
+    detector, source, time_points, channels, voxel_size_um, cell_diameter
         As in `predict`.
 
     Raises
@@ -126,12 +132,13 @@ def check_request(
     voxel_size = detector.voxel_size_for(
         source.voxel_size_um if voxel_size_um is None else voxel_size_um
     )
-    return Request(
-        times,
-        tuple(channels),
-        voxel_size,
-        tuple(unlike_before(detector.info, source, voxel_size)),
-    )
+    findings = unlike_before(detector.info, source, voxel_size)
+    if cell_diameter is None:
+        cell_diameter, measured = look_at_movie(detector, source, channels, voxel_size, times)
+        findings += measured
+    else:
+        check_cell_diameter(detector, voxel_size, cell_diameter)
+    return Request(times, tuple(channels), voxel_size, cell_diameter, tuple(findings))
 
 
 def predict(
@@ -141,6 +148,7 @@ def predict(
     time_points: Iterable[int] | None = None,
     channels: Sequence[int] | None = None,
     voxel_size_um: ZYX | None = None,
+    cell_diameter: float | None = None,
     floor: float = FLOOR,
     tile: tuple[int, int, int] | None = None,
     on_damaged: OnDamaged = "stop",
@@ -149,8 +157,9 @@ def predict(
 ) -> Generator[FrameResult]:
     """Find the cells of a movie, a time point at a time, in the order of time.
 
-    Everything is checked at the call; nothing is read before the first result is asked for. The
-    next frame is read while one is computed. Closing the iterator ends the reading thread.
+    Everything is checked at the call; the first frame is read when its result is asked for (or at
+    the call, where cells have to be measured first). The next frame is read while one is computed.
+    Closing the iterator ends the reading thread.
 
     Parameters
     ----------
@@ -164,6 +173,9 @@ def predict(
         Which channels, counted from 0; None: those of the training.
     voxel_size_um
         (z, y, x); None: what the file says.
+    cell_diameter
+        How wide the cells of this movie are, in the detector's unit; None: as those it was trained
+        on, or measured first where it has to be told (`prediction.cell_size`).
     floor
         Lowest score of a candidate. Use `FrameResult.above` with a threshold afterwards, such as
         `Detector.threshold`.
@@ -186,8 +198,37 @@ def predict(
         iterating: a damaged frame, naming file and time point.
     """
     request = check_request(
-        detector, source, time_points=time_points, channels=channels, voxel_size_um=voxel_size_um
+        detector,
+        source,
+        time_points=time_points,
+        channels=channels,
+        voxel_size_um=voxel_size_um,
+        cell_diameter=cell_diameter,
     )
+    return predict_request(
+        detector,
+        source,
+        request,
+        floor=floor,
+        tile=tile,
+        on_damaged=on_damaged,
+        stopping=stopping,
+        tell=tell,
+    )
+
+
+def predict_request(
+    detector: Detector,
+    source: FrameSource,
+    request: Request,
+    *,
+    floor: float = FLOOR,
+    tile: tuple[int, int, int] | None = None,
+    on_damaged: OnDamaged = "stop",
+    stopping: Callable[[], bool] = lambda: False,
+    tell: Callable[[Finding], None] = lambda finding: None,
+) -> Generator[FrameResult]:
+    """Do what `predict` does for a request that was checked (`check_request`)."""
     for finding in request.findings:
         tell(finding)
     return _results(detector, source, request, floor, tile, on_damaged, stopping, tell)
@@ -208,7 +249,7 @@ def _results(
     broken: list[str] = []
     teller = _Teller(detector, source.name, request, tell)
 
-    def jobs() -> Iterator[tuple[Sequence[NDArray[Any]], ZYX]]:
+    def jobs() -> Iterator[Job]:
         for inputs in reader:
             if stopping():
                 return
@@ -219,7 +260,7 @@ def _results(
                 tell(_damage(inputs, source.name))
             waiting.append(inputs)
             if inputs.frames:
-                yield inputs.frames, request.voxel_size
+                yield Job(inputs.frames, request.voxel_size, request.cell_diameter)
 
     def skipped() -> Iterator[FrameResult]:
         while waiting and not waiting[0].frames:
@@ -268,6 +309,7 @@ class _Teller:
                 inputs.frames[own * len(self._request.channels)],
                 found.above(self._threshold),
                 self._request.voxel_size,
+                self._request.cell_diameter,
             )
             self._size_known = sizes is not None
             notes += sizes or []

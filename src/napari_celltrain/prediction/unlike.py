@@ -84,7 +84,7 @@ def unlike_before(info: DetectorInfo, source: FrameSource, voxel_size: ZYX) -> l
                     "info",
                     "voxel-size-unused",
                     "The detector was trained without a voxel size, so that of this movie is not "
-                    f"used: cells are expected to be about {design.diameter:.0f} pixels wide.",
+                    "used: how many pixels wide its cells are is measured.",
                     source.name,
                 )
             )
@@ -127,7 +127,13 @@ def unlike_intensity(
 
 
 def unlike_size(
-    info: DetectorInfo, name: str, t: int, frame: NDArray[Any], found: Detections, voxel_size: ZYX
+    info: DetectorInfo,
+    name: str,
+    t: int,
+    frame: NDArray[Any],
+    found: Detections,
+    voxel_size: ZYX,
+    cell_diameter: float | None = None,
 ) -> list[Finding] | None:
     """What the width of the cells found says; None when there are too few to measure.
 
@@ -141,6 +147,8 @@ def unlike_size(
         Cells above the threshold.
     voxel_size
         (z, y, x) in the detector's unit.
+    cell_diameter
+        How wide the cells were taken to be; None: as those of the training.
     """
     if len(found) < CELLS_TO_MEASURE:
         return None
@@ -153,17 +161,16 @@ def unlike_size(
     estimate = estimate_diameter(experiment)
     if estimate is None or estimate.source != "image":
         return []
-    unit, (smallest, largest) = info.design.unit, info.design.diameter_range
-    if smallest / SIZE_FACTOR <= estimate.diameter <= largest * SIZE_FACTOR:
+    unit, expected = info.design.unit, cell_diameter or info.design.diameter
+    if expected / SIZE_FACTOR <= estimate.diameter <= expected * SIZE_FACTOR:
         return []
-    expected = f"{smallest:.3g}" if smallest == largest else f"{smallest:.3g} to {largest:.3g}"
     mend = " Is the voxel size right?" if unit == "um" else ""
     return [
         Finding(
             "warning",
             "unlike-size",
             f"The cells found at time point {t} look about {estimate.diameter:.3g} {unit} wide, "
-            f"and the detector was trained for {expected} {unit}.{mend} Look at a few time "
+            f"and cells {expected:.3g} {unit} wide were looked for.{mend} Look at a few time "
             "points before trusting the result.",
             name,
             t,

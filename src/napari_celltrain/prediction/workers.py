@@ -39,6 +39,7 @@ def predict_with_workers(
     time_points: Iterable[int] | None = None,
     channels: Sequence[int] | None = None,
     voxel_size_um: ZYX | None = None,
+    cell_diameter: float | None = None,
     floor: float = FLOOR,
     tile: tuple[int, int, int] | None = None,
     on_damaged: OnDamaged = "stop",
@@ -61,7 +62,12 @@ def predict_with_workers(
         As `predict`; and when processes keep dying, which mostly means too little memory.
     """
     request = check_request(
-        detector, source, time_points=time_points, channels=channels, voxel_size_um=voxel_size_um
+        detector,
+        source,
+        time_points=time_points,
+        channels=channels,
+        voxel_size_um=voxel_size_um,
+        cell_diameter=cell_diameter,
     )
     teller = OnceTeller(tell)
     for finding in request.findings:
@@ -71,6 +77,7 @@ def predict_with_workers(
         source,
         request.channels,
         request.voxel_size,
+        request.cell_diameter,
         floor,
         tile,
         on_damaged,

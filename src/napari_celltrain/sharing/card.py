@@ -97,6 +97,11 @@ def images_it_is_for(info: DetectorInfo) -> list[str]:
     size = " x ".join(f"{one:.3g}" for one in design.working_voxel_size[int(design.flat) :])
     axes = "y, x" if design.flat else "z, y, x"
     lines = [f"- Cell diameter: {design.diameter:.3g} {unit}"]
+    if design.sizes is not None:
+        first, last = design.sizes
+        lines = [f"- Cell diameter: {first:.3g} to {last:.3g} {unit}; images are scaled so that "
+                 f"cells are {design.diameter:.3g} {unit} wide, and how wide they are is measured "
+                 "first"]  # fmt: skip
     if design.unit == "um":
         lines.append(f"- It works at a voxel size of {size} um ({axes}); images are brought to it")
     else:
@@ -125,6 +130,9 @@ def validation(info: DetectorInfo) -> list[str]:
     if info.localisation_error is not None:
         lines.append(f"| mean distance of found cells from their annotation, {unit} "
                      f"| {info.localisation_error:.3g} |")  # fmt: skip
+    if info.thresholds:
+        single = ", ".join(f"{name} {value:.2f}" for name, value in info.thresholds.items())
+        lines += ["", f"Kinds of images differ; the best score threshold for each: {single}."]
     lines += ["", f"At a score of {info.threshold:.2f} or more; a detection is right within "
               f"{info.design.tolerance:.3g} {unit} of an annotated centre."]  # fmt: skip
     if info.held_out:

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.detector.intensity import CLIP, HIGH, LOW
-from napari_celltrain.detector.peaks import VALLEY
 from napari_celltrain.sharing.example import axes_of, spatial
 
 if TYPE_CHECKING:
-    from napari_celltrain.detector.design import Design
     from napari_celltrain.detector.folder import DetectorInfo
 
 _OUTPUT = """\
@@ -25,7 +23,7 @@ _OUTPUT = """\
 
 A cell is where the heat map is at least {threshold:.2f} and no neighbour (diagonal ones as well)
 is higher; its centre is at (index + offset + 0.5) * stride - 0.5 pixels of the input. Of two cells
-closer than {radius:.3g} {unit} the one with the lower score is dropped{hill}. `config.celltrain` in
+closer than {radius:.3g} {unit} the one with the lower score is dropped. `config.celltrain` in
 `rdf.yaml` has these numbers, and the attached `.celltrain` file is the detector as napari-celltrain
 uses it: that one takes images of any voxel size and returns points.
 """
@@ -36,7 +34,7 @@ def in_words(info: DetectorInfo) -> str:
     design = info.design
     return _OUTPUT.format(
         low=LOW, high=HIGH, threshold=info.threshold, radius=design.suppression_radius,
-        unit=design.unit, hill=_hill(design), axes=", ".join(axes_of(design)),
+        unit=design.unit, axes=", ".join(axes_of(design)),
         strides=" x ".join(str(one) for one in spatial(design, design.strides[0])),
     )  # fmt: skip
 
@@ -53,19 +51,7 @@ def in_numbers(info: DetectorInfo) -> dict[str, Any]:
         "score_threshold": info.threshold,
         "score_floor": FLOOR,
         "suppression_radius": design.suppression_radius,
-        "hill_radius": design.hill_radius,
-        "valley": VALLEY,
         "percentiles": [LOW, HIGH],
         "clip": list(CLIP),
         "position_in_input_pixels": "(index + offset + 0.5) * stride - 0.5",
     }
-
-
-def _hill(design: Design) -> str:
-    """Say what else is dropped where cells of unlike size are found by one detector."""
-    if not design.hill_radius:
-        return ""
-    return (
-        f", and so is that of two closer than {design.hill_radius:.3g} {design.unit} between which "
-        f"the heat map stays above {VALLEY:g} times the lower one"
-    )

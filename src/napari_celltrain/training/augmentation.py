@@ -58,13 +58,11 @@ def make_batch(
     number = np.repeat(np.arange(len(crops)), [len(crop.points) for crop in crops])
     status = np.concatenate([crop.status for crop in crops])
     known = np.stack([crop.known for crop in crops])
-    sigma = np.array([crop.sigma for crop in crops], np.float32)[number]
     target = draw_target(
         torch.from_numpy(points.astype(np.float32)).to(device),
         torch.from_numpy(number).to(device),
         torch.from_numpy(status).to(device),
         torch.from_numpy(known).to(device),
-        torch.from_numpy(sigma).to(device),
         design,
     )
     return Batch(images, target)

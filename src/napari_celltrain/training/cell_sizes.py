@@ -1,4 +1,10 @@
-"""How large the cells are that a run learns from, each experiment for itself."""
+"""How large the cells are that a run learns from, each experiment for itself.
+
+Where they are not alike, the images of each experiment are scaled so that its cells are as wide as
+all others: nuclei of 6 um and of 18 um then look the same to the network, as they do to a person.
+The price is that whoever looks for cells has to know how wide they are, or to find it out
+(`prediction.cell_size`); as in Stringer et al., "Cellpose", Nature Methods 18:100 (2021).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
-from napari_celltrain.detector.design import Cells
 from napari_celltrain.statistics import estimate_diameter
 
 if TYPE_CHECKING:
@@ -22,60 +27,68 @@ UNLIKE = 1.25
 """Cells whose diameters differ by more than this factor are told apart."""
 
 
-def measured_diameters(
-    experiments: Sequence[Experiment], split: Split, members: Sequence[int]
-) -> dict[int, Diameter]:
-    """Measure the cell diameter in the training frames of each experiment, where that is possible.
+def measured_diameters(experiments: Sequence[Experiment], split: Split) -> dict[int, Diameter]:
+    """Measure the cell diameter of each experiment, where that is possible.
 
-    In um where the voxel size is known, else in pixels.
+    In the frames that are trained on, if there are any; in um where the voxel size is known, else
+    in pixels.
     """
-    found = {m: estimate_diameter(_only(experiments[m], split, m)) for m in members}
+    trained = {member for member, _ in split.train}
+    found = {
+        m: estimate_diameter(_only(one, split, m) if m in trained else one)
+        for m, one in enumerate(experiments)
+        if one.images is not None
+    }
     return {m: estimate for m, estimate in found.items() if estimate is not None}
 
 
 def cell_sizes(
-    experiments: Sequence[Experiment],
-    split: Split,
-    sizes: Sequence[ZYX],
-    diameters: Mapping[int, Diameter],
-    unit: str,
-    usual: Cells,
-) -> list[Cells]:
-    """Return how large the cells of each experiment are.
+    n_experiments: int, diameters: Mapping[int, Diameter], unit: str, usual: float
+) -> tuple[float, ...]:
+    """Return how wide the cells of each experiment are.
+
+    Parameters
+    ----------
+    n_experiments
+        Of the run.
+    diameters
+        As measured.
+    unit
+        ``um`` or ``px``.
+    usual
+        As wide are those that were not measured; and all of them, when they are about as wide.
+    """
+    # of images without a voxel size it was chosen so that their cells are as wide as others
+    own = {m: one.diameter for m, one in diameters.items() if (one.unit == "px") == (unit == "px")}
+    widths = (*own.values(), usual)
+    if max(widths) <= UNLIKE * min(widths):
+        own = {}
+    return tuple(own.get(member, usual) for member in range(n_experiments))
+
+
+def usual_spacing(
+    experiments: Sequence[Experiment], split: Split, sizes: Sequence[ZYX], diameter: float
+) -> float:
+    """Return the distance of close neighbours where they are closest.
+
+    Of the experiment where that is least, and within what is possible for cells so wide.
 
     Parameters
     ----------
     experiments, split
         Of the run.
     sizes
-        Voxel size of each experiment's images, in `unit`.
-    diameters
-        As measured.
-    unit
-        ``um`` or ``px``.
-    usual
-        Cells that are about as wide as these count as alike.
+        Voxel size of each experiment's images, all scaled so that cells are `diameter` wide.
+    diameter
+        Of the cells.
     """
-    cells = [usual] * len(experiments)
-    for member, estimate in diameters.items():
-        # of images without a voxel size it was chosen so that their cells are as wide as others
-        if (estimate.unit == "px") != (unit == "px"):
-            continue
-        diameter = estimate.diameter
-        if max(diameter, usual.diameter) > UNLIKE * min(diameter, usual.diameter):
-            own = replace(split, train=tuple(one for one in split.train if one[0] == member))
-            cells[member] = Cells(diameter, usual_spacing(experiments, own, sizes, diameter))
-    return cells
-
-
-def usual_spacing(
-    experiments: Sequence[Experiment], split: Split, sizes: Sequence[ZYX], diameter: float
-) -> float:
-    """Return the distance of close neighbours, within what is possible for cells so wide."""
-    spacing = close_spacing(experiments, split, sizes)
-    if spacing is None:
-        spacing = 2 * diameter
-    return float(np.clip(spacing, 0.25 * diameter, 4 * diameter))
+    found = []
+    for member in {member for member, _ in split.train}:
+        own = replace(split, train=tuple(one for one in split.train if one[0] == member))
+        spacing = close_spacing(experiments, own, sizes)
+        if spacing is not None:
+            found.append(spacing)
+    return float(np.clip(min(found, default=2 * diameter), 0.25 * diameter, 4 * diameter))
 
 
 def close_spacing(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_celltrain.detector.design import Design
-    from napari_celltrain.experiment import ZYX
     from napari_celltrain.training.crop_groups import CropGroup
     from napari_celltrain.training.prepare import PreparedFrame
     from napari_celltrain.training.settings import Augmentation
@@ -53,8 +52,6 @@ class Crop:
         What they are, (n,).
     known
         Whether the annotation is complete at each voxel of the output grid, (z', y', x').
-    sigma
-        (z, y, x) width of the Gaussian around a centre, in the design's unit.
     seed
         For the random changes of brightness.
     """
@@ -65,7 +62,6 @@ class Crop:
     points: NDArray[np.float64]
     status: NDArray[np.int8]
     known: NDArray[np.bool_]
-    sigma: ZYX
     seed: int
 
 
@@ -186,7 +182,6 @@ class CropSampler:
             points=points[near],
             status=frame.status[near],
             known=self._known(frame, matrix, in_source, z0, flip_z),
-            sigma=frame.sigma,
             seed=int(rng.integers(2**62)),
         )
 

@@ -65,15 +65,21 @@ def describe(
         channels=experiments[split.train[0][0]].channels,
         intensity=levels,
     )
-    return info if verdict is None else judged(info, verdict)
+    return info if verdict is None else judged(info, verdict, experiments)
 
 
-def judged(info: DetectorInfo, verdict: Verdict) -> DetectorInfo:
+def judged(info: DetectorInfo, verdict: Verdict, experiments: Sequence[Experiment]) -> DetectorInfo:
     """Return the description with the figures of a judgement."""
+    names = [one.name for one in experiments]
     scores = verdict.scores
     return info.model_copy(
         update={
             "threshold": verdict.threshold,
+            "thresholds": {
+                names[member]: threshold
+                for member, threshold in verdict.thresholds.items()
+                if names.count(names[member]) == 1
+            },
             "f1": verdict.f1,
             "precision": finite(scores.precision),
             "recall": finite(scores.recall),

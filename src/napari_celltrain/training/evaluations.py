@@ -166,6 +166,6 @@ class Evaluations:
         )
         verdict = self.held_out.evaluate(best, self.held_out.frames)
         assert verdict is not None
-        best.info = judged(best.info, verdict)
+        best.info = judged(best.info, verdict, self.dataset.experiments)
         best.save(self.run.best)
         return verdict.f1, verdict.threshold

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,17 +14,20 @@ from napari_celltrain.prediction.frames import read_inputs
 from napari_celltrain.prediction.judge import candidates, total
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.evaluation.scores import Scores
+    from napari_celltrain.evaluation.threshold import Calibration
     from napari_celltrain.experiment import ZYX, Experiment
     from napari_celltrain.prediction.judge import JudgedFrame
 
 KEPT_BYTES = 200 * 2**20
 """Held-out frames kept in memory between evaluations, at most."""
+ENOUGH = 40
+"""Held-out cells of an experiment, for a threshold of its own."""
 PROBES = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75)
 """Thresholds over which F1 is averaged to tell two equally good detectors apart."""
 
@@ -45,6 +48,8 @@ class Verdict:
         Annotated cells that count.
     frames
         The candidates of each frame beside its annotation.
+    thresholds
+        As `threshold`, for each experiment (by its number) with enough cells, if there are several.
     """
 
     scores: Scores
@@ -52,6 +57,7 @@ class Verdict:
     steadiness: float
     cells: int
     frames: tuple[JudgedFrame, ...]
+    thresholds: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def f1(self) -> float:
@@ -65,10 +71,8 @@ class HeldOut:
 
     Parameters
     ----------
-    experiments, frames, voxel_sizes
+    experiments, frames, voxel_sizes, cell_diameters
         As in `prediction.judge.candidates`.
-    diameters
-        Of the cells of each experiment: a match lies within half of it. None: as the detector's.
     exclude_dying
         Dying cells count for nobody.
     """
@@ -78,14 +82,14 @@ class HeldOut:
         experiments: Sequence[Experiment],
         frames: Sequence[tuple[int, int]],
         voxel_sizes: Sequence[ZYX],
+        cell_diameters: Sequence[float],
         *,
-        diameters: Sequence[float] | None = None,
         exclude_dying: bool = False,
     ) -> None:
         self._experiments = experiments
         self._all = tuple(frames)
         self._voxel_sizes = voxel_sizes
-        self._diameters = diameters
+        self._cell_diameters = cell_diameters
         self._exclude_dying = exclude_dying
         self._kept: OrderedDict[tuple[int, int], list[NDArray[Any]]] = OrderedDict()
         self._bytes = 0
@@ -128,7 +132,7 @@ class HeldOut:
                 self._experiments,
                 frames,
                 voxel_sizes=self._voxel_sizes,
-                diameters=self._diameters,
+                cell_diameters=self._cell_diameters,
                 exclude_dying=self._exclude_dying,
                 read=read,
                 stopping=stopping,
@@ -137,18 +141,35 @@ class HeldOut:
         if len(judged) < len(frames):
             return None
         cells = sum(len(f.scored.truth) for f in judged)
-        # one cell more or less is chance: all thresholds within that are equally good
-        calibration = best_threshold(
-            [frame.scored for frame in judged],
-            groups=[frame.member for frame in judged],
-            floor=FLOOR,
-            slack=max(0.002, 1 / max(1, cells)),
-        )
+        calibration = _calibrate(judged)
+        members = {frame.member for frame in judged}
+        own = {m: [frame for frame in judged if frame.member == m] for m in members}
+        thresholds = {
+            member: _within(_calibrate(some).threshold)
+            for member, some in own.items()
+            if len(own) > 1 and sum(len(f.scored.truth) for f in some) >= ENOUGH
+        }
         probes = [total(judged, threshold).f1 for threshold in PROBES]
         return Verdict(
             calibration.scores,
-            float(np.clip(calibration.threshold, 0.05, 0.95)),
+            _within(calibration.threshold),
             float(np.nan_to_num(np.mean(probes))),
             cells,
             judged,
+            thresholds,
         )
+
+
+def _calibrate(judged: Sequence[JudgedFrame]) -> Calibration:
+    cells = sum(len(frame.scored.truth) for frame in judged)
+    # one cell more or less is chance: all thresholds within that are equally good
+    return best_threshold(
+        [frame.scored for frame in judged],
+        groups=[frame.member for frame in judged],
+        floor=FLOOR,
+        slack=max(0.002, 1 / max(1, cells)),
+    )
+
+
+def _within(threshold: float) -> float:
+    return float(np.clip(threshold, 0.05, 0.95))

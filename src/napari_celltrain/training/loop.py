@@ -214,11 +214,11 @@ class _Run:
             self.dataset.experiments,
             split.held_out,
             plan.voxel_sizes,
-            diameters=[cells.diameter for cells in plan.cells],
+            plan.cell_diameters,
             exclude_dying=self.settings.data.exclude_dying,
         )
         levels = typical_levels(
-            self.dataset.experiments, split.train, plan.design, plan.voxel_sizes
+            self.dataset.experiments, split.train, plan.design, plan.relative_sizes
         )
         self.evaluations = Evaluations(
             self.dataset, self.settings, self.run, plan, split, held_out, levels
@@ -293,9 +293,8 @@ class _Run:
             self.dataset.experiments,
             split.train,
             plan.design,
-            plan.voxel_sizes,
+            plan.relative_sizes,
             self.run.prepared,
-            cells=plan.cells,
             exclude_dying=self.settings.data.exclude_dying,
             tell=self.tell,
             stopping=lambda: self.control.stopping,

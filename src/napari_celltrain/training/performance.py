@@ -112,7 +112,7 @@ def meter_for(
         of_step, layer, its_input = step_flop(learner.network, shape)
         flop.append(of_step / crops)
         stretch = [
-            math.prod(plan.design.steps(plan.voxel_sizes[member], source.frame_shape[0]))
+            math.prod(plan.design.steps(plan.relative_sizes[member], source.frame_shape[0]))
             for member in group.members
             if (source := experiments[member].images) is not None
         ]

@@ -13,7 +13,7 @@ from napari_celltrain.detector.compute import (
     choose_device,
     usable_cores,
 )
-from napari_celltrain.detector.design import Cells, Design, choose_design
+from napari_celltrain.detector.design import Design, choose_design, relative_voxel_size
 from napari_celltrain.detector.resample import output_length
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import ZYX, Experiment, Finding
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 CELL_PLANES = 5
 """Planes of a cell that are enough, where stacks of unlike depth have to share one scale."""
 WIDTHS = {"cpu": 16, "cuda": 32, "mps": 32}
+WIDER = 1.5
+"""So much wider is a network that has cells of unlike size, and so of unlike looks, to learn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +52,8 @@ class Plan:
         Of each experiment's images, in the design's unit.
     groups
         Crop and batch sizes; every experiment that is trained on is in one of them.
-    cells
-        Of each experiment: how large they are, in the design's unit.
+    cell_diameters
+        Of each experiment, in the design's unit: how wide its cells are.
     device, arithmetic, threads
         Where and how it runs.
     learning_rate
@@ -65,13 +67,21 @@ class Plan:
     design: Design
     voxel_sizes: tuple[ZYX, ...]
     groups: tuple[CropGroup, ...]
-    cells: tuple[Cells, ...]
+    cell_diameters: tuple[float, ...]
     device: torch.device
     arithmetic: Arithmetic
     threads: int
     learning_rate: float
     choices: tuple[Choice, ...] = ()
     findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def relative_sizes(self) -> tuple[ZYX, ...]:
+        """Voxel sizes as if the cells of all images were as wide as the design has them."""
+        return tuple(
+            self.design.relative(size, width)
+            for size, width in zip(self.voxel_sizes, self.cell_diameters, strict=True)
+        )
 
 
 def make_plan(
@@ -108,19 +118,19 @@ def make_plan(
 
     members = sorted({member for member, _ in split.train})
     diameters: dict[int, Diameter] = {}
-    if settings.design.diameter_um is None or len(members) > 1:
-        diameters = measured_diameters(experiments, split, members)
+    if settings.design.diameter_um is None or len(experiments) > 1:
+        diameters = measured_diameters(experiments, split)
     if start_design is not None:
         design = start_design
         sizes, notes = _voxel_sizes(experiments, diameters, design.unit, design.diameter)
         findings += notes
         choices.append(Choice("design", _describe(design), "that of the detector trained on"))
-        usual = Cells(design.diameter, design.spacing)
-        cells = [usual] * len(experiments)
-        if settings.design.diameter_um is None:
-            cells = cell_sizes(experiments, split, sizes, diameters, design.unit, usual)
+        widths = _widths(experiments, diameters, settings, design.unit, design.diameter)
+        if max(widths) > min(widths):
+            ends = (*widths, *design.size_range)
+            design = design.model_copy(update={"sizes": (min(ends), max(ends))})
     else:
-        design, cells, sizes, more, notes = _new_design(
+        design, widths, sizes, more, notes = _new_design(
             experiments, split, members, diameters, settings, device.type
         )
         choices += more
@@ -128,7 +138,12 @@ def make_plan(
     _check_channels(experiments, design)
     threads = settings.compute.threads or usable_cores()
     groups, more = choose_crops(
-        {member: _working_shape(experiments[member], design, sizes[member]) for member in members},
+        {
+            member: _working_shape(
+                experiments[member], design, design.relative(sizes[member], widths[member])
+            )
+            for member in members
+        },
         design,
         device.type,
         threads,
@@ -156,7 +171,7 @@ def make_plan(
         design,
         tuple(sizes),
         groups,
-        tuple(cells),
+        widths,
         device,
         arithmetic,
         threads,
@@ -173,7 +188,7 @@ def _new_design(
     diameters: Mapping[int, Diameter],
     settings: TrainingSettings,
     device: str,
-) -> tuple[Design, list[Cells], list[ZYX], list[Choice], list[Finding]]:
+) -> tuple[Design, tuple[float, ...], list[ZYX], list[Choice], list[Finding]]:
     choices: list[Choice] = []
     findings: list[Finding] = []
     known = [experiments[m].known_voxel_size_um for m in members]
@@ -183,8 +198,8 @@ def _new_design(
             Finding(
                 "warning",
                 "voxel-size-unknown",
-                "The voxel size is not known, so everything is in pixels: the detector will only "
-                "fit images of the same magnification. Give voxel_size_um to change that.",
+                "The voxel size is not known, so everything is in pixels: how wide the cells of "
+                "other movies are has to be measured first. Give voxel_size_um to change that.",
             )
         )
     for member, estimate in diameters.items():
@@ -200,7 +215,7 @@ def _new_design(
         widths_known = [
             estimate.diameter
             for m, estimate in diameters.items()
-            if (experiments[m].known_voxel_size_um is None) == (unit == "px")
+            if m in members and (experiments[m].known_voxel_size_um is None) == (unit == "px")
         ]
         if not widths_known:
             raise CellTrainError(
@@ -218,18 +233,19 @@ def _new_design(
             "as asked" if settings.design.diameter_um else "measured at the annotated cells",
         )
     )
-    spacing = usual_spacing(experiments, split, sizes, diameter)
-    usual = Cells(diameter, spacing)
-    cells = [usual] * len(experiments)
-    if settings.design.diameter_um is None:
-        cells = cell_sizes(experiments, split, sizes, diameters, unit, usual)
-    own = [cells[member] for member in members]
-    widths = min(one.diameter for one in own), max(one.diameter for one in own)
-    # small cells and close neighbours need a fine scale; for others it is only dearer
-    spacing = min(one.spacing for one in own)
-    cells = [Cells(diameter, spacing) if one is usual else one for one in cells]
-    finest, planes = _finest(experiments, members, sizes, diameter)
-    width = settings.design.width or WIDTHS[device]
+    widths = _widths(experiments, diameters, settings, unit, diameter)
+    # what a design says holds for images that are scaled so that all cells are as wide
+    scaled = [
+        relative_voxel_size(size, unit, diameter, width)
+        for size, width in zip(sizes, widths, strict=True)
+    ]
+    spacing = usual_spacing(experiments, split, scaled, diameter)
+    finest, planes = _finest(experiments, members, scaled, diameter)
+    unlike = max(widths) > min(widths)
+    width, why = WIDTHS[device], f"suits a {device} device"
+    if unlike:
+        width, why = round(WIDER * width), f"{why}, and there is more to learn of unlike cells"
+    width = settings.design.width or width
     channels = len(experiments[members[0]].channels)
     design = choose_design(
         diameter=diameter,
@@ -241,7 +257,7 @@ def _new_design(
         time_window=settings.design.time_window,
         n_channels=channels,
         working_scale=settings.design.working_scale,
-        diameters=widths if widths[1] > widths[0] else None,
+        sizes=(min(widths), max(widths)) if unlike else None,
     )
     scale = finest[1] / design.working_voxel_size[1]
     choices.append(
@@ -252,7 +268,8 @@ def _new_design(
             + f" {unit})",
             "as asked"
             if settings.design.working_scale
-            else f"a cell is {_wide(design)} working pixels wide, "
+            else f"a cell is {design.diameter / design.working_voxel_size[1]:.0f} working pixels "
+            "wide, "
             f"close neighbours are {spacing / design.working_voxel_size[1]:.0f} apart",
         )
     )
@@ -260,16 +277,32 @@ def _new_design(
         Choice(
             "network",
             _describe(design),
-            "as asked" if settings.design.width else f"width {width} suits a {device} device",
+            "as asked" if settings.design.width else f"width {width} {why}",
         )
     )
-    return design, cells, sizes, choices, findings
+    if design.sizes is not None:
+        choices.append(
+            Choice(
+                "cells of unlike size",
+                f"{design.sizes[0]:.3g} to {design.sizes[1]:.3g} {unit}",
+                "images are scaled so that all cells are as wide; in other movies their width is "
+                "measured first",
+            )
+        )
+    return design, widths, sizes, choices, findings
 
 
-def _wide(design: Design) -> str:
-    """Width of the cells in working pixels."""
-    first, last = (round(d / design.working_voxel_size[1]) for d in design.diameter_range)
-    return f"{first}" if first == last else f"{first} to {last}"
+def _widths(
+    experiments: Sequence[Experiment],
+    diameters: Mapping[int, Diameter],
+    settings: TrainingSettings,
+    unit: str,
+    usual: float,
+) -> tuple[float, ...]:
+    """Return how wide the cells of each experiment are; whoever states it states it for all."""
+    if settings.design.diameter_um is not None:
+        return (usual,) * len(experiments)
+    return cell_sizes(len(experiments), diameters, unit, usual)
 
 
 def _finest(

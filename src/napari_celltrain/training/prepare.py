@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_celltrain.detector.design import Cells, Design
+    from napari_celltrain.detector.design import Design
     from napari_celltrain.experiment import ZYX, Experiment, FrameSource
     from napari_celltrain.training.events import Event
 
@@ -62,8 +62,6 @@ class PreparedFrame:
         Where the annotation says something, in image pixels.
     steps
         Image voxels per working voxel, (z, y, x).
-    sigma
-        (z, y, x) width of the Gaussian around a centre, in the design's unit.
     """
 
     member: int
@@ -74,7 +72,6 @@ class PreparedFrame:
     status: NDArray[np.int8]
     known: KnownPlace
     steps: ZYX
-    sigma: ZYX
 
 
 def prepare(
@@ -84,7 +81,6 @@ def prepare(
     voxel_sizes: Sequence[ZYX],
     folder: Path,
     *,
-    cells: Sequence[Cells] | None = None,
     exclude_dying: bool = False,
     tell: Callable[[Event], None] = lambda event: None,
     stopping: Callable[[], bool] = lambda: False,
@@ -100,11 +96,10 @@ def prepare(
     design
         Of the detector.
     voxel_sizes
-        Of each experiment's images, in the design's unit.
+        Of each experiment's images, in the design's unit, as if its cells were as wide as the
+        design has them.
     folder
         Where prepared frames are kept.
-    cells
-        Size of the cells of each experiment; None: as the design has them.
     exclude_dying
         Dying cells give neither reward nor punishment.
     tell, stopping
@@ -147,11 +142,7 @@ def prepare(
         experiment = experiments[member]
         steps = design.steps(voxel_sizes[member], _source(experiment).frame_shape[0])
         if member not in known:
-            known[member] = known_place(
-                experiment,
-                design.diameter if cells is None else cells[member].diameter,
-                voxel_sizes[member],
-            )
+            known[member] = known_place(experiment, design.diameter, voxel_sizes[member])
         files = tuple(path for job in inputs if (path := jobs[job]) is not None)
         shape = np.load(files[0], mmap_mode="r").shape
         positions, status = frame_annotations(experiment, t, exclude_dying=exclude_dying)
@@ -165,7 +156,6 @@ def prepare(
                 status,
                 known[member](t),
                 steps,
-                design.sigma(cells[member] if cells is not None else None),
             )
         )
     return result

@@ -92,9 +92,8 @@ def preview_crops(
             dataset.experiments,
             [split.train[i] for i in some],
             plan.design,
-            plan.voxel_sizes,
+            plan.relative_sizes,
             Path(folder),
-            cells=plan.cells,
             exclude_dying=settings.data.exclude_dying,
             stopping=stopping,
         )

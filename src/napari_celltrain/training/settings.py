@@ -94,7 +94,8 @@ class Design(_Section):
     width: int | None = _setting(
         None,
         "Network width",
-        "Feature maps of the first layer. Empty: 16 on a CPU, 32 on a GPU.",
+        "Feature maps of the first layer. Empty: 16 on a CPU, 32 on a GPU, half as many again "
+        "for cells of unlike size.",
         ge=4,
         le=256,
     )

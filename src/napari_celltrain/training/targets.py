@@ -61,7 +61,6 @@ def draw_target(
     batch: torch.Tensor,
     status: torch.Tensor,
     known: torch.Tensor,
-    sigma: torch.Tensor,
     design: Design,
 ) -> Target:
     """Draw the targets of a batch.
@@ -76,18 +75,15 @@ def draw_target(
         (p,) `Status` of each.
     known
         (n, z, y, x) where the annotation is complete.
-    sigma
-        (p, 3) width of the Gaussian around each, (z, y, x) in the design's unit.
     design
         For strides and sizes.
     """
     shape = known.shape
     weight = known.float().reshape(-1)
-    in_grid = sigma / torch.tensor(design.grid_voxel_size, device=sigma.device)
 
     def near(kind: Status) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         own = status == kind
-        return _nearest(points[own], batch[own], in_grid[own], shape, design)
+        return _nearest(points[own], batch[own], shape, design)
 
     # a mark that is no cell is known ground; an undecided one is not, unless a cell is as near
     if bool((status == Status.NOT_A_CELL).any()):
@@ -125,7 +121,6 @@ def _to_grid(points: torch.Tensor, design: Design) -> torch.Tensor:
 def _nearest(
     points: torch.Tensor,
     batch: torch.Tensor,
-    sigma: torch.Tensor,
     shape: torch.Size,
     design: Design,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -139,7 +134,9 @@ def _nearest(
         empty = torch.empty(0, device=device)
         return empty.long(), empty, empty.reshape(0, 3)
     grid = list(shape[1:])
-    reach = [math.ceil(REACH * s + 0.5) for s in sigma.amax(dim=0).tolist()]
+    width = [s / g for s, g in zip(design.sigma, design.grid_voxel_size, strict=True)]
+    sigma = torch.tensor(width, device=device)
+    reach = [math.ceil(REACH * s + 0.5) for s in width]
     reach = [min(r, size - 1) for r, size in zip(reach, grid, strict=True)]
     around = torch.tensor(
         list(itertools.product(*(range(-r, r + 1) for r in reach))), device=device
@@ -149,7 +146,7 @@ def _nearest(
     # a point outside the crop offers itself from the edge on
     voxel = place.round().long().clamp(min=0).minimum(size - 1)[:, None] + around
     step = place[:, None] - voxel
-    squared = ((step / sigma[:, None]) ** 2).sum(dim=-1)
+    squared = ((step / sigma) ** 2).sum(dim=-1)
     use = ((voxel >= 0) & (voxel < size)).all(dim=-1) & (squared <= REACH**2)
     flat = ((batch[:, None] * size[0] + voxel[..., 0]) * size[1] + voxel[..., 1]) * size[2] + voxel[
         ..., 2

@@ -1,0 +1,229 @@
+"""How wide the cells of a movie are, found out by looking for cells of several sizes.
+
+A detector that learnt from cells of unlike size knows them by their looks alone, and one that
+learnt without a voxel size can't know the magnification of the next movie. Both look at one frame
+first, at several scales: the right one is where the cells that are found are as wide in the image
+as those that were looked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.detector.detector import WIDEST_CELL
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Annotations, Experiment, Finding
+from napari_celltrain.images import ArraySource
+from napari_celltrain.prediction.frames import read_inputs
+from napari_celltrain.statistics.diameter import estimate_diameter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.experiment import ZYX, FrameSource
+
+RATIO = 1.4
+"""From one size that is looked for to the next; augmentation makes a network bear that."""
+BEYOND = 1.4
+"""Cells may be so much smaller or larger than those of the training."""
+FARTHEST = 4.0
+"""The same where not even the magnification is known."""
+FRAMES = 3
+"""First, middle and last of a movie: cells grow and divide, and the median counts."""
+FEWEST = 5
+"""Cells, or nothing is said of their size."""
+ALIKE = 1.3
+"""Cells that are less than so many times as wide as usual are taken as usual."""
+PIECE_VOXELS = 2_000_000
+"""Working voxels of the middle of a frame that are looked at, at each size."""
+PIECE_PLANES = 16
+"""Of a deep stack these are enough, if something has to be left out."""
+
+
+def look_at_movie(
+    detector: Detector,
+    source: FrameSource,
+    channels: Sequence[int],
+    voxel_size: ZYX,
+    time_points: Sequence[int],
+) -> tuple[float | None, list[Finding]]:
+    """Find out how wide the cells of a movie are, if the detector has to be told.
+
+    The same movie gives the same answer.
+
+    Parameters
+    ----------
+    detector
+        That is to look for them.
+    source, channels
+        The movie, and what of it is looked at.
+    voxel_size
+        (z, y, x) in the detector's unit.
+    time_points
+        That will be looked at; a few of them are used.
+
+    Returns
+    -------
+    The diameter in the detector's unit (None: the detector need not be told), and what was found
+    out in words.
+    """
+    design, name = detector.design, source.name
+    if not needs_size(detector):
+        return None, []
+    some = np.unique(np.linspace(0, len(time_points) - 1, FRAMES).round().astype(int))
+    widths = []
+    for t in (time_points[i] for i in some):
+        with contextlib.suppress(CellTrainError):  # told when this time point is looked at
+            width = cell_diameter_in(detector, read_inputs(design, source, t, channels), voxel_size)
+            widths += [] if width is None else [width]
+    unit = "um" if design.unit == "um" else "pixels"
+    if not widths:
+        if design.sizes is None:
+            return design.diameter, []
+        return design.diameter, [
+            Finding(
+                "warning",
+                "cell-diameter",
+                f"How wide the cells of {name} are could not be found out: "
+                f"{design.diameter:.3g} {unit} is assumed. Give the cell diameter if that is not "
+                "right.",
+                name,
+            )
+        ]
+    found = float(np.median(widths))
+    if design.sizes is None and 1 / ALIKE < found / design.diameter < ALIKE:
+        return design.diameter, []
+    usual = (
+        f"; the detector learnt from cells {design.diameter:.3g} {unit} wide"
+        if design.sizes is None
+        else ""
+    )
+    return found, [
+        Finding(
+            "info",
+            "cell-diameter",
+            f"The cells of {name} look {found:.3g} {unit} wide{usual}: images are scaled for "
+            "that. Give the cell diameter if it is not right.",
+            name,
+        )
+    ]
+
+
+def needs_size(detector: Detector) -> bool:
+    """Tell whether a detector has to be told how wide the cells of a movie are."""
+    return detector.design.sizes is not None or detector.design.unit == "px"
+
+
+def check_cell_diameter(detector: Detector, voxel_size: ZYX, diameter: float) -> None:
+    """Refuse a diameter that no cell can have.
+
+    Raises
+    ------
+    CellTrainError
+        Saying how many pixels that would be.
+    """
+    in_px = diameter / min(voxel_size[1:])
+    if not 1 <= in_px <= WIDEST_CELL:  # NaN neither
+        unit = "um" if detector.design.unit == "um" else "pixels"
+        raise CellTrainError(
+            f"A cell diameter of {diameter:g} {unit} is not possible: that would be {in_px:.3g} "
+            "pixels of this movie."
+        )
+
+
+def cell_diameter_in(
+    detector: Detector, frames: Sequence[NDArray[Any]], voxel_size: ZYX
+) -> float | None:
+    """Find out how wide the cells of one time point are.
+
+    Where cells are looked for that are too large, those that are found turn out to be smaller, and
+    the other way round: the size is sought at which they turn out to be as looked for. Noise may
+    look like tiny cells too, so the largest such size counts.
+
+    Parameters
+    ----------
+    detector
+        That is to look for them.
+    frames
+        As in `Detector.detect`.
+    voxel_size
+        (z, y, x) in the detector's unit.
+
+    Returns
+    -------
+    The diameter in the detector's unit; None when too few were found at any size.
+    """
+    above: tuple[float, float] | None = None
+    """The size looked for before, and by how much what was found was smaller (logarithms)."""
+    for size in reversed(_sizes(detector, voxel_size)):
+        measured = _measured_at(detector, frames, voxel_size, size)
+        if measured is None:
+            continue
+        here, larger = math.log(size), math.log(measured / size)
+        if larger >= 0:
+            if above is None:
+                return measured if larger < math.log(RATIO) else None
+            coarse, smaller = above
+            return math.exp(here + (coarse - here) * larger / (larger - smaller))
+        above = here, larger
+    return None
+
+
+def _measured_at(
+    detector: Detector, frames: Sequence[NDArray[Any]], voxel_size: ZYX, size: float
+) -> float | None:
+    """Look for cells of a size, and measure those that are found; None when they are too few."""
+    design = detector.design
+    steps = design.steps(design.relative(voxel_size, size), len(frames[0]))
+    piece = _middle(frames, steps)
+    found = detector.detect(piece, voxel_size, cell_diameter=size).above(detector.threshold)
+    if len(found) < FEWEST:
+        return None
+    own = -design.time_window[0] * design.n_channels
+    experiment = Experiment(
+        "",
+        Annotations(np.zeros(len(found), np.int64), found.positions),
+        ArraySource(piece[own], "zyx", name=""),
+        voxel_size_um=voxel_size,
+    )
+    estimate = estimate_diameter(experiment)
+    return None if estimate is None or estimate.source != "image" else estimate.diameter
+
+
+def _sizes(detector: Detector, voxel_size: ZYX) -> list[float]:
+    """Return the diameters to look for, in the detector's unit."""
+    design = detector.design
+    if design.sizes is None:
+        around = math.floor(math.log(FARTHEST) / math.log(RATIO))
+        sizes = [design.diameter * RATIO**step for step in range(-around, around + 1)]
+    else:
+        low, high = design.sizes[0] / BEYOND, design.sizes[1] * BEYOND
+        n = math.ceil(math.log(high / low) / math.log(RATIO)) + 1
+        sizes = [float(size) for size in np.geomspace(low, high, n)]
+    finest = min(voxel_size[1:])
+    possible = [size for size in sizes if 3 <= size / finest <= WIDEST_CELL]
+    return possible or sizes[:1]
+
+
+def _middle(frames: Sequence[NDArray[Any]], steps: Sequence[float]) -> list[NDArray[Any]]:
+    """Cut the middle out of frames that would be too large at the working scale."""
+    shape = frames[0].shape
+    working = [n / step for n, step in zip(shape, steps, strict=True)]
+    excess = math.prod(working) / PIECE_VOXELS
+    if excess <= 1:
+        return list(frames)
+    # less depth first: cells are as wide in every plane
+    deep = max(min(1.0, PIECE_PLANES / working[0]), 1 / excess)
+    share = (deep, *(2 * [math.sqrt(min(1.0, 1 / (excess * deep)))]))
+    box = []
+    for n, part in zip(shape, share, strict=True):
+        length = max(1, round(n * part))
+        box.append(slice((n - length) // 2, (n - length) // 2 + length))
+    return [frame[tuple(box)] for frame in frames]
