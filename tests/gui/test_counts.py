@@ -114,10 +114,10 @@ def test_a_selected_experiment_is_the_one_that_is_shown(
     assert [layer.visible for layer in (first[0], second[0])] == [False, True]
 
 
-def test_a_colour_image_is_a_row_with_its_problem(viewer, widget, qtbot):
-    viewer.add_image(np.zeros((10, 10, 3), np.uint8), rgb=True, name="photo")
+def test_a_layer_that_is_no_movie_is_a_row_with_its_problem(viewer, widget, qtbot):
+    viewer.add_image(np.zeros((1, 1, 1, 2, 10, 10), np.uint8), name="hypercube")
     qtbot.waitUntil(lambda: widget.table.rowCount() == 2)
-    assert "colour image" in widget.table.item(0, 0).toolTip()
+    assert "has 6 axes" in widget.table.item(0, 0).toolTip()
 
 
 def test_the_table_is_written_as_csv(widget, add_experiment, experiment, tmp_path, qtbot):

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.axes_row import AxesRow
 from napari_celltrain.gui.layers import note
 from napari_celltrain.gui.open_experiments import open_experiments
 from napari_celltrain.gui.same_movie import one_for_each_movie
@@ -180,7 +181,7 @@ class ExperimentsTable(QWidget):
     def _make_details(self) -> None:
         self.image = QComboBox()
         self.image.setToolTip("The image layer in which these cells were marked.")
-        self.voxel = VoxelSizeRow()
+        self.axes, self.voxel = AxesRow(), VoxelSizeRow()
         self.role = QComboBox()
         for role, text in ROLES.items():
             self.role.addItem(text, role)
@@ -219,6 +220,7 @@ class ExperimentsTable(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Image", self.image)
+        form.addRow("Axes", self.axes)
         form.addRow("Voxel size", self.voxel)
         form.addRow("Role", self.role)
         form.addRow("Channel", self.channel)
@@ -228,10 +230,12 @@ class ExperimentsTable(QWidget):
         form.addRow(self.only_corrected)
         self._region_label = form.labelForField(self.region)
         self._image_label = form.labelForField(self.image)
+        self._axes_label = form.labelForField(self.axes)
         self._voxel_label = form.labelForField(self.voxel)
         for control in (self.role, self.channel, self.completeness, self.region):
             control.setMinimumContentsLength(8)
             control.currentIndexChanged.connect(self._details_changed)
+        self.axes.changed.connect(self._axes_chosen)
         self.voxel.changed.connect(self.changed)
         self.image.setMinimumContentsLength(8)
         self.image.currentIndexChanged.connect(self._image_chosen)
@@ -274,9 +278,10 @@ class ExperimentsTable(QWidget):
         choosable = found is not None and found.annotation is not None
         self.image.setVisible(choosable)
         self._image_label.setVisible(choosable)
-        unknown = self.voxel.show_layers([] if found is None else found.images)
-        for widget in (self.voxel, self._voxel_label):
-            widget.setVisible(unknown)
+        for row, label in ((self.axes, self._axes_label), (self.voxel, self._voxel_label)):
+            asked = row.show_layers([] if found is None else found.images)
+            row.setVisible(asked)
+            label.setVisible(asked)
         if found is None:
             return
         keys = set()
@@ -296,7 +301,12 @@ class ExperimentsTable(QWidget):
         if self._filling or entry is None or entry.open_experiment is None or row < 0:
             return
         entry.open_experiment.pair_with(self.image.itemData(row))
-        entry.channels = None
+        self._axes_chosen()
+
+    def _axes_chosen(self) -> None:
+        """Look again at an image of which more is known."""
+        if self.selected is not None:
+            self.selected.channels = None
         self.refresh()
         self.changed.emit()
 

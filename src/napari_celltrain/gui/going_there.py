@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Points
+from napari.layers import Image, Labels, Points
 
-from napari_celltrain.gui.image_source import to_world
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.image_source import layer_to_movie, to_world
+from napari_celltrain.gui.layer_axes import axes_of
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
+from napari_celltrain.gui.result_layers import place_in_world
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
@@ -50,8 +55,8 @@ def go_to(
     if layer is not None:
         rows = [row for row in points if row < len(layer.data)]
         if rows:
-            world = to_world(layer, np.asarray(layer.data)[rows])
-            place = world[0] if time_point is None else _at(world, time_point)
+            world = _places(layer, experiment.images, rows)
+            place = world[0] if time_point is None else _at(viewer, world, time_point)
             look_at(viewer, place)
             viewer.layers.selection.active = layer
             layer.selected_data = set(rows)
@@ -61,16 +66,19 @@ def go_to(
 
 
 def show_time_point(viewer: ViewerModel, time_point: int) -> None:
-    """Move the time slider: the first axis, whose world numbers are time points."""
+    """Move the time slider, whose world numbers are time points."""
     if viewer.dims.ndim > 2:
-        viewer.dims.set_point(0, time_point * _time_scale(viewer))
+        found = _time_axis(viewer)
+        if found is not None:
+            viewer.dims.set_point(found[0], time_point * found[1])
 
 
 def shown_time_point(viewer: ViewerModel) -> int | None:
     """Return the time point that the slider is at; None without a time axis."""
     if viewer.dims.ndim < 3:
         return None
-    return round(float(viewer.dims.point[0]) / _time_scale(viewer))
+    found = _time_axis(viewer)
+    return None if found is None else round(float(viewer.dims.point[found[0]]) / found[1])
 
 
 def look_at(viewer: ViewerModel, world: NDArray[np.float64]) -> None:
@@ -89,14 +97,39 @@ def look_at(viewer: ViewerModel, world: NDArray[np.float64]) -> None:
     camera.center = tuple(centre)
 
 
-def _at(world: NDArray[np.float64], time_point: int) -> NDArray[np.float64]:
-    near: NDArray[np.float64] = world[np.abs(world[:, 0] - time_point).argmin()]
-    return near
+def _places(layer: Points, images: Sequence[Image], rows: Sequence[int]) -> NDArray[np.float64]:
+    """Return where sliders and camera find rows of a points layer."""
+    data = np.asarray(layer.data, np.float64)[rows]
+    if not images or layer.ndim >= images[0].ndim:
+        return to_world(layer, data)
+    movie = layer_to_movie(images[0], layer, data)  # its channels and planes are the image's
+    return place_in_world(images[0], movie[:, 0].round().astype(np.int64), movie[:, 1:])
 
 
-def _time_scale(viewer: ViewerModel) -> float:
-    """Other people's layers may count time in seconds."""
+def _at(viewer: ViewerModel, world: NDArray[np.float64], time_point: int) -> NDArray[np.float64]:
+    found = _time_axis(viewer)
+    if found is None:
+        return np.asarray(world[0])
+    axis, scale = found
+    times = world[:, max(axis - viewer.dims.ndim + world.shape[1], 0)]
+    return np.asarray(world[np.abs(times - time_point * scale).argmin()])
+
+
+def _time_axis(viewer: ViewerModel) -> tuple[int, float] | None:
+    """Return which slider is time, and how far a time point is: others may count in seconds.
+
+    It is the first one, unless a layer with as many axes as the viewer says otherwise.
+    """
     for layer in viewer.layers:
-        if layer.ndim == viewer.dims.ndim and not isinstance(layer, Points):
-            return float(layer.scale[0]) or 1.0
-    return 1.0
+        if layer.ndim != viewer.dims.ndim or isinstance(layer, Points):
+            continue
+        axis = 0
+        if isinstance(layer, (Image, Labels)):
+            try:
+                axis = axes_of(layer).find("t")
+            except CellTrainError:
+                continue
+            if axis < 0:
+                return None
+        return axis, float(layer.scale[axis]) or 1.0
+    return 0, 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
@@ -19,9 +20,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.axes_row import AxesRow
 from napari_celltrain.gui.errands import Errands
 from napari_celltrain.gui.going_there import shown_time_point
 from napari_celltrain.gui.image_source import source_of, voxel_size_of
+from napari_celltrain.gui.layer_axes import CHANNEL, axes_of, channel_of, choose_channel, n_channels
 from napari_celltrain.gui.layers import note
 from napari_celltrain.gui.setting_row import ignore_wheel
 from napari_celltrain.gui.voxel_size import VoxelSizeRow
@@ -54,15 +57,16 @@ class ImageChooser(QWidget):
         self.errands = Errands(self)
         self.box, self.channel = QComboBox(self), QComboBox(self)
         self.file_button = QPushButton("File…", self)
-        self.voxel = VoxelSizeRow(self)
+        self.axes, self.voxel = AxesRow(self), VoxelSizeRow(self)
         self.times = QComboBox(self)
         self.first, self.last = QSpinBox(self), QSpinBox(self)
         self._to = QLabel("to", self)
         self._arrange()
         self.box.currentIndexChanged.connect(self._movie_chosen)
-        self.channel.currentIndexChanged.connect(self._image_chosen)
+        self.channel.currentIndexChanged.connect(self._channel_chosen)
         self.times.currentIndexChanged.connect(self._times_chosen)
         self.file_button.clicked.connect(self._choose_file)
+        self.axes.changed.connect(self._axes_chosen)
         self.voxel.changed.connect(self.changed)
         self.errands.said.connect(self.said)
         self.refresh()
@@ -130,7 +134,7 @@ class ImageChooser(QWidget):
         Raises
         ------
         CellTrainError
-            When none is chosen, or it is no movie of one channel.
+            When none is chosen, or it is no movie.
         """
         layer = self.layer
         if layer is None:
@@ -184,20 +188,49 @@ class ImageChooser(QWidget):
         self._image_chosen()
 
     def _fill_channels(self, layer: Image | None) -> None:
-        """List the channels of the chosen movie, if it has several, this layer's chosen."""
+        """List the channels of the chosen movie, if it has several, this layer's chosen.
+
+        They are layers of their own, or an axis of the one layer.
+        """
         row = self.box.currentIndex()
         layers = self._movies[row] if layer is not None else []
+        numbers = [int(note(one).get("channel", 0)) for one in layers]
+        chosen = layers.index(layer) if layer is not None else -1
+        if len(layers) == 1:
+            numbers = list(range(_channels_in(layers[0])))
+            chosen = self._channel_within(layers[0]) if len(numbers) > 1 else 0
         self.channel.blockSignals(True)
         self.channel.clear()
-        for one in layers:
-            self.channel.addItem(str(int(note(one).get("channel", 0)) + 1))
-        self.channel.setCurrentIndex(layers.index(layer) if layer is not None else -1)
+        for number in numbers:
+            self.channel.addItem(str(number + 1))
+        self.channel.setCurrentIndex(chosen)
         self.channel.blockSignals(False)
         for widget in (self.channel, self._channel_label):
-            widget.setVisible(len(layers) > 1)
-        unknown = self.voxel.show_layers(layers)
-        for widget in (self.voxel, self._voxel_label):
-            widget.setVisible(unknown)
+            widget.setVisible(len(numbers) > 1)
+        for widget, label in ((self.axes, self._axes_label), (self.voxel, self._voxel_label)):
+            asked = widget.show_layers(layers)
+            widget.setVisible(asked)
+            label.setVisible(asked)
+
+    def _channel_within(self, layer: Image) -> int:
+        """Return the channel chosen in a layer with a channel axis, else the one shown."""
+        if CHANNEL in note(layer):
+            return channel_of(layer)
+        axis = axes_of(layer).index("c")
+        shown = layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[axis]
+        channel = int(np.clip(round(float(shown)), 0, n_channels(layer) - 1))
+        choose_channel(layer, channel)
+        return channel
+
+    def _channel_chosen(self, number: int) -> None:
+        layer = self.layer
+        if layer is not None and number >= 0 and _channels_in(layer) > 1:
+            choose_channel(layer, number)
+        self._image_chosen()
+
+    def _axes_chosen(self) -> None:
+        self._fill_channels(self.layer)
+        self._image_chosen()
 
     def _image_chosen(self, *_: Any) -> None:
         try:
@@ -251,11 +284,21 @@ class ImageChooser(QWidget):
         form.addRow(top)
         form.addRow(self.box)
         form.addRow("Channel", self.channel)
+        form.addRow("Axes", self.axes)
         form.addRow("Voxel size", self.voxel)
         form.addRow("Time points", line)
+        self._axes_label = form.labelForField(self.axes)
         self._voxel_label = form.labelForField(self.voxel)
         self._channel_label = form.labelForField(self.channel)
         ignore_wheel(self)
+
+
+def _channels_in(layer: Image) -> int:
+    """Return how many channels a layer holds; 1 for what is no movie, which is said elsewhere."""
+    try:
+        return n_channels(layer)
+    except CellTrainError:
+        return 1
 
 
 def _opening(path: Path) -> Work:

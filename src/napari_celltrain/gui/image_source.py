@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image, Labels
 
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.layer_axes import (
+    axes_of,
+    channel_of,
+    columns_beside,
+    columns_of,
+    last_columns,
+)
 from napari_celltrain.gui.layers import note
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Layer
     from numpy.typing import NDArray
 
     from napari_celltrain.experiment import ZYX, FrameSource
@@ -18,44 +25,20 @@ if TYPE_CHECKING:
 VOXEL_SIZE = "voxel_size_um"
 """The key in an image layer's note for the voxel size that a person stated."""
 
-_AXES = {4: "tzyx", 3: "tyx", 2: "yx"}
+_TO_S = {"millisecond": 1e-3, "second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _TO_UM = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6}
-
-
-def axes_of(layer: Image | Labels) -> str:
-    """Return which axes an image or labels layer has: a part of ``tzyx``.
-
-    Three axes are (t, y, x) unless the layer's first axis is labelled z.
-
-    Raises
-    ------
-    CellTrainError
-        For colour images and for more than four axes.
-    """
-    if getattr(layer, "rgb", False):
-        raise CellTrainError(
-            f"The layer '{layer.name}' is a colour image; split it into channels first "
-            "(right-click the layer, Split RGB)."
-        )
-    if layer.ndim not in _AXES:
-        raise CellTrainError(
-            f"The layer '{layer.name}' has {layer.ndim} axes; wanted is (time, z, y, x). Split "
-            "its channels into layers first (right-click the layer, Split Stack)."
-        )
-    if layer.ndim == 3 and layer.axis_labels[0].lower().startswith("z"):
-        return "zyx"
-    return _AXES[layer.ndim]
 
 
 def source_of(layer: Image) -> tuple[FrameSource, int]:
     """Return the movie that an image layer shows, and which of its channels.
 
-    The file it was opened from where this plugin opened it, else the layer's array.
+    The file it was opened from where this plugin opened it, else the layer's array: with all of its
+    channels where it has an axis for them, in grey where it is in colour.
 
     Raises
     ------
     CellTrainError
-        For layers that are no movie of one channel.
+        For layers that are no movie.
     """
     written = note(layer)
     experiment = written.get("experiment")
@@ -65,19 +48,28 @@ def source_of(layer: Image) -> tuple[FrameSource, int]:
 
     source = ArraySource(
         layer.data[0] if layer.multiscale else layer.data,
-        axes_of(layer),
+        axes_of(layer) + ("s" if layer.rgb else ""),
         name=layer.name,
         time_offset=first_time_point(layer),
         voxel_size_um=voxel_size_of(layer),
+        frame_interval_s=_frame_interval_of(layer),
     )
-    return source, 0
+    return source, channel_of(layer)
 
 
 def first_time_point(layer: Image | Labels) -> int:
     """Return the time point number of index 0: where the layer begins in the world."""
-    if not axes_of(layer).startswith("t"):
+    axis = axes_of(layer).find("t")
+    if axis < 0:
         return 0
-    return round(float(layer.translate[0]) / (float(layer.scale[0]) or 1.0))
+    return round(float(layer.translate[axis]) / (float(layer.scale[axis]) or 1.0))
+
+
+def _frame_interval_of(layer: Image) -> float | None:
+    """Return seconds between time points; None where the layer doesn't count in a unit of time."""
+    axis = axes_of(layer).find("t")
+    factor = _TO_S.get(str(layer.units[axis])) if axis >= 0 else None
+    return None if factor is None else float(layer.scale[axis]) * factor
 
 
 def voxel_size_of(layer: Layer) -> ZYX | None:
@@ -92,8 +84,7 @@ def voxel_size_of(layer: Layer) -> ZYX | None:
     if written is not None:
         return written.known_voxel_size_um  # type: ignore[no-any-return]
     scale = [float(value) for value in layer.scale]
-    pixels = hasattr(layer, "multiscale")  # an image or labels; others only have coordinates
-    axes = axes_of(layer) if pixels else "tzyx"[-layer.ndim :]
+    axes = axes_of(layer) if isinstance(layer, (Image, Labels)) else columns_of(layer)
     sizes = dict(zip(axes, scale, strict=True))
     factors = dict(zip(axes, (_TO_UM.get(str(unit), 0.0) for unit in layer.units), strict=True))
     in_plane = factors["y"]
@@ -114,13 +105,15 @@ def world_to_movie(image: Image, world: NDArray[np.float64]) -> NDArray[np.float
     world
         Shape (N, D); D as many as the viewer has axes, the last ones are the image's.
     """
-    axes = world.shape[1]
-    return _to_movie(image, np.asarray(world, np.float64), np.eye(axes), np.zeros(axes))
+    count = world.shape[1]
+    columns = last_columns(axes_of(image), count)
+    return _to_movie(image, columns, np.asarray(world, np.float64), np.eye(count), np.zeros(count))
 
 
 def layer_to_movie(image: Image, layer: Layer, data: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn data coordinates of a layer into (t, z, y, x) of the image that it lies on."""
-    return _to_movie(image, np.asarray(data, np.float64), *affine(layer))
+    columns = columns_beside(image, layer)
+    return _to_movie(image, columns, np.asarray(data, np.float64), *affine(layer))
 
 
 def to_world(layer: Layer, data: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -128,23 +121,42 @@ def to_world(layer: Layer, data: NDArray[np.float64]) -> NDArray[np.float64]:
     return _transformed(np.asarray(data, np.float64), *affine(layer))
 
 
+def movie_to_data(
+    axes: str, t: NDArray[np.int64], positions: NDArray[np.float64], channel: int = 0
+) -> NDArray[np.float64]:
+    """Return coordinates for these axes, shape (N, D).
+
+    Parameters
+    ----------
+    axes
+        Letters of ``tczyx``.
+    t, positions
+        Shape (N,), and (z, y, x), shape (N, 3).
+    channel
+        For all of them.
+    """
+    columns = {"t": t, "c": np.full(len(t), channel), **dict(zip("zyx", positions.T, strict=True))}
+    return np.stack([columns[axis] for axis in axes], axis=1).astype(np.float64)
+
+
 def _to_movie(
     image: Image,
+    columns: str,
     data: NDArray[np.float64],
     matrix: NDArray[np.float64],
     offset: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Go to the world by a matrix and an offset, and from there to the image, in one go."""
+    axes = axes_of(image)
     image_matrix, image_offset = affine(image)
     inverse = np.linalg.inv(image_matrix)
-    shared = min(image.ndim, len(matrix))
-    into = inverse[:, image.ndim - shared :]
-    both = np.round(into @ matrix[len(matrix) - shared :], 12)  # 1.0 stays 1.0
-    moved = into @ offset[len(matrix) - shared :] - inverse @ image_offset
-    pixels = _transformed(data, both, moved)
+    same = np.array([[axis == column for column in columns] for axis in axes], np.float64)
+    both = np.round(inverse @ same @ matrix, 12)  # 1.0 stays 1.0
+    pixels = _transformed(data, both, inverse @ (same @ offset - image_offset))
     out = np.zeros((len(data), 4))
-    for column, axis in enumerate(axes_of(image)):
-        out[:, "tzyx".index(axis)] = pixels[:, column]
+    for column, axis in enumerate(axes):
+        if axis != "c":
+            out[:, "tzyx".index(axis)] = pixels[:, column]
     out[:, 0] += first_time_point(image)
     return out
 
@@ -153,14 +165,12 @@ def _transformed(
     points: NDArray[np.float64], matrix: NDArray[Any], offset: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Return points @ matrix.T + offset; by columns where no axes mix, which is much quicker."""
-    rows, columns = matrix.shape
-    if np.count_nonzero(matrix) > np.count_nonzero(np.diagonal(matrix, columns - rows)):
+    if (np.count_nonzero(matrix, axis=1) > 1).any():
         mixed: NDArray[np.float64] = points @ matrix.T + offset
         return mixed
-    out = np.empty((len(points), rows))
-    for row in range(rows):
-        column = row + columns - rows
-        factor = matrix[row, column] if column >= 0 else 0.0
+    out = np.empty((len(points), len(matrix)))
+    for row, column in enumerate(np.abs(matrix).argmax(axis=1)):
+        factor = matrix[row, column]
         out[:, row] = offset[row] if not factor else points[:, column] * factor + offset[row]
     return out
 

@@ -15,7 +15,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.gui.image_source import axes_of
+from napari_celltrain.gui.layer_axes import axes_of, shape_of
 from napari_celltrain.gui.work import Job
 
 if TYPE_CHECKING:
@@ -164,17 +164,26 @@ class LabelsReader(QObject):
 
 
 def _centres(array: Any, axes: str, indices: Sequence[int]) -> Any:
-    """Return work that returns the labels and centres of some indices of the time axis."""
+    """Return work that returns the labels and centres of some indices of the time axis.
+
+    Where the labels have channels, those of the channel with the most of them.
+    """
 
     def work(report: Callable[[Any], None], stop: threading.Event) -> dict[int, Any]:
         from napari_celltrain.formats.label_images import centroids
+        from napari_celltrain.images.axes import layout
+        from napari_celltrain.images.movie import WHOLE
 
+        arranged = layout(axes, array.shape, where="The layer")
         found = {}
         for index in indices:
             if stop.is_set():
                 break
-            frame = np.asarray(array[index] if "t" in axes else array)
-            found[index] = centroids(frame if "z" in axes else frame[None])
+            channels = []
+            for channel in range(arranged.n_channels):
+                frame = np.asarray(array[arranged.cut(index, channel, WHOLE)])
+                channels.append(centroids(arranged.arrange(frame, WHOLE)))
+            found[index] = max(channels, key=lambda one: len(one[0]))
         return found
 
     return work
@@ -183,6 +192,7 @@ def _centres(array: Any, axes: str, indices: Sequence[int]) -> Any:
 def _length(layer: Labels) -> int:
     """Return how long the time axis is; 1 without one."""
     try:
-        return int(layer.data.shape[0]) if axes_of(layer).startswith("t") else 1
+        axis = axes_of(layer).find("t")
+        return shape_of(layer)[axis] if axis >= 0 else 1
     except CellTrainError:
         return 1

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.experiment import Annotations
-from napari_celltrain.gui.image_source import axes_of, first_time_point, layer_to_movie
+from napari_celltrain.gui.image_source import first_time_point, layer_to_movie, movie_to_data
 from napari_celltrain.gui.label_layers import centres_in
+from napari_celltrain.gui.layer_axes import axes_of, columns_beside, columns_of
 from napari_celltrain.gui.layers import CELL_ID, note
 
 if TYPE_CHECKING:
@@ -77,10 +78,23 @@ def annotations_of_labels(labels: Labels, image: Image | None) -> Annotations:
     if image is None:
         movie = indices + np.array([first_time_point(labels), 0, 0, 0])
     else:
-        own = indices[:, ["tzyx".index(axis) for axis in axes_of(labels)]]
+        own = movie_to_data(axes_of(labels), indices[:, 0].astype(np.int64), indices[:, 1:])
         movie = _in_movie(labels, image, own)
     t = np.round(movie[:, 0]).astype(np.int64)
     return Annotations(t, movie[:, 1:], features={"label": numbers})
+
+
+def channel_marked(layer: Points | Tracks, image: Image) -> int | None:
+    """Return the channel of an image in which cells were marked; None where nothing says it."""
+    columns = columns_beside(image, layer)
+    if "c" not in columns or "c" not in axes_of(image) or not len(layer.data):
+        return None
+    data = np.asarray(layer.data, np.float64)[:, -layer.ndim :]
+    scale, moved = image.scale[axes_of(image).index("c")], columns.index("c")
+    world = data[:, moved] * layer.scale[moved] + layer.translate[moved]
+    start = image.translate[axes_of(image).index("c")]
+    numbers, counts = np.unique(np.round((world - start) / (scale or 1.0)), return_counts=True)
+    return int(numbers[counts.argmax()])
 
 
 def _in_movie(layer: Layer, image: Image | None, data: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -88,9 +102,9 @@ def _in_movie(layer: Layer, image: Image | None, data: NDArray[np.float64]) -> N
     if image is not None:
         return layer_to_movie(image, layer, data)
     movie = np.zeros((len(data), 4))
-    movie[:, 4 - data.shape[1] :] = data
-    if data.shape[1] == 3:  # (t, y, x), as for images
-        movie[:, :2] = movie[:, 1::-1]
+    for column, axis in enumerate(columns_of(layer)):
+        if axis != "c":
+            movie[:, "tzyx".index(axis)] = data[:, column]
     return movie
 
 

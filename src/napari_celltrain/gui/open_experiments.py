@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.gui.image_source import source_of, voxel_size_of
 from napari_celltrain.gui.layer_annotations import (
     annotations_of,
     annotations_of_labels,
     annotations_of_tracks,
+    channel_marked,
+)
+from napari_celltrain.gui.layer_axes import (
+    CHANNEL,
+    axes_of,
+    columns_beside,
+    note_likely_axes,
+    shape_of,
 )
 from napari_celltrain.gui.layers import METADATA, note
 
@@ -75,12 +84,12 @@ class OpenExperiment:
         Raises
         ------
         CellTrainError
-            When an image layer is no movie of one channel, or labels are still being counted.
+            When an image layer is no movie, or labels are still being counted.
         """
         original = self._original()
         image = self.images[0] if self.images else None
         source = None if image is None else source_of(image)
-        channels: tuple[int, ...] = (source[1],) if source is not None else (0,)
+        channels: tuple[int, ...] = (self._channel(source[1]),) if source is not None else (0,)
         if original is not None and original.images is not None:
             channels = original.channels
         annotations = Annotations()
@@ -131,6 +140,14 @@ class OpenExperiment:
         if layer is not None:
             layer.metadata.setdefault(METADATA, {})[PAIRED] = image.unique_id
 
+    def _channel(self, chosen: int) -> int:
+        """Return the channel that a person chose, else the one that the cells were marked in."""
+        marked = self.points if self.points is not None else self.tracks
+        if CHANNEL in note(self.images[0]) or marked is None:
+            return chosen
+        number = channel_marked(marked, self.images[0])
+        return chosen if number is None else number
+
     def _original(self) -> Experiment | None:
         """Return what was opened, unless the annotation was given to another image since."""
         paired = self.annotation is not None and PAIRED in note(self.annotation)
@@ -156,6 +173,8 @@ def open_experiments(layers: Iterable[Layer]) -> list[OpenExperiment]:
             images.setdefault(note(layer).get("key", f"layer {id(layer)}"), []).append(layer)
     tracks = [layer for layer in ours if isinstance(layer, Tracks)]
     of_key = {note(layer)["key"]: layer for layer in tracks if "key" in note(layer)}
+    points = [layer for layer in ours if isinstance(layer, Points)]
+    note_likely_axes([group[0] for group in images.values()], [*points, *tracks])
     used: set[str | None] = set()
 
     def group(layer: Points | Tracks | Labels) -> tuple[str | None, list[Image]]:
@@ -164,10 +183,9 @@ def open_experiments(layers: Iterable[Layer]) -> list[OpenExperiment]:
         return note(layer).get("key"), images.get(key or "", [])
 
     found = []
-    for layer in ours:
-        if isinstance(layer, Points):
-            key, group_images = group(layer)
-            found.append(OpenExperiment(group_images, layer, of_key.pop(key or "", None)))
+    for layer in points:
+        key, group_images = group(layer)
+        found.append(OpenExperiment(group_images, layer, of_key.pop(key or "", None)))
     for line in [*(one for one in tracks if "key" not in note(one)), *of_key.values()]:
         found.append(OpenExperiment(group(line)[1], None, line))
     for layer in ours:
@@ -197,18 +215,40 @@ def _likeliest(layer: Layer, images: dict[str, list[Image]]) -> str | None:
     def likeness(key: str) -> tuple[bool, bool, float]:
         image = images[key][0]
         alike = SequenceMatcher(None, layer.name.lower(), image.name.lower()).ratio()
-        return image.ndim == layer.ndim, _fits(layer, image), alike
+        return _alike_in_axes(layer, image), fits(layer, image), alike
 
     return max(images, key=likeness, default=None)
 
 
-def _fits(layer: Layer, image: Image) -> bool:
+def _alike_in_axes(layer: Layer, image: Image) -> bool:
+    """Tell whether an annotation has an image's axes; it may do without the channels."""
+    try:
+        axes = axes_of(image)
+    except CellTrainError:
+        return False
+    return layer.ndim in (len(axes), len(axes.replace("c", "")))
+
+
+def fits(layer: Layer, image: Image) -> bool:
     """Tell whether an annotation lies within an image, give or take a pixel."""
-    shared = min(layer.ndim, image.ndim)
-    own, outer = (np.asarray(one.extent.world)[:, -shared:] for one in (layer, image))
+    try:
+        axes, columns = axes_of(image), columns_beside(image, layer)
+        if type(layer).__name__ == "Labels" and _size(layer) != _size(image):
+            return False
+    except CellTrainError:
+        return False
+    own, outer = (np.asarray(one.extent.world) for one in (layer, image))
     if not np.isfinite(own).all():  # nothing is in it yet
         return True
-    slack = np.abs(np.asarray(image.scale)[-shared:]) + 1e-6
-    if type(layer).__name__ == "Labels" and layer.data.shape[-2:] != image.data.shape[-2:]:
-        return False
-    return bool((own[0] >= outer[0] - slack).all() and (own[1] <= outer[1] + slack).all())
+    slack = np.abs(np.asarray(image.scale)) + 1e-6
+    for axis in set(axes) & set(columns) - {"c"}:
+        mine, its = columns.index(axis), axes.index(axis)
+        if own[0, mine] < outer[0, its] - slack[its] or own[1, mine] > outer[1, its] + slack[its]:
+            return False
+    return True
+
+
+def _size(layer: Image | Labels) -> tuple[int, int]:
+    """Return (y, x)."""
+    axes, shape = axes_of(layer), shape_of(layer)
+    return shape[axes.index("y")], shape[axes.index("x")]

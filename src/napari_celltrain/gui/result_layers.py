@@ -8,7 +8,8 @@ import numpy as np
 from napari.layers import Points
 
 from napari_celltrain.gui.comparison import FALSE, FOUND, MISSED
-from napari_celltrain.gui.image_source import axes_of, first_time_point, to_world
+from napari_celltrain.gui.image_source import first_time_point, movie_to_data, to_world
+from napari_celltrain.gui.layer_axes import axes_of, channel_of
 from napari_celltrain.gui.layers import METADATA, hollow, note, placement
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def in_layer(
     """Return data and arguments of a points layer that lies on an image layer.
 
     On our own image layers the first coordinate is the time point number. On somebody else's
-    (which may have fewer axes, or be turned) the coordinates are the image's indices, and the
-    layer is placed like the image.
+    (which may have fewer axes, or channels, or be turned) the coordinates are the image's indices,
+    and the layer is placed like the image.
 
     Parameters
     ----------
@@ -45,16 +46,14 @@ def in_layer(
     t, positions
         Time point numbers, shape (N,), and (z, y, x) pixels, shape (N, 3).
     """
-    movie = np.column_stack([t, positions]).astype(np.float64)
     unit = str(image.units[-1])
     experiment = note(image).get("experiment")
     if experiment is not None:
         place = placement(experiment.known_voxel_size_um)
+        movie = np.column_stack([t, positions]).astype(np.float64)
         return movie, {"ndim": 4, **place, "units": ("pixel", unit, unit, unit)}
-    axes = axes_of(image)
-    movie[:, 0] -= first_time_point(image)
-    return movie[:, ["tzyx".index(axis) for axis in axes]], {
-        "ndim": len(axes),
+    return _indices(image, t, positions), {
+        "ndim": image.ndim,
         **{name: getattr(image, name) for name in _PLACE},
     }
 
@@ -63,9 +62,14 @@ def place_in_world(
     image: Image, t: NDArray[np.int64], positions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return where napari's camera and sliders find positions, shape (N, D)."""
-    movie = np.column_stack([t, positions]).astype(np.float64)
-    movie[:, 0] -= first_time_point(image)
-    return to_world(image, movie[:, ["tzyx".index(axis) for axis in axes_of(image)]])
+    return to_world(image, _indices(image, t, positions))
+
+
+def _indices(
+    image: Image, t: NDArray[np.int64], positions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return indices of an image layer's array; those of its channel axis are the chosen one."""
+    return movie_to_data(axes_of(image), t - first_time_point(image), positions, channel_of(image))
 
 
 def add_detections(viewer: ViewerModel, name: str, image: Image, size: float) -> Points:

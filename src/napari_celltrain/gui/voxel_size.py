@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
 
-from napari_celltrain.gui.image_source import VOXEL_SIZE, axes_of, voxel_size_of
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.image_source import VOXEL_SIZE, voxel_size_of
+from napari_celltrain.gui.layer_axes import axes_of, shape_of
 from napari_celltrain.gui.layers import METADATA
 
 if TYPE_CHECKING:
@@ -51,12 +53,17 @@ class VoxelSizeRow(QWidget):
         """Ask for the voxel size of these channels; False when their files say it."""
         self._layers = layers
         stated = [one for one in layers if one.metadata.get(METADATA, {}).get(VOXEL_SIZE)]
-        if not layers or layers[0].rgb or (not stated and voxel_size_of(layers[0]) is not None):
+        try:
+            known = voxel_size_of(layers[0]) if layers else None
+            axes = axes_of(layers[0]) if layers else ""
+        except CellTrainError:  # it is no movie, and that is said elsewhere
             return False
-        size = voxel_size_of(layers[0]) or (0.0, 0.0, 0.0)
+        if not layers or (not stated and known is not None):
+            return False
+        size = known or (0.0, 0.0, 0.0)
         self.depth.setValue(size[0])
         self.width.setValue(size[2])
-        deep = "z" in axes_of(layers[0]) and layers[0].data.shape[-3] > 1
+        deep = "z" in axes and shape_of(layers[0])[axes.index("z")] > 1
         for widget in (self.depth, self._depth_label):
             widget.setVisible(deep)
         return True

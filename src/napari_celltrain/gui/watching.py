@@ -8,8 +8,8 @@ from napari.layers import Labels, Points
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_celltrain.gui.image_source import axes_of
 from napari_celltrain.gui.label_layers import LabelsReader, mark_changed
+from napari_celltrain.gui.layer_axes import axes_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -106,8 +106,9 @@ class Watcher(QObject):
     def _painted(self, event: Any) -> None:
         if isalive(self):
             layer = event.source
-            whole = layer.n_edit_dimensions >= layer.ndim or axes_of(layer)[0] != "t"
-            here = round(float(layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[0]))
+            axis = axes_of(layer).find("t")
+            whole = layer.n_edit_dimensions >= layer.ndim or axis < 0
+            here = round(float(layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[axis]))
             mark_changed(layer, None if whole else here)
             self._count_labels()
 

@@ -10,7 +10,7 @@ import numpy as np
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
-    from napari.layers import Points
+    from napari.layers import Points, Tracks
 
     from napari_celltrain.experiment import Experiment
 
@@ -43,18 +43,38 @@ def write_tracks(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     from napari.layers import Tracks
 
     from napari_celltrain.formats.registry import write_experiment
-    from napari_celltrain.gui.open_experiments import OpenExperiment
 
     layer = Tracks(np.asarray(data), **meta)
-    write_experiment(path, OpenExperiment([], tracks=layer).read())
+    write_experiment(path, experiment_of(layer))
     return [path]
 
 
-def experiment_of(points: Points) -> Experiment:
-    """Return the experiment that a points layer alone stands for."""
-    from napari_celltrain.gui.open_experiments import OpenExperiment
+def experiment_of(layer: Points | Tracks) -> Experiment:
+    """Return the experiment that a layer stands for, in the pixels of the image it lies on.
 
-    return OpenExperiment([], points).read()
+    Where it lies on none, or is no longer in the viewer, its own coordinates are the pixels.
+    """
+    from napari import current_viewer
+    from napari.layers import Points
+
+    from napari_celltrain.gui.open_experiments import OpenExperiment, fits, open_experiments
+
+    viewer = current_viewer()
+    for found in () if viewer is None else open_experiments(viewer.layers):
+        shown = found.points if isinstance(layer, Points) else found.tracks
+        if (
+            shown is not None
+            and shown.name == layer.name
+            and np.array_equal(shown.data, layer.data)
+            and found.images
+            and fits(shown, found.images[0])
+        ):
+            if isinstance(layer, Points):
+                return found.read()
+            return OpenExperiment(found.images, tracks=found.tracks).read()
+    if isinstance(layer, Points):
+        return OpenExperiment([], layer).read()
+    return OpenExperiment([], tracks=layer).read()
 
 
 def save_as(path: str | Path, experiment: Experiment, format_name: str | None = None) -> None:
