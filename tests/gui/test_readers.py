@@ -14,6 +14,8 @@ from napari.utils.notifications import notification_manager
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats.registry import formats
+from napari_celltrain.gui.other_readers import OtherReader
+from napari_celltrain.gui.reader_preferences import NAPARIS_OWN
 from napari_celltrain.gui.readers import read_layers, reader_for
 
 DATASET = """
@@ -38,14 +40,15 @@ def dataset_file(tmp_path):
 @pytest.mark.parametrize(
     "name", ["a.tif", "notes.txt", "pyproject.toml", "folder", "a.csv", "a.xml"]
 )
-def test_other_peoples_files_are_declined_at_once(tmp_path, name):
+def test_other_peoples_files_are_declined_or_handed_on_at_once(tmp_path, name):
     place = tmp_path / name
     if name == "folder":
         place.mkdir()
     else:
         place.write_text("[tool]\nname = 'x'\n")
     begin = time.perf_counter()
-    assert reader_for(str(place)) is None
+    reader = reader_for(str(place))
+    assert reader is None or isinstance(reader, OtherReader)
     assert time.perf_counter() - begin < 1
 
 
@@ -102,10 +105,14 @@ def test_the_manifest_is_valid_and_every_command_can_be_imported():
 
 def test_napari_offers_every_kind_of_tracking_file_that_is_read():
     manifest = npe2.PluginManifest.from_distribution("napari-celltrain")
+    assert manifest.contributions.readers[0].accepts_directories
     offered = set(manifest.contributions.readers[0].filename_patterns)
     refused = {".p", ".pkl", ".pickle"}  # never opened, so napari need not ask about them
+    refused |= {".zarr"}  # folders, which have no patterns
     suffixes = {suffix for one in formats() for suffix in one.suffixes} - refused
-    assert {f"*{suffix}" for suffix in suffixes} <= offered
+    assert {f"*{suffix}" for suffix in suffixes - set(NAPARIS_OWN)} <= offered
+    for suffix in suffixes & set(NAPARIS_OWN):
+        assert any(one.endswith(suffix) for one in offered)
 
 
 def test_declining_a_file_imports_neither_torch_nor_qt(tmp_path):

@@ -132,8 +132,8 @@ class CountsWidget(DockPage):
         if not self.counted:
             self.message.setText(
                 "Nothing is open yet. Drag a tracking file (.aut, .autlist, TrackMate .xml, "
-                ".geff, .csv, a Cell Tracking Challenge folder) into napari, or try "
-                "File > Open Sample > CellTrain."
+                ".geff, .csv, a Cell Tracking Challenge folder) into napari, choose "
+                "File > IO Utilities > Open tracking file, or try File > Open Sample > CellTrain."
             )
         else:
             self.message.setText("")

@@ -17,23 +17,25 @@ DATASET_SUFFIX = ".toml"
 
 
 def reader_for(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
-    """Return the function that opens a path; None at once for other people's files.
+    """Return the function that opens a path, at once.
+
+    Other people's files are handed on to other readers, so that remembering this one for a kind of
+    name does no harm; None where there is no other reader.
 
     Parameters
     ----------
     path
         A file or folder. A list of them (napari's "open as stack") is never ours.
     """
-    if not isinstance(path, str):
-        return None
-    place = Path(path)
-    if _is_detector(place):
-        return open_detector
-    if place.suffix.lower() == DATASET_SUFFIX:
-        return read_layers if _is_dataset(place) else None
-    from napari_celltrain.formats.registry import format_of
+    if isinstance(path, str):
+        place = Path(path)
+        if is_detector(place):
+            return open_detector
+        if _is_tracking_data(place):
+            return read_layers
+    from napari_celltrain.gui.other_readers import other_reader
 
-    return None if format_of(place) is None else read_layers
+    return other_reader(path)
 
 
 def open_detector(path: str | list[str]) -> list[tuple[None]]:
@@ -63,13 +65,20 @@ def read_layers(path: str | list[str]) -> list[LayerData]:
     CellTrainError
         With the sentence that napari shows.
     """
-    from napari_celltrain.gui.layers import experiment_layers
+    from napari_celltrain.gui.reader_preferences import keep_narrow
 
     place = Path(path if isinstance(path, str) else path[0])
     experiments = read_experiments(place)
-    for experiment in experiments:
-        _tell(experiment)
+    tell(experiments)
     look_through_depth(experiments)
+    keep_narrow()
+    return layers_of(experiments)
+
+
+def layers_of(experiments: list[Experiment]) -> list[LayerData]:
+    """Return the layers of experiments that were opened together."""
+    from napari_celltrain.gui.layers import experiment_layers
+
     with_units = all(one.known_voxel_size_um is not None for one in experiments)
     # of several movies the first is shown: on top of each other they could not be told apart
     return [
@@ -90,13 +99,21 @@ def read_experiments(place: Path) -> list[Experiment]:
     return read(place)
 
 
-def _is_detector(place: Path) -> bool:
+def is_detector(place: Path) -> bool:
     """Tell whether a packed detector, a detector folder or a run folder with one is meant."""
     from napari_celltrain.detector.package import is_package
 
     if is_package(place):
         return True
     return any((place / name).is_file() for name in ("detector.json", "best/detector.json"))
+
+
+def _is_tracking_data(place: Path) -> bool:
+    from napari_celltrain.formats.registry import format_of
+
+    if place.suffix.lower() == DATASET_SUFFIX:
+        return _is_dataset(place)
+    return format_of(place) is not None
 
 
 def _is_dataset(place: Path) -> bool:
@@ -106,12 +123,14 @@ def _is_dataset(place: Path) -> bool:
         return False
 
 
-def _tell(experiment: Experiment) -> None:
+def tell(experiments: list[Experiment]) -> None:
+    """Notify of what was noticed on reading."""
     from napari.utils.notifications import show_info, show_warning
 
-    for finding in experiment.findings:
-        show = show_info if finding.severity == "info" else show_warning
-        show(f"{experiment.name}: {finding.message}")
+    for experiment in experiments:
+        for finding in experiment.findings:
+            show = show_info if finding.severity == "info" else show_warning
+            show(f"{experiment.name}: {finding.message}")
 
 
 def look_through_depth(experiments: list[Experiment]) -> None:
