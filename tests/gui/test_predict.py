@@ -18,6 +18,7 @@ from napari_celltrain.gui.candidates import Candidates
 from napari_celltrain.gui.layers import experiment_layers
 from napari_celltrain.gui.open_experiments import open_experiments
 from napari_celltrain.gui.predict import PredictWidget
+from napari_celltrain.gui.result_layers import add_detections, show_candidates
 from napari_celltrain.gui.saving import filters
 from napari_celltrain.gui.train import TrainWidget
 
@@ -219,6 +220,13 @@ def test_a_layer_that_is_deleted_meanwhile_does_no_harm(with_movie, viewer, qtbo
     viewer.layers.clear()
     qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
     widget.threshold.set_threshold(0.3)
+
+
+def test_a_movie_without_a_single_candidate_is_shown_without_a_complaint(viewer):
+    image = viewer.add_image(np.zeros((2, 8, 8)), name="empty")
+    layer = add_detections(viewer, "empty detections", image, 5.0)
+    show_candidates(layer, image, Candidates(times=[0, 1]), 0.5)
+    assert len(layer.data) == 0
 
 
 def test_somebody_elses_image_gets_points_with_its_own_axes(widget, viewer, small_movie, qtbot):

@@ -109,7 +109,8 @@ def show_candidates(layer: Points, image: Image, candidates: Candidates, thresho
     layer.features = {"score": candidates.scores}
     layer.size = size
     layer.shown = candidates.reaching(threshold)
-    layer.border_color = score_colours(candidates.scores)
+    if len(candidates):  # napari takes no colours for no points
+        layer.border_color = score_colours(candidates.scores)
     layer.events.data(value=layer.data)
 
 
