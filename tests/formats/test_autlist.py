@@ -135,6 +135,21 @@ def test_images_without_annotations(folder):
     assert experiment.images.n_channels == 2
 
 
+@pytest.mark.parametrize(
+    "away", ["D:\\project\\", "\\\\server\\share\\project\\", "/home/someone/project/"]
+)
+def test_a_list_from_another_computer_takes_what_lies_beside_it_and_says_so(folder, away):
+    entry = {**MOVIE, "experiment_file": f"{away}files{away[-1]}a.aut"}
+    entry["images_container"] = f"{away}movie"
+    (experiment,) = read_experiments(write_list(folder, entry))
+    assert len(experiment.annotations) == 1
+    assert list(experiment.images.time_points) == [3, 4, 5, 6]
+    assert [one.code for one in experiment.findings] == ["moved", "moved"]
+    for finding in experiment.findings:
+        assert away in finding.message
+        assert "beside the list" in finding.message
+
+
 def test_missing_images_leave_the_annotations_and_say_where_they_were_looked_for(folder):
     (experiment,) = read_experiments(
         write_list(

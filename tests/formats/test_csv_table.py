@@ -49,6 +49,11 @@ TABLES = {
         "1,1,0,2.5,1.5,1,0\n2,1,1,3.5,1.5,1,1\n3,1,2,4.5,1.0,1,1\n3,2,2,4.5,2.0,1,1\n",
         3,
     ),
+    "ImageJ Manual Tracking": (
+        " ,Track n°,Slice n°,X,Y,Distance,Velocity,Pixel Value\n1,1,1,2.5,1.5,-1,-1,9\n"
+        "2,1,2,3.5,1.5,1,1,9\n3,2,3,4.5,1.0,-1,-1,9\n4,3,3,4.5,2.0,-1,-1,9\n",
+        1,
+    ),
     "ilastik": (
         "frame,labelimageId,trackId,parentTrackId,Object_Center_0,Object_Center_1\n"
         "0,3,1,0,2.5,1.5\n1,3,1,0,3.5,1.5\n2,3,2,1,4.5,1\n2,4,3,1,4.5,2\n",
@@ -341,3 +346,23 @@ def test_other_peoples_tables_are_declined(text, tmp_path):
     path = tmp_path / "other.csv"
     path.write_text(text)
     assert format_of(path) is None
+
+
+def test_cellprofilers_other_names_for_the_centre(tmp_path):
+    place = tmp_path / "MyExpt_Nuclei.csv"
+    place.write_text(TABLES["CellProfiler"][0].replace("Location_Center", "AreaShape_Center"))
+    assert format_named("CSV table").preset_of(place) == "CellProfiler"
+    annotations = read_experiments(place)[0].annotations
+    assert annotations.positions[:, 1:].tolist() == [list(row[1:]) for row in FOUR_ROWS]
+    assert len(annotations.links) == 3
+
+
+def test_a_table_without_times_says_that_all_is_one_time_point(tmp_path):
+    place = tmp_path / "centres.csv"
+    place.write_text("x,y\n1,2\n3,4\n")
+    (experiment,) = read_experiments(place)
+    assert experiment.annotations.t.tolist() == [0, 0]
+    assert [one.code for one in experiment.findings] == ["no-time"]
+    (experiment,) = read_experiments(place, columns={"t": "x"})
+    assert experiment.annotations.t.tolist() == [1, 3]
+    assert not experiment.findings

@@ -47,6 +47,26 @@ def found_images(
         return None
 
 
+def found_path(text: str, folder: Path, findings: list[Finding]) -> Path:
+    """Return the path that a list names; of a list that was moved, what lies near it instead.
+
+    A whole path is that of the computer where the list was written. When nothing is there, what
+    ends alike and lies in the list's own folder is taken, with a finding.
+    """
+    place = local_path(text, folder)
+    windows = PureWindowsPath(text)
+    if not windows.root or place.exists():
+        return place
+    parts = windows.parts[1:]
+    for start in range(len(parts)):
+        near = folder.joinpath(*parts[start:])
+        if ".." not in parts and near.exists():
+            message = f"There is no {text} on this computer; {near}, beside the list, is taken."
+            findings.append(Finding("warning", "moved", message))
+            return near
+    return place
+
+
 def local_path(text: str, folder: Path) -> Path:
     """Return the path that a file names, relative to the file's folder.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment, Finding
-from napari_celltrain.formats.attaching import found_images, local_path, stated_images
+from napari_celltrain.formats.attaching import found_images, found_path, stated_images
 from napari_celltrain.formats.aut import AutFormat
 from napari_celltrain.formats.documents import beginning, load_json, sentences
 from napari_celltrain.formats.options import ReadOptions
@@ -82,7 +82,7 @@ def _entry(entry: Any, place: str, path: Path, options: ReadOptions) -> list[Exp
         ]
     if not isinstance(named, str):
         raise CellTrainError(f"{place}: experiment_file is no path.")
-    annotated = local_path(named, path.parent)
+    annotated = found_path(named, path.parent, findings)
     if annotated.suffix.lower() == ".autlist":
         raise CellTrainError(f"{place} names another list ({named}); name its entries instead.")
     if not annotated.exists():
@@ -156,7 +156,7 @@ def images_of_entry(
         raise CellTrainError(f"{place} has images without an images_container.")
     if pattern is not None and not isinstance(pattern, str):
         raise CellTrainError(f"{place}: images_pattern is no text.")
-    return _opened(local_path(container, folder), pattern, findings)
+    return _opened(found_path(container, folder, findings), pattern, findings)
 
 
 def _opened(path: Path, pattern: str | None, findings: list[Finding]) -> FrameSource | None:

@@ -119,6 +119,15 @@ def _experiment(
     table = _without_more_headers(table, mapped)
     numbers = {key: table.numbers(at) for key, at in mapped.index.items()}
     t = numbers.get("t", np.zeros(len(table)))
+    if "t" not in numbers:
+        findings.append(
+            Finding(
+                "info",
+                "no-time",
+                f"{path.name} has no column for the time: all positions are taken at time point 0. "
+                "If one of its columns is the time, say which with `columns`.",
+            )
+        )
     usable = np.isfinite(t) & np.isfinite(numbers["x"]) & np.isfinite(numbers["y"])
     if not usable.any():
         raise CellTrainError(f"{path} has no row with numbers for time, x and y.")
