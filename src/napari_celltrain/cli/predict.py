@@ -136,8 +136,10 @@ def run(arguments: argparse.Namespace) -> int:
     images = _images(arguments)
 
     from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.detector.memory import keep_freed_memory
     from napari_celltrain.prediction.movie import Options, predict_list, predict_to_file
 
+    keep_freed_memory()
     detector = Detector.from_folder(
         arguments.detector, device=arguments.device, threads=arguments.threads
     )

@@ -132,7 +132,11 @@ class Detector:
         network = CentreNet(info.design)
         network.load_state_dict(self.weights)
         network = network.eval().requires_grad_(False)
-        self._network = network.to(self.device, memory_format=self.arithmetic.memory_format)  # type: ignore[call-overload]
+        self._dtype = getattr(torch, self.arithmetic.precision)
+        # weights are rounded here and once: autocast would do it again for every tile
+        self._network = network.to(  # type: ignore[call-overload]
+            self.device, self._dtype, memory_format=self.arithmetic.memory_format
+        )
         self.memory_shared_by = self.threads
         """Tiles that memory is shared out to; tiles are chosen by it, whoever computes them."""
         self.tile_voxels = tile_voxels_for(
@@ -342,7 +346,7 @@ class Detector:
     def _cut(self, frame: FrameUnderWay, tile: tuple[int, int, int] | None) -> None:
         shape = frame.images[0].shape
         frame.at_once = self.threads
-        tiles: list[Tile] = []
+        tiles: Sequence[Tile] = ()
         if 0 not in shape and tile is not None:
             tiles = tiles_of(shape, frame.steps, self.design, self.tile_voxels, tile)
         elif 0 not in shape:
@@ -440,12 +444,7 @@ class Detector:
         return image
 
     def _forward(self, image: torch.Tensor) -> torch.Tensor:
-        image = image.contiguous(memory_format=self.arithmetic.memory_format)
-        with (
-            torch.inference_mode(),
-            torch.autocast(
-                self.device.type, torch.bfloat16, enabled=self.arithmetic.precision == "bfloat16"
-            ),
-        ):
+        image = image.to(self._dtype, memory_format=self.arithmetic.memory_format)
+        with torch.inference_mode():
             output: torch.Tensor = self._network(image)
-        return output.float()
+        return output

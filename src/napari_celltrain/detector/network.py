@@ -53,6 +53,7 @@ class Convolution(nn.Conv3d):
         if (
             input.device.type == "cpu"
             and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+            and input.dtype == torch.float32  # PyTorch knows which processors can do the others
             and not torch.is_autocast_enabled("cpu")  # asks for another precision
             and not self._exported()
         ):

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NEIGHBOURS = sorted(
-    (step for step in itertools.product((-1, 0, 1), repeat=3) if step != (0, 0, 0)),
-    key=lambda step: sum(map(abs, step)),
+Place = tuple[int, int, int]
+FACES: tuple[Place, ...] = ((0, 0, -1), (0, 0, 1), (0, -1, 0), (0, 1, 0), (-1, 0, 0), (1, 0, 0))
+"""They rule out nearly everything."""
+OTHERS: tuple[Place, ...] = tuple(
+    (z, y, x) for z, y, x in itertools.product((-1, 0, 1), repeat=3) if z * z + y * y + x * x > 1
 )
-"""Faces first: they rule out nearly everything."""
 
 
 def find_peaks(
@@ -41,22 +41,40 @@ def find_peaks(
     """
     level = float(np.log(floor / (1 - floor)))
     # a margin that is lower than everything stands for the places outside
-    padded = F.pad(logits, (1, 1, 1, 1, 1, 1), value=-torch.inf)
-    plane, row = padded.shape[1] * padded.shape[2], padded.shape[2]
-    flat = padded.reshape(-1)
-    place = torch.nonzero(flat >= level)[:, 0]
-    value = flat[place]
-    for step in NEIGHBOURS:
-        other = flat[place + (step[0] * plane + step[1] * row + step[2])]
-        earlier = step < (0, 0, 0)
-        kept = ~(other >= value if earlier else other > value)
-        place, value = place[kept], value[kept]
-    z, y, x = place // plane - 1, place // row % padded.shape[1] - 1, place % row - 1
-    index = torch.stack([z, y, x], dim=1)
-    offset = offsets[:, z, y, x].T.clamp(-2, 2).nan_to_num(0.0)
-    scores = torch.sigmoid(value.double())
+    planes, rows, columns = (n + 2 for n in logits.shape)
+    padded = torch.full((planes, rows, columns), -torch.inf, device=logits.device)
+    padded[1:-1, 1:-1, 1:-1] = logits
+    plane, row = rows * columns, columns
+    heat = padded.reshape(-1)
+    place = _above_faces(heat, level, plane, row)
+    steps = [z * plane + y * row + x for z, y, x in OTHERS]
+    value, others = heat[place], heat[place[:, None] + torch.tensor(steps, device=place.device)]
+    earlier = torch.tensor([step < 0 for step in steps], device=place.device)
+    beaten = (others > value[:, None]) | (earlier & (others == value[:, None]))
+    place = place[~beaten.any(dim=1)]
+    index = torch.stack([place // plane, place % plane // row, place % row], dim=1) - 1
+    z, y, x = index.T
+    offset = offsets[:, z, y, x].T.float().clamp(-2, 2).nan_to_num(0.0)
+    scores = torch.sigmoid(heat[place].double())
     grid = index.cpu().numpy()
     return grid, grid + offset.double().cpu().numpy(), scores.cpu().numpy()
+
+
+def _above_faces(heat: torch.Tensor, level: float, plane: int, row: int) -> torch.Tensor:
+    """Return where a padded heat map reaches a level and no face of the voxel has more heat."""
+    # NumPy compares several times as fast as PyTorch on a processor
+    values: Any = heat.numpy() if heat.device.type == "cpu" else heat
+    first, last = plane, len(heat) - plane
+    centre = values[first:last]
+    peak = centre >= level
+    for z, y, x in FACES:
+        step = z * plane + y * row + x
+        other = values[first + step : last + step]
+        # of equal neighbours the first is the maximum
+        peak &= ~((other >= centre) if step < 0 else (other > centre))
+    if isinstance(peak, np.ndarray):
+        return torch.from_numpy(np.flatnonzero(peak)) + first
+    return torch.nonzero(peak)[:, 0] + first
 
 
 def suppress(

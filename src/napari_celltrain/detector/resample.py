@@ -23,8 +23,11 @@ LARGEST = 1e30
 """Float pixels beyond this stand for "no value here"; sums of them would not be finite."""
 CHUNK = 2**20
 """Image voxels resampled at once; four megabytes stay in a processor's cache."""
-BLOCK = 64
-"""Output voxels computed by one small matrix product; keeps the work linear in the length."""
+BLOCK, LARGE_BLOCK = 16, 64
+"""Output voxels computed by one small matrix product; keeps the work linear in the length.
+
+The larger one is for a graphics card, where starting a product takes longer than most of them.
+"""
 
 
 def output_length(length: int, step: float) -> int:
@@ -44,7 +47,7 @@ def to_output(positions: NDArray[np.float64], steps: Sequence[float]) -> NDArray
     return (positions + 0.5) / step - 0.5
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _weights(length: int, step: float, first: int, last: int) -> tuple[int, torch.Tensor]:
     """Weights of output voxels first..last-1: where their input begins, and (outputs, inputs)."""
     centre = (np.arange(first, last) + 0.5) * step - 0.5
@@ -67,8 +70,9 @@ def _along(
     if step == 1.0:
         return image.narrow(axis, first - offset, last - first)
     parts = []
-    for begin in range(first, last, BLOCK):
-        start, weights = _weights(length, step, begin, min(begin + BLOCK, last))
+    block = BLOCK if image.device.type == "cpu" else LARGE_BLOCK
+    for begin in range(first, last, block):
+        start, weights = _weights(length, step, begin, min(begin + block, last))
         part = image.narrow(axis, start - offset, weights.shape[1])
         weights = weights.to(image.device)
         if axis == 2:
@@ -85,10 +89,9 @@ def input_range(length: int, step: float, first: int, last: int) -> tuple[int, i
     """Input voxels that outputs first..last-1 are made from, as (start, stop)."""
     if step == 1.0:
         return first, last
-    start, _ = _weights(length, step, first, min(first + BLOCK, last))
-    tail = max(first, ((last - first - 1) // BLOCK) * BLOCK + first)
-    end_start, end_weights = _weights(length, step, tail, last)
-    return start, end_start + end_weights.shape[1]
+    start, _ = _weights(length, step, first, first + 1)
+    last_start, weights = _weights(length, step, last - 1, last)
+    return start, last_start + weights.shape[1]
 
 
 def resample(

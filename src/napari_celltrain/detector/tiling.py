@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,12 +97,14 @@ def tiles_of(
     return tiles
 
 
+@lru_cache(maxsize=16)
 def share_memory(
-    shape: Sequence[int], steps: Sequence[float], design: Design, voxels: int, threads: int
-) -> tuple[list[Tile], int]:
+    shape: tuple[int, ...], steps: tuple[float, ...], design: Design, voxels: int, threads: int
+) -> tuple[tuple[Tile, ...], int]:
     """Choose between few large tiles and many small ones.
 
-    Large tiles have less halo, small ones can be computed by more threads at once.
+    Large tiles have less halo, small ones can be computed by more threads at once. The frames of a
+    movie are alike, so what was chosen is remembered.
 
     Parameters
     ----------
@@ -116,11 +119,11 @@ def share_memory(
     -------
     The tiles, and how many may be computed at once.
     """
-    best: tuple[list[Tile], int] = ([], 1)
+    best: tuple[tuple[Tile, ...], int] = ((), 1)
     least = float("inf")
     at_once = threads
     while at_once >= 1:
-        tiles = tiles_of(shape, steps, design, voxels // at_once)
+        tiles = tuple(tiles_of(shape, steps, design, voxels // at_once))
         work = sum(tile.voxels for tile in tiles) / at_once
         if work < least:
             best, least = (tiles, at_once), work

@@ -29,7 +29,7 @@ class FrameUnderWay:
         self.images, self.voxel_size, self.steps, self.floor = images, voxel_size, steps, floor
         self.n_bytes = sum(one.nbytes for one in images)
         self.futures: list[Future[list[tuple[NDArray[np.float64], NDArray[np.float64]]]]] = []
-        self.tiles: list[Tile] = []
+        self.tiles: Sequence[Tile] = ()
         self.at_once = 1
         self.seconds = 0.0
         self.stopped = False

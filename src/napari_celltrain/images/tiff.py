@@ -221,8 +221,17 @@ def cut_from_planes(
     lead = next(k for k in range(len(shape) + 1) if math.prod(shape[k:]) <= page_size)
     numbers = np.arange(math.prod(shape[:lead])).reshape(tuple(shape[:lead]))[cut[:lead]]
     inner_shape, inner_cut = tuple(shape[lead:]), cut[lead:]
-    planes = read(np.atleast_1d(numbers).ravel().tolist())
-    stack = np.stack([plane.reshape(inner_shape)[inner_cut] for plane in planes])
+    wanted = np.atleast_1d(numbers).ravel().tolist()
+    stack: NDArray[Any] | None = None
+    for place, plane in enumerate(read(wanted)):
+        part = plane.reshape(inner_shape)[inner_cut]
+        if stack is None:
+            stack = np.empty((len(wanted), *part.shape), part.dtype)
+        if part.dtype != stack.dtype:
+            raise ValueError(f"plane {wanted[place] + 1} has pixels of another type")
+        stack[place] = part  # one plane at a time: all of them would take the memory twice
+    if stack is None:
+        raise ValueError("no plane was asked for")
     return stack.reshape(np.shape(numbers) + stack.shape[1:])
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.detector.compute import usable_cores
 from napari_celltrain.detector.detector import FLOOR
+from napari_celltrain.detector.memory import keep_freed_memory
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction.payload import Assignment, OnceTeller, PackedDetector
 from napari_celltrain.prediction.predict import check_request
@@ -188,6 +189,7 @@ def _work(pipe: Connection) -> None:
     """Compute time points until nobody asks for more; runs in the worker process."""
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides when to end
+    keep_freed_memory()
     try:
         assignment: Assignment = pipe.recv()
         while True:
