@@ -70,6 +70,11 @@ CELLFINDER = (
     "</MarkerX><MarkerY>2</MarkerY><MarkerZ>3</MarkerZ></Marker></Marker_Type>"
     "</Marker_Data></CellCounter_Marker_File>"
 )
+TRACKS = (
+    '<Tracks nTracks="1" spaceUnits="micron" frameInterval="5.0" timeUnits="min"><particle '
+    'nSpots="2"><detection t="0" x="1.5" y="2" z="3"/><detection t="2" x="1.5" y="2.5" z="3"/>'
+    "</particle></Tracks>"
+)
 NUCLEI = "1, 1, -1, 1, -1, 10, 20, 5.0, 12, ABa, 100, 0,\n2, 0, 1, -1, -1, 9, 9, 2.0, 9, nill, 1,\n"
 
 
@@ -109,12 +114,14 @@ def xml_seeds(root):
     (root / "b.xml").write_text(text.replace('filename=""', 'filename="bdv.xml"'), "utf-8")
     (root / "bdv.xml").write_text(BDV)
     (root / "c.xml").write_text(CELLFINDER)
+    (root / "d.xml").write_text(TRACKS)
     mutations = [*TEXT, *[number] * 4, *[word] * 3, entities]
     return {
         "a.xml": ("a.xml", mutations),
         "b.xml": ("b.xml", mutations),
         "bdv.xml": ("b.xml", mutations),
         "c.xml": ("c.xml", mutations),
+        "d.xml": ("d.xml", mutations),
     }
 
 

@@ -63,6 +63,7 @@ _FORMATS = (
     ("aut", "AutFormat"),
     ("autlist", "AutlistFormat"),
     ("trackmate", "TrackMateFormat"),
+    ("trackmate_tracks", "TrackMateTracksFormat"),
     ("geff_store", "GeffFormat"),
     ("mastodon", "MastodonFormat"),
     ("ctc", "CtcFormat"),
