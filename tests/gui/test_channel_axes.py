@@ -291,6 +291,7 @@ def test_cells_are_found_in_the_chosen_channel(
     assert widget.image.channel.count() == 2
     widget.image.channel.setCurrentIndex(1)
     assert widget.image.movie()[1] == 1
+    assert viewer.dims.point[1] == 1  # so that what is found is seen
     widget.run_button.click()
     qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
     assert widget.layer.ndim == 4
@@ -334,3 +335,13 @@ def test_what_the_network_learns_from_is_the_chosen_channel(
          "optimiser.batch_size=2", "compute.precision='float32'"]
     )  # fmt: skip
     assert train(Dataset(members), tmp_path / "run", settings).best_f1 > 0.7
+
+
+def test_errors_lie_in_the_channel_that_was_learnt_from(viewer):
+    from napari_celltrain.gui.comparison import FALSE, Outcomes
+    from napari_celltrain.gui.result_layers import add_errors
+
+    image = viewer.add_image(tell_tale("tczyx"), axis_labels=tuple("tczyx"), name="movie")
+    outcomes = Outcomes.of([(2, np.array([[1.0, 5, 6]]), FALSE)])
+    errors = add_errors(viewer, "movie errors", outcomes, image, 5.0, channel=1)
+    assert errors.data.tolist() == [[2, 1, 1, 5, 6]]

@@ -153,7 +153,8 @@ class ExtraLayers(QObject):
             self._viewer.layers.remove(name)
         image = _image_of(self._viewer, experiment)
         if image is not None:
-            add_errors(self._viewer, name, outcomes, image, diameter_px).visible = visible
+            channel = experiment.channels[0]
+            add_errors(self._viewer, name, outcomes, image, diameter_px, channel).visible = visible
         if active in self._viewer.layers:  # somebody may be editing it
             self._viewer.layers.selection.active = active
 

@@ -73,6 +73,16 @@ def show_time_point(viewer: ViewerModel, time_point: int) -> None:
             viewer.dims.set_point(found[0], time_point * found[1])
 
 
+def show_channel(viewer: ViewerModel, layer: Image, channel: int) -> None:
+    """Move the slider of a layer's channel axis."""
+    axis = axes_of(layer).index("c")
+    place = np.zeros(layer.ndim)
+    place[axis] = channel
+    viewer.dims.set_point(
+        axis + viewer.dims.ndim - layer.ndim, float(to_world(layer, place[None])[0, axis])
+    )
+
+
 def shown_time_point(viewer: ViewerModel) -> int | None:
     """Return the time point that the slider is at; None without a time axis."""
     if viewer.dims.ndim < 3:

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.axes_row import AxesRow
 from napari_celltrain.gui.errands import Errands
-from napari_celltrain.gui.going_there import shown_time_point
+from napari_celltrain.gui.going_there import show_channel, shown_time_point
 from napari_celltrain.gui.image_source import source_of, voxel_size_of
 from napari_celltrain.gui.layer_axes import CHANNEL, axes_of, channel_of, choose_channel, n_channels
 from napari_celltrain.gui.layers import note
@@ -226,6 +226,7 @@ class ImageChooser(QWidget):
         layer = self.layer
         if layer is not None and number >= 0 and _channels_in(layer) > 1:
             choose_channel(layer, number)
+            show_channel(self._viewer, layer, number)  # what is found there is seen there only
         self._image_chosen()
 
     def _axes_chosen(self) -> None:

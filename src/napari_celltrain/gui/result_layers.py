@@ -31,7 +31,10 @@ OUTCOME_SIZES = {FOUND: 0.9, MISSED: 1.2, FALSE: 0.8}
 
 
 def in_layer(
-    image: Image, t: NDArray[np.int64], positions: NDArray[np.float64]
+    image: Image,
+    t: NDArray[np.int64],
+    positions: NDArray[np.float64],
+    channel: int | None = None,
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Return data and arguments of a points layer that lies on an image layer.
 
@@ -45,6 +48,8 @@ def in_layer(
         The layer.
     t, positions
         Time point numbers, shape (N,), and (z, y, x) pixels, shape (N, 3).
+    channel
+        Where they lie along a channel axis; None: in the one chosen for the layer.
     """
     unit = str(image.units[-1])
     experiment = note(image).get("experiment")
@@ -52,7 +57,7 @@ def in_layer(
         place = placement(experiment.known_voxel_size_um)
         movie = np.column_stack([t, positions]).astype(np.float64)
         return movie, {"ndim": 4, **place, "units": ("pixel", unit, unit, unit)}
-    return _indices(image, t, positions), {
+    return _indices(image, t, positions, channel), {
         "ndim": image.ndim,
         **{name: getattr(image, name) for name in _PLACE},
     }
@@ -66,10 +71,15 @@ def place_in_world(
 
 
 def _indices(
-    image: Image, t: NDArray[np.int64], positions: NDArray[np.float64]
+    image: Image,
+    t: NDArray[np.int64],
+    positions: NDArray[np.float64],
+    channel: int | None = None,
 ) -> NDArray[np.float64]:
-    """Return indices of an image layer's array; those of its channel axis are the chosen one."""
-    return movie_to_data(axes_of(image), t - first_time_point(image), positions, channel_of(image))
+    """Return indices of an image layer's array."""
+    if channel is None:
+        channel = channel_of(image)
+    return movie_to_data(axes_of(image), t - first_time_point(image), positions, channel)
 
 
 def add_detections(viewer: ViewerModel, name: str, image: Image, size: float) -> Points:
@@ -121,10 +131,15 @@ def score_colours(scores: np.ndarray) -> np.ndarray:
 
 
 def add_errors(
-    viewer: ViewerModel, name: str, outcomes: Outcomes, image: Image, diameter_px: float
+    viewer: ViewerModel,
+    name: str,
+    outcomes: Outcomes,
+    image: Image,
+    diameter_px: float,
+    channel: int | None = None,
 ) -> Points:
     """Add a layer of found, missed and false cells, in different colours and shapes."""
-    data, place = in_layer(image, outcomes.t, outcomes.positions)
+    data, place = in_layer(image, outcomes.t, outcomes.positions, channel)
     kinds = outcomes.outcome.tolist()
     layer = Points(
         data,
