@@ -99,6 +99,16 @@ DENSE = replace(
 )
 """Neighbours nearer than a diameter, in low light."""
 
+SPARSE = replace(
+    SCENES["plane"],
+    name="sparse",
+    shape=(1, 1100, 1100),
+    time_points=12,
+    n_cells=14,
+    photons=25.0,
+)
+"""Few cells in a large image, in low light."""
+
 SETS = {
     s.key: s
     for s in (
@@ -114,6 +124,7 @@ SETS = {
         AnnotatedSet("laptrack", "laptrack_nuclei_crop_2dt", None, (0, 3), (5, 5)),
         SimulatedSet("organoid", "", (2.0, 0.4, 0.4), (0, 13), (15, 17)),
         SimulatedSet("dense", "", (2.0, 0.4, 0.4), (0, 6), (8, 8), scene=DENSE),
+        SimulatedSet("sparse", "", (1.0, 0.5, 0.5), (0, 7), (9, 11), scene=SPARSE),
     )
 }
 """Fields of one plate or collection are independent; in movies a gap lies before the test block."""
