@@ -10,7 +10,7 @@ from napari_celltrain.detector.detector import Detector
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.array import ArraySource
 from napari_celltrain.prediction.cell_size import look_at_movie
-from napari_celltrain.prediction.judge import candidates, total
+from napari_celltrain.prediction.judge import candidates, total, voxel_size_of
 from napari_celltrain.prediction.predict import check_request, predict
 from napari_celltrain.training.loop import train
 
@@ -102,6 +102,17 @@ def test_where_there_are_no_cells_nothing_is_made_up(of_two_sizes, of_pixels, ma
     assert [finding.severity for finding in findings] == ["warning"]
     assert "Give the cell diameter" in findings[0].message
     assert _look(of_pixels, empty) == (of_pixels.design.diameter, [])
+
+
+def test_annotated_cells_say_how_large_a_voxel_is_when_nothing_else_does(of_two_sizes, make_blobs):
+    unknown = make_blobs(
+        times=2, shape=(1, 200, 200), cells=12, width=24.0, voxel_size_um=None, seed=9
+    )
+    um = voxel_size_of(of_two_sizes, unknown)[2]
+    assert um * 24 == pytest.approx(of_two_sizes.design.diameter, rel=0.35)
+    assert _f1(of_two_sizes, unknown) > 0.85
+    with pytest.raises(CellTrainError, match="voxel size of blobs is not known"):
+        check_request(of_two_sizes, unknown.images)
 
 
 def test_a_stated_diameter_is_taken_and_nothing_is_read(of_two_sizes, make_blobs, monkeypatch):

@@ -271,3 +271,17 @@ def test_a_movie_is_told_apart_by_its_name_or_by_what_it_is_like(
     assert written("bright", threshold=usual) == kinds["other"]
     with pytest.raises(CellTrainError, match=r"no threshold of its own for 'x'.*'bright', 'dark'"):
         written("other", like="x")
+
+
+def test_how_wide_cells_look_is_told_once(make_detector, make_blobs, tmp_path):
+    detector = make_detector()
+    design = detector.design.model_copy(update={"sizes": (8.0, 16.0)})
+    detector.info = detector.info.model_copy(update={"design": design})
+    movie = make_blobs(times=3, shape=(8, 40, 40), voxel_size_um=(2.0, 1.0, 1.0))
+    told = []
+    predict_to_file(detector, movie, tmp_path / "out.csv", tell=told.append)
+    assert [finding.code for finding in told].count("cell-diameter") == 1
+    told.clear()
+    options = Options(cell_diameter=12.0)
+    predict_to_file(detector, movie, tmp_path / "out.csv", options, tell=told.append)
+    assert "cell-diameter" not in [finding.code for finding in told]

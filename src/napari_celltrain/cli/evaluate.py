@@ -85,8 +85,16 @@ def run(arguments: argparse.Namespace) -> int:
     widths = [arguments.diameter] * len(dataset.experiments) if arguments.diameter else None
     with Progress("Evaluating", len(frames)) as progress:
         for member in sorted({index for index, _ in frames}):
-            name = dataset.experiments[member].name
-            threshold = arguments.threshold or detector.info.threshold_for(name)
+            experiment = dataset.experiments[member]
+            name = experiment.name
+            if detector.design.unit == "um" and experiment.known_voxel_size_um is None:
+                say(
+                    f"warning: The voxel size of '{name}' is not known; such a one is assumed that "
+                    "its cells are as wide as those of the training."
+                )
+            threshold = arguments.threshold
+            if threshold is None:
+                threshold = detector.info.threshold_for(name)
             used[name] = threshold
             own = [frame for frame in frames if frame[0] == member]
             for judged in candidates(
@@ -112,7 +120,9 @@ def run(arguments: argparse.Namespace) -> int:
                 "fn": scores.fn,
                 "localisation_error_um": scores.localisation_error,
                 "unit": unit,
-                "threshold": arguments.threshold or detector.threshold,
+                "threshold": (
+                    detector.threshold if arguments.threshold is None else arguments.threshold
+                ),
                 "thresholds": used,
                 "frames": len(frames),
             }
@@ -176,6 +186,8 @@ def _tolerance(
             )
         return float(arguments.tolerance_um)
     if arguments.tolerance_px is not None:
-        voxel_size = detector.voxel_size_for(dataset.experiments[member].known_voxel_size_um)
+        from napari_celltrain.prediction.judge import voxel_size_of
+
+        voxel_size = voxel_size_of(detector, dataset.experiments[member])
         return float(arguments.tolerance_px * voxel_size[2])
     return None

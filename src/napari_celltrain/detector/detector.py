@@ -183,8 +183,8 @@ class Detector:
 
     # --- detection -----------------------------------------------------------------------------
 
-    def voxel_size_for(self, voxel_size_um: ZYX | None) -> ZYX:
-        """Return the image's voxel size in the detector's unit.
+    def voxel_size_for(self, voxel_size_um: ZYX | None, name: str = "the image") -> ZYX:
+        """Return the voxel size of an image of this name in the detector's unit.
 
         Raises
         ------
@@ -195,7 +195,7 @@ class Detector:
             return (1.0, 1.0, 1.0)
         if voxel_size_um is None:
             raise CellTrainError(
-                "The voxel size of the image is not known, and this detector needs it: give it "
+                f"The voxel size of {name} is not known, and this detector needs it: give it "
                 "as z,y,x in um (--voxel-size on the command line)."
             )
         if not all(np.isfinite(voxel_size_um)) or min(voxel_size_um) <= 0:

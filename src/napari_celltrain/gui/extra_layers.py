@@ -187,7 +187,7 @@ def _errors_work(dataset: Dataset | Path, run_folder: Path, settings: TrainingSe
         from napari_celltrain.dataset import load_dataset, split
         from napari_celltrain.detector.detector import Detector
         from napari_celltrain.gui.comparison import compare
-        from napari_celltrain.prediction.judge import annotated_diameter, candidates
+        from napari_celltrain.prediction.judge import annotated_diameter, candidates, voxel_size_of
 
         data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
         detector = Detector.from_folder(run_folder)
@@ -201,7 +201,7 @@ def _errors_work(dataset: Dataset | Path, run_folder: Path, settings: TrainingSe
         results = []
         for member in sorted({frame.member for frame in judged}):
             experiment = data.experiments[member]
-            voxel = detector.voxel_size_for(experiment.known_voxel_size_um)
+            voxel = voxel_size_of(detector, experiment)
             diameter = annotated_diameter(detector.design, experiment)
             frames = [(frame.t, frame.scored) for frame in judged if frame.member == member]
             comparison = compare(

@@ -83,7 +83,8 @@ def candidates(
     frames
         (experiment index, time point) of each frame.
     voxel_sizes
-        Of each experiment in the detector's unit; None: as the experiments say.
+        Of each experiment in the detector's unit; None: as the experiments say, or as training
+        would assume (`voxel_size_of`).
     cell_diameters
         Of each experiment, in the detector's unit; None: as the detector has them, or measured
         first where it has to be told (`cell_size`).
@@ -110,7 +111,7 @@ def candidates(
             if voxel_sizes is not None:
                 sizes[member] = voxel_sizes[member]
             else:
-                sizes[member] = detector.voxel_size_for(experiment.known_voxel_size_um)
+                sizes[member] = voxel_size_of(detector, experiment)
             if cell_diameters is not None:
                 widths[member] = cell_diameters[member]
             elif member not in widths:
@@ -182,6 +183,26 @@ def scored_frame(
         ignore_found=in_border(positions) | ~known.at(positions),
         ignore_truth=in_border(truth) | (status == Status.UNKNOWN),
     )
+
+
+def voxel_size_of(detector: Detector, experiment: Experiment) -> ZYX:
+    """Return the voxel size of an annotated experiment in a detector's unit.
+
+    Where nobody knows it, it is assumed to be such that the annotated cells are as wide as the
+    detector has them, which is what training assumes too.
+
+    Raises
+    ------
+    CellTrainError
+        When that can't be measured either.
+    """
+    size = experiment.known_voxel_size_um
+    if size is None and detector.design.unit == "um":
+        estimate = estimate_diameter(experiment)
+        if estimate is not None:
+            um = detector.design.diameter / estimate.diameter
+            size = (um, um, um)
+    return detector.voxel_size_for(size, f"'{experiment.name}'")
 
 
 def annotated_diameter(design: Design, experiment: Experiment) -> float:

@@ -130,7 +130,7 @@ def check_request(
             channels = range(source.n_channels)  # the movie holds just what is needed
     check_channels(detector.design, source, channels)
     voxel_size = detector.voxel_size_for(
-        source.voxel_size_um if voxel_size_um is None else voxel_size_um
+        source.voxel_size_um if voxel_size_um is None else voxel_size_um, source.name
     )
     findings = unlike_before(detector.info, source, voxel_size)
     if cell_diameter is None:
