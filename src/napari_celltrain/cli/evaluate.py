@@ -11,6 +11,7 @@ from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Collection
 
     from napari_celltrain.dataset import Dataset
     from napari_celltrain.detector.detector import Detector
@@ -130,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(
             f"F1 {scores.f1:.3f}, precision {scores.precision:.3f}, recall {scores.recall:.3f} at "
-            f"threshold {' and '.join(f'{one:.2f}' for one in sorted(set(used.values())))}\n"
+            f"{_thresholds(used.values())}\n"
             f"{scores.tp} cells found, {scores.fn} missed, {scores.fp} false detections; found "
             f"cells are off by {scores.localisation_error:.2f} {unit} on average"
         )
@@ -173,6 +174,11 @@ def frames_to_judge(dataset: Dataset, info: DetectorInfo) -> tuple[list[tuple[in
         )
     what = f"{len(frames)} frames that the detector did not train on"
     return frames, what
+
+
+def _thresholds(used: Collection[float]) -> str:
+    low, high = min(used), max(used)
+    return f"threshold {low:.2f}" if low == high else f"thresholds {low:.2f} to {high:.2f}"
 
 
 def _tolerance(
