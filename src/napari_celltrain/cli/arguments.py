@@ -7,6 +7,17 @@ import math
 import re
 
 
+def add_diameter(parser: argparse.ArgumentParser) -> None:
+    """Add ``--diameter``."""
+    parser.add_argument(
+        "--diameter",
+        type=positive,
+        metavar="D",
+        help="how wide the cells are, in um (in pixels for a detector without a voxel size); "
+        "default: as in training, or measured where those were of unlike size",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument(

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_celltrain.cli.arguments import add_device, add_json, not_negative, positive, share
+from napari_celltrain.cli.arguments import (
+    add_device,
+    add_diameter,
+    add_json,
+    not_negative,
+    positive,
+    share,
+)
 from napari_celltrain.cli.output import Progress, print_json, say
 from napari_celltrain.errors import CellTrainError
 
@@ -53,13 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PX",
         help="cells and detections within PX pixels of the image's edge count for nobody",
     )
-    parser.add_argument(
-        "--diameter",
-        type=positive,
-        metavar="D",
-        help="how wide the cells are, in um (in pixels for a detector without a voxel size); "
-        "default: as in training, or measured where those were of unlike size",
-    )
+    add_diameter(parser)
     parser.add_argument(
         "--threshold", type=share, metavar="T", help="score threshold; default: the detector's own"
     )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.cli.arguments import (
     add_device,
+    add_diameter,
     add_json,
     channels,
-    positive,
     positive_int,
     share,
     tile,
@@ -75,13 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="Z,Y,X",
         help="in um; overrides what the file says",
     )
-    parser.add_argument(
-        "--diameter",
-        type=positive,
-        metavar="D",
-        help="how wide the cells are, in um (in pixels for a detector without a voxel size); "
-        "default: as in training, or measured where those were of unlike size",
-    )
+    add_diameter(parser)
     parser.add_argument(
         "--threshold", type=share, metavar="T", help="lowest score; default: the detector's own"
     )
