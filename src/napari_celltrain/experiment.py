@@ -265,8 +265,10 @@ class Experiment:
         First and last time point to use, inclusive; None: all.
     channels
         Which channels of the images hold the cells, counted from 0.
-    completeness, regions
+    completeness
         How much of an annotated time point is annotated.
+    regions
+        Where everything is annotated, if `completeness` is ``region``.
     image_offsets
         (z, y, x) pixels for a time point: what the source file adds to image pixels. Already
         subtracted from `annotations.positions`; kept to write the file back as it was.

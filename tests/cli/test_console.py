@@ -109,3 +109,8 @@ def test_a_terminal_gets_bars(capsys, monkeypatch, share):
     assert "Reading a frame" in text
     assert "step 5" in text
     assert "F1 0.951" in text
+
+
+def test_one_skipped_step_is_no_steps(capsys):
+    assert ", 1 step skipped," in told(capsys, step(nonfinite_steps=1))
+    assert ", 2 steps skipped," in told(capsys, step(nonfinite_steps=2))

@@ -46,3 +46,11 @@ def test_damaged_files_are_refused_or_empty(tmp_path, capsys, content):
     if status == 2:
         assert len(err.splitlines()) == 1
         assert "bad.aut" in err
+
+
+def test_the_table_leaves_open_what_only_images_could_tell(tmp_path, capsys):
+    (tmp_path / "points.csv").write_text("t,z,y,x\n3,0,5,6\n4,0,5,7\n", "utf-8")
+    assert main(["count", str(tmp_path / "points.csv")]) == 0
+    told = capsys.readouterr().out
+    assert told.splitlines()[1].split()[:3] == ["points", "-", "2"]
+    assert "dataset.toml" in told.splitlines()[-1]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+
+import pytest
 
 from napari_celltrain.cli import doctor, main
 
@@ -47,3 +51,34 @@ def test_a_run_is_told_with_its_choices(trained, capsys, monkeypatch):
 
 def test_what_is_no_run_is_refused(tmp_path, refused):
     assert "no run folder" in refused("doctor", tmp_path)
+
+
+def test_a_run_is_told_with_its_log(trained, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "CHECKS", (doctor._system,))
+    assert main(["doctor", str(trained)]) == 0
+    told = capsys.readouterr().out
+    assert "versions: torch 2" in told
+    assert "device: cpu" in told
+
+
+def test_a_run_of_a_version_without_log_is_told_from_its_history(trained, tmp_path, capsys):
+    old = tmp_path / "old"
+    shutil.copytree(trained, old)
+    (old / "debug.log").unlink()
+    told = "\n".join(doctor._run_log(old))
+    for words in ("width = 8", "cell diameter", "Held out", "Evaluation("):
+        assert words in told
+
+
+def test_a_folder_that_is_not_there_is_called_that(tmp_path, refused):
+    assert "There is no folder" in refused("doctor", tmp_path / "nothing")
+
+
+def test_no_display_is_said_in_words(monkeypatch):
+    if sys.platform != "linux":
+        pytest.skip("there is always a display")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    opengl = doctor._in_own_process("OpenGL", doctor._OPENGL, "warning", "Get one.")()
+    assert opengl.verdict == "warning"
+    assert opengl.sentence.startswith("There is no display here")

@@ -56,7 +56,9 @@ def test_images_stay_here_when_that_is_wanted(trained, tmp_path, refused):
     assert main(["export", str(trained), "--out", str(file), "--no-screenshot"]) == 0
     assert SCREENSHOT not in member_names(file)
     assert SCREENSHOT not in card_of(file)
-    assert "already" in refused("export", file, "--out", tmp_path / "b", "--no-screenshot")
+    assert "already" in refused(
+        "export", file, "--out", tmp_path / "b.celltrain", "--no-screenshot"
+    )
 
 
 def test_without_the_images_the_file_is_written_all_the_same(trained, tmp_path, capsys):
@@ -85,3 +87,25 @@ def test_what_is_no_detector_or_no_place(trained, sample, tmp_path, refused):
     assert "no such folder" in refused("export", tmp_path / "x", "--out", tmp_path / "x.celltrain")
     assert "--out" in refused("export", trained)
     assert ".celltrain" in refused("export", trained, "--out", tmp_path / "x.zip")
+
+
+def test_what_is_wrong_is_said_before_a_picture_is_made(trained, tmp_path, capsys):
+    for detector, out in ((trained, "nuclei.zip"), (tmp_path, "nuclei.celltrain")):
+        assert main(["export", str(detector), "--out", str(tmp_path / out)]) == 2
+        assert "picture" not in capsys.readouterr().err.lower()
+
+
+@pytest.mark.parametrize("text", ["Smith 2025", "10.1", "", "doi:x"])
+def test_what_is_cited_has_an_address(text, trained, tmp_path, refused):
+    assert "neither a DOI" in refused(
+        "export", trained, "--out", tmp_path / "a.celltrain", "--cite", text
+    )
+
+
+@pytest.mark.parametrize("text", ["10.1000/182", "doi:10.5281/zenodo.12", "https://doi.org/10.1/x"])
+def test_dois_and_addresses_are_taken(text, trained, tmp_path):
+    file = tmp_path / "a.celltrain"
+    assert (
+        main(["export", str(trained), "--out", str(file), "--no-screenshot", "--cite", text]) == 0
+    )
+    assert text in card_of(file)

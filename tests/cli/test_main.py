@@ -42,7 +42,6 @@ def test_help_has_examples(name, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["no-such-command"],
         ["train"],
         ["train", "x", "--out", "y", "--minutes", "-1"],
@@ -124,3 +123,10 @@ def test_a_reader_that_went_away_is_no_error():
     assert process.stderr is not None
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_the_name_alone_shows_what_there_is(capsys):
+    assert main([]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "examples:" in told.err

@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from napari_celltrain.cli import main
 from napari_celltrain.training.run import RunFolder
@@ -234,3 +235,28 @@ def test_bad_pixels_end_in_a_sentence_or_a_run(movie, tmp_path, capsys, bad):
     assert status in (0, 2)
     assert "Traceback" not in err
     assert ("every pixel is" if bad == "constant" else "no finite") in err
+
+
+def test_a_start_that_was_refused_can_be_tried_again(sample, tmp_path, refused):
+    """A device that is not there is a slip, no reason to remove a folder by hand."""
+    run = tmp_path / "run"
+    if not torch.cuda.is_available():
+        assert "cuda" in refused("train", sample, "--out", run, "--device", "cuda")
+        assert not run.exists()
+    run.mkdir()
+    for name in ("run.lock", "run.pid", "debug.log"):
+        (run / name).touch()
+    assert main(["train", str(sample), "--out", str(run), "--steps", "2", *QUICK]) == 0
+
+
+def test_a_budget_shorter_than_the_preparations_still_gives_a_detector(sample, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", str(sample), "--out", str(run), "--minutes", "0.0001", *QUICK]) == 0
+    assert RunFolder(run).read_state()["step"] == 1
+    assert (run / "best" / "detector.json").is_file()
+    # nothing is found by it, and nothing is said of how far off that is
+    capsys.readouterr()
+    assert main(["evaluate", str(run), str(sample), "--threshold", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "0 cells found" in told
+    assert "nan" not in told

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import tifffile
 
@@ -306,3 +307,36 @@ def test_opening_and_writing_load_neither_torch_nor_napari():
         "assert not slow & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_a_folder_says_what_to_open_in_it(tmp_path):
+    folder = tmp_path / "monday"
+    (folder / "images").mkdir(parents=True)
+    tifffile.imwrite(folder / "images" / "t0.tif", np.zeros((4, 4), np.uint8))
+    (folder / "points.csv").write_text("t,z,y,x\n0,0,1,1\n", "utf-8")
+    with pytest.raises(CellTrainError, match=r"in it: points\.csv\."):
+        read_experiments(folder)
+    with pytest.raises(CellTrainError, match="folder of images without"):
+        read_experiments(folder / "images")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(CellTrainError, match="is empty"):
+        read_experiments(tmp_path / "nothing")
+
+
+def test_an_image_is_no_tracking_data_but_is_known_as_one(tmp_path):
+    tifffile.imwrite(tmp_path / "movie.tif", np.zeros((5, 5), np.float32))
+    with pytest.raises(CellTrainError, match="is an image without tracking data"):
+        read_experiments(tmp_path / "movie.tif")
+
+
+def test_what_can_be_opened_is_listed_without_what_can_not(tmp_path):
+    (tmp_path / "notes.md").write_text("# Cells\n", "utf-8")
+    with pytest.raises(CellTrainError, match="of a kind known here") as refusal:
+        read_experiments(tmp_path / "notes.md")
+    assert "TrackMate XML" in str(refusal.value)
+    assert "Pickled" not in str(refusal.value)
+
+
+def test_a_name_without_an_end_is_told_what_it_lacks(tmp_path):
+    with pytest.raises(CellTrainError, match="the end of the name says"):
+        write_experiment(tmp_path / "cells", SOME)

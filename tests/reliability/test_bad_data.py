@@ -177,6 +177,14 @@ def test_missing_images_are_a_sentence(case, tmp_path, capsys):
     _refused(dataset, tmp_path / "run", capsys)
 
 
+def test_exchanged_channels_are_told(tmp_path, make_blobs, capsys):
+    case = Case(tmp_path / "data", make_blobs, times=8, shape=(1, 120, 120), cells=16)
+    noise = np.random.default_rng(5).normal(200, 20, case.movie.shape).astype(case.movie.dtype)
+    case.movie = np.concatenate([noise, case.movie], axis=1)  # (t, c, y, x): as (c, y, x) files
+    dataset = case.write(imagej=True, metadata={"axes": "CYX"})
+    assert "They would in channel 2" in _trained(dataset, tmp_path / "run", capsys)
+
+
 # --- positions ---
 
 

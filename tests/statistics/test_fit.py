@@ -103,3 +103,16 @@ def test_real_movies_are_left_in_peace_and_their_shifts_noticed(data_folder):
     for experiment in quick:
         assert _codes(_moved(experiment, dt=1)) == ["time-shift"], experiment.name
         assert _codes(_moved(experiment, lambda p: p[:, [0, 2, 1]])) == ["off-cells"]
+
+
+def test_the_channel_that_was_meant_is_named(blobs):
+    """Exchanged channels: the cells are in the second, and the first is used."""
+    cells = blobs.images.array
+    other = np.random.default_rng(3).normal(200, 20, cells.shape).astype(cells.dtype)
+    exchanged = blobs.with_(images=type(blobs.images)(np.stack([other, cells], axis=1), "tczyx"))
+    (finding,) = [one for one in fit_findings(exchanged) if one.code == "off-cells"]
+    assert "They would in channel 2." in finding.message
+    assert _codes(exchanged.with_(channels=(1,))) == []
+    nowhere = np.stack([other, other[::-1]], axis=1)
+    (finding,) = fit_findings(blobs.with_(images=type(blobs.images)(nowhere, "tczyx")))
+    assert "this channel" in finding.message

@@ -139,3 +139,16 @@ def test_a_missing_file_and_a_folder_are_sentences(tmp_path):
     for path in (tmp_path / "missing.toml", tmp_path):
         with pytest.raises(CellTrainError, match="can't be read"):
             TrainingSettings.from_toml(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("augmentation.strenght=1", "augmentation.strength"), ("budget.minute=1", "budget.minutes")],
+)
+def test_a_misspelled_setting_is_answered_with_the_one_meant(wrong, meant, tmp_path):
+    with pytest.raises(CellTrainError, match=f"is '{meant}' meant"):
+        TrainingSettings().changed([wrong])
+    section, key = wrong.removesuffix("=1").split(".")
+    (tmp_path / "settings.toml").write_text(f"[{section}]\n{key} = 1\n", "utf-8")
+    with pytest.raises(CellTrainError, match=f"is '{meant}' meant"):
+        TrainingSettings.from_toml(tmp_path / "settings.toml")

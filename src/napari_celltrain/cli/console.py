@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.cli.output import SECONDS_BETWEEN_LINES, duration, say
+from napari_celltrain.errors import counted
 from napari_celltrain.training.events import (
     Choice,
     Evaluation,
@@ -82,7 +83,9 @@ class Console:
 
     def _step(self, event: Step) -> None:
         left = "" if event.seconds_left is None else f", {duration(event.seconds_left)} left"
-        skipped = f", {event.nonfinite_steps} steps skipped" if event.nonfinite_steps else ""
+        skipped = ""
+        if event.nonfinite_steps:
+            skipped = f", {counted(event.nonfinite_steps, 'step')} skipped"
         numbers = (
             f"loss {event.loss:.4f}, {event.crops_per_s:.0f} crops/s, "
             f"{event.memory_mib:.0f} MiB on {event.device}{skipped}{left}"

@@ -80,16 +80,8 @@ _HEADER = (
 
 
 def _cells(counts: Counts | Totals) -> list[str]:
-    return [
-        str(number)
-        for number in (
-            counts.time_points,
-            counts.annotated_time_points,
-            counts.positions,
-            counts.tracks,
-            counts.divisions,
-        )
-    ]
+    numbers = (counts.annotated_time_points, counts.positions, counts.tracks, counts.divisions)
+    return [str(counts.time_points or "-"), *map(str, numbers)]  # none without images
 
 
 def _spacing(counts: Counts) -> str:

@@ -21,19 +21,20 @@ from typing import TYPE_CHECKING, Literal
 from napari_celltrain import __version__
 from napari_celltrain.cli.arguments import add_json
 from napari_celltrain.cli.output import print_json
-from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-SUMMARY = "Check the installation: torch, graphics card, Qt, OpenGL, napari, disk."
+SUMMARY = "Check the installation: torch, graphics card, napari, Qt, OpenGL, plugin, disk."
 EXAMPLES = """\
 examples:
   celltrain doctor            paste its output when you ask for help
   celltrain doctor run        and what happened in this run
 """
 
+LOG_LINES = 300
+"""Of a run's log, the last so many are shown."""
 Verdict = Literal["ok", "warning", "problem"]
 
 
@@ -71,6 +72,10 @@ from qtpy.QtCore import qVersion
 print(f"{qtpy.API_NAME}, Qt {qVersion()}")
 """
 _OPENGL = """
+import os, sys
+if sys.platform.startswith("linux") and not os.environ.get("QT_QPA_PLATFORM"):
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        sys.exit("There is no display here (DISPLAY is not set).")
 from qtpy.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
 app = QGuiApplication([])
 surface = QOffscreenSurface(); surface.create()
@@ -129,23 +134,37 @@ def _run_log(path: Path) -> list[str]:
     from napari_celltrain.training.run import RunFolder
 
     folder = RunFolder(path)
-    if not folder.is_run():
-        raise CellTrainError(f"{path} is no run folder: there is no settings.toml in it.")
+    folder.check()
     lines = [f"Run {path}" + (" (in use by another process)" if folder.is_locked() else "")]
     lines += [f"  {key}: {value}" for key, value in folder.read_state().items()]
     checkpoints = sorted(file.name for file in folder.checkpoints.glob("*"))
     lines.append(f"  checkpoints: {', '.join(checkpoints) or 'none'}")
     history = folder.read_history()
+    for kind in (Step, Evaluation):
+        last = [event for event in history if isinstance(event, kind)][-3:]
+        lines += [f"  {event}" for event in last]
+    log = _last_lines(folder.log_file)
+    if log:
+        return [*lines, f"{folder.log_file.name}, the last {len(log)} lines", *log]
+    # a run of an earlier version keeps no log
     settings = folder.settings_file.read_text("utf-8", errors="replace")
     lines += ["Settings", *(f"  {line}" for line in settings.splitlines() if line.strip())]
     chosen = [event for event in history if isinstance(event, Choice)]
     lines += ["Chosen", *(f"  {one.name}: {one.value} ({one.reason})" for one in chosen)]
     found = [event.finding for event in history if isinstance(event, FindingEvent)]
     lines += ["Noticed", *(f"  {one.severity}: {one.message}" for one in found)]
-    for kind in (Step, Evaluation):
-        last = [event for event in history if isinstance(event, kind)][-3:]
-        lines += [f"  {event}" for event in last]
     return lines
+
+
+def _last_lines(file: Path) -> list[str]:
+    """Return the end of a log; empty when there is none."""
+    try:
+        with open(file, "rb") as opened:
+            opened.seek(max(0, file.stat().st_size - 100 * LOG_LINES))
+            content = opened.read(100 * LOG_LINES)
+    except OSError:
+        return []
+    return content.decode("utf-8", errors="replace").splitlines()[-LOG_LINES:]
 
 
 def _system() -> Check:
@@ -233,7 +252,8 @@ CHECKS: tuple[Callable[[], Check], ...] = (
         "OpenGL",
         _OPENGL,
         "warning",
-        "napari can't draw here. Is there a display, and are the graphics drivers installed?",
+        "napari can't draw here; the command line works without. For the window: is there a "
+        "display, and are the graphics drivers installed?",
     ),
     _in_own_process(
         "plugin", _PLUGIN, "warning", "napari will not list the plugin; install it again."

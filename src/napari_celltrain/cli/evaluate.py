@@ -14,7 +14,7 @@ from napari_celltrain.cli.arguments import (
     share,
 )
 from napari_celltrain.cli.output import Progress, print_json, say
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, counted
 
 if TYPE_CHECKING:
     import argparse
@@ -130,11 +130,13 @@ def run(arguments: argparse.Namespace) -> int:
             }
         )
     else:
+        distance = "; found cells are off by "
+        distance += f"{scores.localisation_error:.2f} {unit} on average"
         print(
             f"F1 {scores.f1:.3f}, precision {scores.precision:.3f}, recall {scores.recall:.3f} at "
             f"{_thresholds(used.values())}\n"
-            f"{scores.tp} cells found, {scores.fn} missed, {scores.fp} false detections; found "
-            f"cells are off by {scores.localisation_error:.2f} {unit} on average"
+            f"{counted(scores.tp, 'cell')} found, {scores.fn} missed, "
+            f"{counted(scores.fp, 'false detection')}{distance if scores.tp else ''}"
         )
     return 0
 
@@ -156,7 +158,7 @@ def frames_to_judge(dataset: Dataset, info: DetectorInfo) -> tuple[list[tuple[in
             raise CellTrainError(
                 "No experiment with the role 'held-out' has an annotated time point with an image."
             )
-        return frames, f"{len(frames)} frames of the held-out experiments"
+        return frames, f"{counted(len(frames), 'frame')} of the held-out experiments"
     seen = {one.name: info.seen_of(one.name) for one in dataset.experiments}
     annotated = [
         (i, t)
@@ -173,7 +175,7 @@ def frames_to_judge(dataset: Dataset, info: DetectorInfo) -> tuple[list[tuple[in
             "The detector was trained on every annotated frame of this data set, so there is none "
             "that it could be judged on honestly. Annotate other frames, or name other data."
         )
-    what = f"{len(frames)} frames that the detector did not train on"
+    what = f"{counted(len(frames), 'frame')} that the detector did not train on"
     return frames, what
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +12,6 @@ from napari_celltrain.cli.output import print_json, say
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
-    import argparse
-
     from napari_celltrain.sharing.screenshot import Screenshot
 
 SUMMARY = "Pack a detector into one file to give to others, or for the bioimage.io model zoo."
@@ -46,9 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--description", default="", metavar="TEXT", help="cells, staining, microscope"
     )
     parser.add_argument(
-        "--cite", action="append", default=[], metavar="DOI",
+        "--cite",
+        action="append",
+        default=[],
+        type=_citation,
+        metavar="DOI",
         help="of your paper, or its address; may be given several times",
-    )  # fmt: skip
+    )
     picture = parser.add_mutually_exclusive_group()
     picture.add_argument(
         "--screenshot", type=Path, metavar="PNG", help="a picture of yours for the .celltrain file"
@@ -59,12 +63,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def _citation(text: str) -> str:
+    """Read a DOI or an address."""
+    text = text.strip()
+    if not re.fullmatch(r"(https?://\S+)|((doi:)?10\.\d{4,9}/\S+)", text, re.IGNORECASE):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is neither a DOI, such as 10.1234/abcd, nor an address"
+        )
+    return text
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Write the files."""
     if arguments.out is None and arguments.bioimageio is None:
         raise CellTrainError("Say what to write: --out FILE.celltrain, or --bioimageio FILE.zip.")
+    from napari_celltrain.detector.folder import find_detector
     from napari_celltrain.sharing import About, pack_detector
+    from napari_celltrain.sharing.packing import check_name
 
+    find_detector(arguments.detector)  # what is wrong is said before a picture is made
+    if arguments.out is not None:
+        check_name(arguments.out)
     about = About(
         arguments.title,
         arguments.licence,

@@ -53,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from napari_celltrain.training.run import RunFolder
 
     folder = RunFolder(arguments.run_folder)
-    if not folder.is_run():
-        raise CellTrainError(f"{folder.path} is no run folder: there is no settings.toml in it.")
+    folder.check()
     out: Path = arguments.out or folder.path / "report.html"
     suffix = out.suffix.lower()
     if suffix not in (*_PAGES, *SUFFIXES):

@@ -163,11 +163,7 @@ def _check_folder(folder: RunFolder, *, resume: bool) -> None:
         raise CellTrainError(f"{path} is a file; --out names the folder of the run.")
     if resume or not path.exists():
         return
-    try:
-        empty = not any(path.iterdir())
-    except OSError as error:
-        raise CellTrainError(f"The folder {path} can't be read: {error.strerror}.") from None
-    if not empty:
+    if folder.is_run() or folder.foreign_files():
         hint = "go on with the run in it with --resume" if folder.is_run() else "empty it"
         raise CellTrainError(f"The folder {path} is not empty. Choose another --out, or {hint}.")
 

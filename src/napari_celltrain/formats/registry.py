@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
@@ -80,6 +81,11 @@ _FORMATS = (
     ("csv_writing", "NapariCsvFormat"),
     ("csv_writing", "MastodonCsvFormat"),
 )
+LOOKED_AT = 200
+NAMED = 3
+"""Files of a folder that is no tracking data itself: so many are looked at, and so many named."""
+_IMAGES = (".tif", ".tiff", ".czi", ".nd2", ".lif", ".ims", ".lsm")
+_NOT_TO_READ = ("Pickled tracks", "GEFF for Mastodon", "napari points CSV", "Mastodon CSV")
 _made: list[TrackingFormat] = []
 
 
@@ -194,10 +200,10 @@ def format_written_to(path: Path, format_name: str | None = None) -> WritableFor
         if suffix in candidate.suffixes or (path.name.endswith("_RES") and not candidate.suffixes):
             return candidate
     known = ", ".join(sorted({suffix for one in writable for suffix in one.suffixes if suffix}))
-    raise CellTrainError(
-        f"{path.name}: no tracking format is written with the suffix {suffix!r}; use one of "
-        f"{known}."
-    )
+    what = f"no tracking format is written with the suffix {suffix!r}; use one of"
+    if not suffix:
+        what = "the end of the name says how it is written; use one of"
+    raise CellTrainError(f"{path.name}: {what} {known}.")
 
 
 def _nearest(path: Path) -> TrackingFormat:
@@ -205,10 +211,33 @@ def _nearest(path: Path) -> TrackingFormat:
     for candidate in formats():
         if path.is_file() and path.suffix.lower() in candidate.suffixes:
             return candidate
-    if path.is_dir() and any(path.glob("*.tif*")):
+    if path.is_dir():
+        within = _tracking_files_in(path)
+        if within:
+            raise CellTrainError(
+                f"{path} is a folder, and no tracking data by itself. Open what is in it: "
+                f"{' or '.join(within)}."
+            )
+        if not any(path.iterdir()):
+            raise CellTrainError(f"The folder {path} is empty.")
+    images = f"{path} is a folder of images" if path.is_dir() else f"{path} is an image"
+    if any(path.glob("*.tif*")) if path.is_dir() else path.suffix.lower() in _IMAGES:
         raise CellTrainError(
-            f"{path} is a folder of images without tracking data. Open the file with the tracks, "
-            "and name this folder as its images."
+            f"{images} without tracking data. Open the file with the tracks, and name this "
+            f"{'folder' if path.is_dir() else 'file'} as its images."
         )
-    names = ", ".join(candidate.name for candidate in formats())
+    names = ", ".join(
+        name for name in dict.fromkeys(one.name for one in formats()) if name not in _NOT_TO_READ
+    )
     raise CellTrainError(f"{path} is no tracking data of a kind known here ({names}).")
+
+
+def _tracking_files_in(folder: Path) -> list[str]:
+    """Return the names of the first tracking files and folders in a folder."""
+    looked_at = itertools.islice(folder.iterdir(), LOOKED_AT)
+    found = (
+        path.name
+        for path in sorted(looked_at)
+        if not path.name.startswith(".") and format_of(path) is not None
+    )
+    return list(itertools.islice(found, NAMED))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
 
+from napari_celltrain.errors import counted
 from napari_celltrain.gui.curve import Curve
 from napari_celltrain.training.events import (
     Evaluation,
@@ -91,7 +92,9 @@ class ProgressPanel(QWidget):
     def _show_step(self, step: Step) -> None:
         self._set_bar(step.share_done, "")
         left = "" if step.seconds_left is None else f", {duration(step.seconds_left)} left"
-        skipped = f", {step.nonfinite_steps} steps skipped" if step.nonfinite_steps else ""
+        skipped = ""
+        if step.nonfinite_steps:
+            skipped = f", {counted(step.nonfinite_steps, 'step')} skipped"
         self.numbers.setText(
             f"Step {step.step}, {step.crops_per_s:.0f} crops/s, {duration(step.seconds)}{left}\n"
             f"Device: {step.device}, {step.memory_mib:.0f} MiB{skipped}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, counted
 from napari_celltrain.images.movie import Crop, Header, Movie, has_time_point
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class SummedChannels(Movie):
         for channel in (channel for group in self.groups for channel in group):
             if not 0 <= channel < source.n_channels:
                 raise CellTrainError(
-                    f"{source.name} has {source.n_channels} channel(s), so channel {channel + 1} "
-                    "can't be added up with others."
+                    f"{source.name} has {counted(source.n_channels, 'channel')}, so "
+                    f"channel {channel + 1} can't be added up with others."
                 )
         super().__init__(_header_like(source, n_channels=len(groups), dtype=np.dtype(np.uint8)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.detector.window import window_time_points
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,11 +58,11 @@ def check_channels(design: Design, source: FrameSource, channels: Sequence[int])
     for channel in channels:
         if not 0 <= channel < source.n_channels:
             raise CellTrainError(
-                f"{source.name} has {source.n_channels} channel(s); there is no channel "
+                f"{source.name} has {counted(source.n_channels, 'channel')}; there is no channel "
                 f"{channel + 1}."
             )
     if len(channels) != design.n_channels:
         raise CellTrainError(
-            f"This detector looks at {design.n_channels} channel(s) at once, "
+            f"This detector looks at {counted(design.n_channels, 'channel')} at once, "
             f"but {len(channels)} were given."
         )

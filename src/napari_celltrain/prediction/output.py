@@ -29,10 +29,10 @@ def check_suffix(path: Path) -> None:
     if path.is_dir() and path.suffix.lower() not in _suffixes():
         raise CellTrainError(f"{path} is a folder; name a file, such as {path / 'cells.csv'}.")
     if path.suffix.lower() not in _suffixes():
-        raise CellTrainError(
-            f"{path.name}: nothing is written with the suffix '{path.suffix}'; use one of "
-            f"{', '.join(sorted(_suffixes()))}."
-        )
+        what = f"nothing is written with the suffix '{path.suffix}'; use one of"
+        if not path.suffix:
+            what = "the end of the name says how it is written; use one of"
+        raise CellTrainError(f"{path.name}: {what} {', '.join(sorted(_suffixes()))}.")
 
 
 def _suffixes() -> set[str]:

@@ -22,6 +22,18 @@ from napari_celltrain.sharing.pictures import read_png
 from napari_celltrain.sharing.screenshot import Screenshot
 
 
+def check_name(file: Path) -> None:
+    """Refuse a name that is none of a packed detector.
+
+    Raises
+    ------
+    CellTrainError
+        Saying how it has to end.
+    """
+    if file.suffix.lower() != SUFFIX:
+        raise CellTrainError(f"{file.name}: a packed detector's name ends in {SUFFIX}.")
+
+
 def pack_detector(
     folder: str | Path,
     file: str | Path,
@@ -51,8 +63,7 @@ def pack_detector(
     from napari_celltrain.detector.detector import Detector
 
     file = Path(file)
-    if file.suffix.lower() != SUFFIX:
-        raise CellTrainError(f"{file.name}: a packed detector's name ends in {SUFFIX}.")
+    check_name(file)
     picture, caption = _picture(Path(folder), screenshot)
     detector = Detector.from_folder(folder, device="cpu")
     if about is None and screenshot is None:

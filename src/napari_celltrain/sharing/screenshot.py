@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, counted
 from napari_celltrain.sharing.pictures import circle, cross, enlarged, grey, mark, png, square
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ def draw_errors(
     return Screenshot(
         png(picture),
         f"A part of time point {errors.time_point} of {experiment.name}{seen}{planes}: "
-        f"{counts[0]} cells found (blue rings), {counts[1]} missed (yellow squares), "
-        f"{counts[2]} false detections (red crosses).",
+        f"{counted(counts[0], 'cell')} found (blue rings), {counts[1]} missed (yellow squares), "
+        f"{counted(counts[2], 'false detection')} (red crosses).",
     )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MOST_FRAMES = 4
 MOST_SIDE = 1500
 """Pixels: of larger planes the middle is looked at."""
+MOST_CHANNELS = 6
 FEWEST = 25
 """Positions below which chance decides."""
 BAD = 0.12
@@ -174,6 +175,16 @@ def _does_not_fit(
         shifted = list(_shifted(experiment, planes, diameter, shift))
         if shifted and abs(_fit(shifted, lambda points: points)) >= GOOD:
             return _time_shift(words, planes[0].t)
+    channel = _channel_that_fits(experiment, diameter)
+    if channel is not None:
+        used = experiment.channels[0]
+        return Finding(
+            "warning",
+            "off-cells",
+            f"The positions don't lie on anything brighter or darker than its surroundings in "
+            f"channel {used + 1}, which is used. They would in channel {channel + 1}.",
+            time_point=planes[0].t,
+        )
     voxel = np.array((experiment.known_voxel_size_um or (1.0, 1.0, 1.0))[1:])
     readings: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
         "if y and x were exchanged": lambda points: points[:, ::-1],
@@ -195,6 +206,19 @@ def _does_not_fit(
         f"The positions don't lie on anything brighter or darker than its surroundings. {advice}",
         time_point=planes[0].t,
     )
+
+
+def _channel_that_fits(experiment: Experiment, diameter: float) -> int | None:
+    """Return another channel, from 0, on whose cells the positions lie; None: there is none."""
+    others = range(min(experiment.images.n_channels, MOST_CHANNELS))  # type: ignore[union-attr]
+    fits = {
+        channel: abs(_fit(planes, lambda points: points))
+        for channel in others
+        if channel != experiment.channels[0]
+        and (planes := list(_planes(experiment.with_(channels=(channel,)), diameter)))
+    }
+    best = max(fits, key=lambda channel: fits[channel], default=None)
+    return best if best is not None and fits[best] >= GOOD else None
 
 
 def _off_in_time(

@@ -37,7 +37,8 @@ def enough(experiments: Sequence[Experiment]) -> tuple[bool, str]:
         if any(len(experiment.annotations) for experiment in experiments):
             return (
                 False,
-                "There are annotations, but no images that belong to them: open those too.",
+                "There are annotations, but no images that belong to them: open those too, or name "
+                "both in a dataset.toml.",
             )
         return False, (
             f"Nothing is annotated yet. Mark the centre of every cell in {FRAMES_TO_START} or "

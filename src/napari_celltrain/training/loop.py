@@ -17,6 +17,7 @@ import torch
 
 from napari_celltrain.dataset import split as split_frames
 from napari_celltrain.dataset import write_dataset
+from napari_celltrain.detector.compute import choose_device
 from napari_celltrain.detector.design import Design
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.folder import find_detector
@@ -29,6 +30,7 @@ from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_c
 from napari_celltrain.training.control import Control
 from napari_celltrain.training.crop_groups import as_before
 from napari_celltrain.training.crops import StepSampler
+from napari_celltrain.training.debug_log import DebugLog
 from napari_celltrain.training.evaluations import Evaluations
 from napari_celltrain.training.events import (
     CheckpointSaved,
@@ -118,17 +120,24 @@ def train(
         raise CellTrainError(f"{run.path} holds other things, but no run to resume.")
     if start_from is not None:
         find_detector(Path(start_from))  # a wrong name is told before a folder is made
+    choose_device(settings.compute.device)  # the same for a device that is not there
     with run.locked():
-        return _Run(
-            dataset,
-            run,
-            settings,
-            (*callbacks, HistoryWriter(run)),
-            control or Control(),
-            start_from,
-            began,
-            together,
-        ).go()
+        log = DebugLog(run)
+        log.begin(settings)
+        try:
+            return _Run(
+                dataset,
+                run,
+                settings,
+                (*callbacks, HistoryWriter(run), log),
+                control or Control(),
+                start_from,
+                began,
+                together,
+            ).go()
+        except BaseException as error:
+            log.failed(error)
+            raise
 
 
 def _follow(
@@ -449,7 +458,9 @@ class _Run:
         if self.control.stopping:
             self._save(plan)
             return cast("StopReason", self.control.reason)
-        return self._ran_out() if self.schedule.finished(self.step, self.seconds) else None
+        # one step at least, however long the preparations took: a finished run has a detector
+        over = self.step > 0 and self.schedule.finished(self.step, self.seconds)
+        return self._ran_out() if over else None
 
     def _ran_out(self) -> StopReason:
         if self.schedule.by_convergence:

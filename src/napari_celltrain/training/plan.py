@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,7 @@ from napari_celltrain.detector.compute import (
 )
 from napari_celltrain.detector.design import Design, choose_design, relative_voxel_size
 from napari_celltrain.detector.resample import output_length
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, counted
 from napari_celltrain.experiment import ZYX, Experiment, Finding
 from napari_celltrain.statistics import estimate_diameter
 from napari_celltrain.training.cell_sizes import cell_sizes, measured_diameters, usual_spacing
@@ -152,7 +153,11 @@ def make_plan(
     choices += more
     if device.type == "cpu":
         useful = max(1, max(group.batch_size for group in groups) // BATCH)
-        why = "as asked" if settings.compute.threads else "all cores"
+        why = "all cores"
+        if settings.compute.threads:
+            why = "as asked"
+        elif os.environ.get("OMP_NUM_THREADS", "").strip():
+            why = "as OMP_NUM_THREADS says"
         if useful < threads:
             why = f"each computes {BATCH} crops of a step"
         threads = min(threads, useful)
@@ -382,11 +387,11 @@ def _check_channels(experiments: Sequence[Experiment], design: Design) -> None:
         for channel in experiment.channels:
             if not 0 <= channel < source.n_channels:
                 raise CellTrainError(
-                    f"'{experiment.name}' has {source.n_channels} channel(s); there is no channel "
-                    f"{channel + 1}."
+                    f"'{experiment.name}' has {counted(source.n_channels, 'channel')}; there is "
+                    f"no channel {channel + 1}."
                 )
         if len(experiment.channels) != design.n_channels:
             raise CellTrainError(
-                f"'{experiment.name}' is used with {len(experiment.channels)} channel(s), the "
-                f"others with {design.n_channels}: choose as many for each."
+                f"'{experiment.name}' is used with {counted(len(experiment.channels), 'channel')}, "
+                f"the others with {design.n_channels}: choose as many for each."
             )

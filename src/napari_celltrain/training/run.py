@@ -7,6 +7,7 @@
         dataset.toml        what it trains on
         history.jsonl       one event a line, appended
         run.json            state, dates, the choices made; rewritten whole
+        debug.log           versions, device, settings, what happened: to read, for who helps
         checkpoints/        to go on from: the newest two
         best/               the detector with the best held-out F1
         prepared/           images at the working scale; can be deleted at any time
@@ -85,6 +86,11 @@ class RunFolder:
         return self.path / "run.json"
 
     @property
+    def log_file(self) -> Path:
+        """What somebody who helps wants to read."""
+        return self.path / "debug.log"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
@@ -103,13 +109,26 @@ class RunFolder:
         """Tell whether somebody started a run here."""
         return self.settings_file.is_file()
 
+    def check(self) -> None:
+        """Refuse a folder that is none of a run.
+
+        Raises
+        ------
+        CellTrainError
+            Saying what is there instead.
+        """
+        if not self.path.exists():
+            raise CellTrainError(f"There is no folder {self.path}.")
+        if not self.is_run():
+            raise CellTrainError(f"{self.path} is no run folder: there is no settings.toml in it.")
+
     def foreign_files(self) -> list[Path]:
-        """Return what is in the folder besides the lock that any attempt to train leaves."""
+        """Return what is in the folder besides what a start leaves that was refused."""
         try:
             return [
                 path
                 for path in self.path.iterdir()
-                if path.name not in ("run.lock", "run.pid")
+                if path.name not in ("run.lock", "run.pid", self.log_file.name)
                 and not path.name.startswith(TEMPORARY_PREFIX)
             ]
         except OSError as error:

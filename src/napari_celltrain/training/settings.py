@@ -7,6 +7,7 @@ means: chosen automatically, and shown with the reason.
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -286,7 +287,7 @@ class TrainingSettings(_Section):
                     "for example budget.minutes=5."
                 )
             if section not in values or key not in values[section]:
-                raise CellTrainError(f"There is no setting '{section}.{key}'.")
+                raise CellTrainError(f"There is no setting {_named(f'{section}.{key}')}")
             values[section][key] = _value(text.strip())
         return self.from_dict(values)
 
@@ -304,10 +305,21 @@ def _brief(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def _named(name: str) -> str:
+    """Return a name that is no setting's, with the setting that may be meant."""
+    known = [
+        f"{section}.{key}"
+        for section, values in TrainingSettings().model_dump().items()
+        for key in (*values, "")
+    ]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"'{_brief(name)}'" + (f"; is '{near[0].rstrip('.')}' meant?" if near else ".")
+
+
 def _sentence(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"{where}: there is no setting '{name}'."
+        return f"{where}: there is no setting {_named(name)}"
     message = first["msg"].replace("Input should be", "it should be")
     return f"{where}: '{name}' is {_brief(repr(first['input']))}, but {message}."
