@@ -71,7 +71,23 @@ def test_any_settings_survive_the_form(form):
 
 
 def test_an_optional_number_says_automatic(form):
-    assert form.row("budget.minutes").native.text() == "automatic"
+    numbers = [row for row in form.rows if hasattr(row.native, "specialValueText")]
+    optional = {f"{row.section}.{row.name}": row for row in numbers if row.default is None}
+    assert {"budget.minutes", "budget.steps", "design.width", "compute.threads"} <= set(optional)
+    assert {row.native.text() for row in optional.values()} == {"automatic"}
+
+
+def test_whole_numbers_have_no_decimals(form):
+    row = form.row("budget.steps")
+    row.value = 1500
+    assert row.native.text() == "1500"
+    assert isinstance(row.value, int)
+
+
+def test_a_switch_is_named_once(form):
+    row = form.row("augmentation.flip")
+    assert row.native.text() == ""  # its label says it
+    assert row.native.accessibleName() == "Flip"
 
 
 def test_units_are_shown(form):

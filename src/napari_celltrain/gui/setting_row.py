@@ -47,8 +47,11 @@ class SettingRow:
             kind = tuple[int, int]
             options = {"options": {"min": -5, "max": 5}}
         value = self._automatic if field.default is None else field.default
+        # whole numbers too: magicgui's own box for those knows neither "automatic" nor units
+        shown: Any = float if kind is int else kind
+        self._whole = kind is int
         self.control: Any = create_widget(
-            value=value, annotation=kind, name=name, label=self.title, options=options
+            value=value, annotation=shown, name=name, label=self.title, options=options
         )
         self.native: QWidget = self.control.native
         self._dress(kind, field, str(extra.get("unit", "")))
@@ -58,7 +61,9 @@ class SettingRow:
     def value(self) -> Any:
         """What is set; None for automatic."""
         value = self.control.value
-        return None if self._automatic is not None and value <= self._automatic else value
+        if self._automatic is not None and value <= self._automatic:
+            return None
+        return round(value) if self._whole else value
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -80,9 +85,11 @@ class SettingRow:
             part.setAccessibleName(f"{self.title}, number {number}")
             part.setToolTip(self.native.toolTip())
         self.native.setMinimumWidth(90)
-        if kind is float:
-            self.native.setDecimals(_decimals(self.control.step, field.default))
+        if kind is bool:
+            self.native.setText("")  # its label says it
         if kind in (int, float):
+            decimals = 0 if kind is int else _decimals(self.control.step, field.default)
+            self.native.setDecimals(decimals)
             if unit:
                 self.native.setSuffix(f" {unit}")
             if self._optional:

@@ -1,7 +1,7 @@
 """Everything a person can set about a training run.
 
 One object is the TOML file, the ``--set`` options of the command line, the rows of the widget with
-their tooltips, and what the run folder keeps. ``None`` (empty in the widget, left out in TOML)
+their tooltips, and what the run folder keeps. ``None`` (automatic in the widget, left out in TOML)
 means: chosen automatically, and shown with the reason.
 """
 
@@ -53,14 +53,18 @@ class Budget(_Section):
     minutes: float | None = _setting(
         None,
         "Train for",
-        "Wall time; the learning rate ends with it. Empty: until F1 stops improving.",
+        "Wall time; the learning rate ends with it. Automatic: until F1 stops improving.",
         unit="min",
         basic=True,
         gt=0,
         le=100_000,
     )
     steps: int | None = _setting(
-        None, "Steps", "Stop after so many steps, whatever the time.", gt=0, le=100_000_000
+        None,
+        "Steps",
+        "Stop after so many steps, whatever the time. Automatic: as the time says.",
+        gt=0,
+        le=100_000_000,
     )
     patience: int = _setting(
         10,
@@ -78,8 +82,8 @@ class Design(_Section):
     diameter_um: float | None = _setting(
         None,
         "Cell diameter",
-        "How wide a cell is, in um (in pixels where the voxel size is unknown). Empty: measured "
-        "from the images at the annotated places.",
+        "How wide a cell is, in um (in pixels where the voxel size is unknown). Automatic: "
+        "measured from the images at the annotated places.",
         unit="um",
         basic=True,
         gt=0,
@@ -87,7 +91,7 @@ class Design(_Section):
     working_scale: float | None = _setting(
         None,
         "Working scale",
-        "Pixels of the network for one pixel of the finest image, in plane. Empty: so that a "
+        "Pixels of the network for one pixel of the finest image, in plane. Automatic: so that a "
         "cell is about ten pixels wide.",
         gt=0.01,
         le=4,
@@ -95,8 +99,8 @@ class Design(_Section):
     width: int | None = _setting(
         None,
         "Network width",
-        "Feature maps of the first layer. Empty: 16 on a CPU, 32 on a GPU, half as many again "
-        "for cells of unlike size.",
+        "Feature maps of the first layer. Automatic: 16 on a CPU, 32 on a GPU, half as many "
+        "again for cells of unlike size.",
         ge=4,
         le=256,
     )
@@ -168,19 +172,19 @@ class Optimiser(_Section):
     learning_rate: float | None = _setting(
         None,
         "Learning rate",
-        "Peak learning rate of AdamW. Empty: 0.002 from scratch, 0.0005 when training goes on "
+        "Peak learning rate of AdamW. Automatic: 0.002 from scratch, 0.0005 when training goes on "
         "from a detector.",
         gt=0,
         le=0.1,
     )
     weight_decay: float = _setting(1e-4, "Weight decay", "Of AdamW.", ge=0, le=1)
     batch_size: int | None = _setting(
-        None, "Batch size", "Crops per step. Empty: by device and crop size.", ge=1, le=4096
+        None, "Batch size", "Crops per step. Automatic: by device and crop size.", ge=1, le=4096
     )
     crop_size: int | None = _setting(
         None,
         "Crop size",
-        "Width of a training crop in working pixels. Empty: by cell size and memory.",
+        "Width of a training crop in working pixels. Automatic: by cell size and memory.",
         ge=16,
         le=1024,
     )
@@ -201,8 +205,8 @@ class Compute(_Section):
     threads: int | None = _setting(
         None,
         "CPU threads",
-        "Empty: all cores, or all but one where a window is open. For one batch size the result is "
-        "the same; a batch size that is not set follows the threads.",
+        "Automatic: all cores, or all but one where a window is open. For one batch size the "
+        "result is the same; a batch size that is not set follows the threads.",
         ge=1,
         le=1024,
     )
