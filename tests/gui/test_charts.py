@@ -11,10 +11,10 @@ from qtpy.QtCore import QPoint, Qt
 from napari_celltrain.gui.bar_chart import BarChart
 from napari_celltrain.gui.candidates import Candidates
 from napari_celltrain.gui.curve import Curve
-from napari_celltrain.gui.progress_panel import ProgressPanel, duration
+from napari_celltrain.gui.progress_panel import ProgressPanel
 from napari_celltrain.gui.score_histogram import ScoreHistogram
 from napari_celltrain.gui.threshold_panel import ThresholdPanel
-from napari_celltrain.training.events import Evaluation, Finished, StateChanged, Step
+from napari_celltrain.training.events import Evaluation, Finished, StateChanged, Step, duration
 
 
 def step(number, loss=0.5):
@@ -127,7 +127,8 @@ def test_a_detector_that_finds_nothing_is_not_praised(qtbot):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(4.4, "4 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
+    ("seconds", "words"),
+    [(4.4, "4 s"), (180, "3 min"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (7200, "2 h")],
 )
 def test_durations_are_words(seconds, words):
     assert duration(seconds) == words

@@ -20,6 +20,14 @@ def test_the_figure_told_is_that_of_the_detector_kept():
     assert "0.968" in standing.in_words(20)
 
 
+def test_the_state_is_told_in_words_with_the_time():
+    standing = Standing()
+    standing.add(verdict(0.94, 0.9), 10, 0.2, seconds=120)
+    assert standing.in_words(10) == "Still improving; best F1 0.940 at 2 min."
+    standing.add(verdict(0.80, 0.9), 20, 0.2, seconds=150)
+    assert standing.in_words(20) == "Not better lately; best F1 0.940 at 2 min."
+
+
 def test_small_losses_do_not_add_up():
     """Each as good as the one before, and steadier; but the first is what they are held to."""
     standing = Standing()

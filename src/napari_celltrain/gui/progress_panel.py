@@ -16,6 +16,7 @@ from napari_celltrain.training.events import (
     Preparing,
     StateChanged,
     Step,
+    duration,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class ProgressPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._step: Step | None = None
         self.sentence = QLabel("", self)
         self.sentence.setWordWrap(True)
         self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -56,6 +58,7 @@ class ProgressPanel(QWidget):
     def begin(self) -> None:
         """Forget an earlier run."""
         self.curve.clear()
+        self._step = None
         self.curve.setVisible(True)
         self.numbers.setText("")
         self.result.setText("")
@@ -69,6 +72,7 @@ class ProgressPanel(QWidget):
     def end(self) -> None:
         """The run is over; its curve and result stay."""
         self.bar.setVisible(False)
+        self._show_numbers()
 
     def add(self, events: Sequence[Event]) -> None:
         """Show what a run told."""
@@ -87,17 +91,27 @@ class ProgressPanel(QWidget):
                 self.result.setText(result_in_words(event))
         steps = [event for event in events if isinstance(event, Step)]
         if steps:
-            self._show_step(steps[-1])
+            self._set_bar(steps[-1].share_done, "")
+            self._step = steps[-1]
+        self._show_numbers()
 
-    def _show_step(self, step: Step) -> None:
-        self._set_bar(step.share_done, "")
-        left = "" if step.seconds_left is None else f", {duration(step.seconds_left)} left"
+    def _show_numbers(self) -> None:
+        step = self._step
+        if step is None:
+            return
+        if self.bar.isHidden():  # it is over
+            left = ""
+        elif step.seconds_left is None:
+            left = "; ends when F1 no longer improves"
+        else:
+            left = f", {duration(step.seconds_left)} left"
         skipped = ""
         if step.nonfinite_steps:
-            skipped = f", {counted(step.nonfinite_steps, 'step')} skipped"
+            skipped = f"; {counted(step.nonfinite_steps, 'step')} skipped"
         self.numbers.setText(
-            f"Step {step.step}, {step.crops_per_s:.0f} crops/s, {duration(step.seconds)}{left}\n"
-            f"Device: {step.device}, {step.memory_mib:.0f} MiB{skipped}"
+            f"Step {step.step}, {step.crops_per_s:.0f} crops/s\n"
+            f"Trained for {duration(step.seconds)}{left}\n"
+            f"Device: {step.device}; memory in use: {step.memory_mib:.0f} MiB{skipped}"
         )
 
     def _set_bar(self, share: float | None, text: str) -> None:
@@ -120,13 +134,3 @@ def result_in_words(evaluation: Evaluation) -> str:
     if not evaluation.trustworthy:
         words += ". Not to be trusted: there was too little data to hold any back"
     return words + "."
-
-
-def duration(seconds: float) -> str:
-    """Return ``45 s``, ``3 min 20 s`` or ``2 h 5 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

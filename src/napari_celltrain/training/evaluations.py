@@ -112,7 +112,9 @@ class Evaluations:
             precision=self.settings.compute.precision,
         )
 
-    def judge(self, learner: Learner, stopping: Callable[[], bool]) -> tuple[Verdict, bool] | None:
+    def judge(
+        self, learner: Learner, seconds: float, stopping: Callable[[], bool]
+    ) -> tuple[Verdict, bool] | None:
         """Judge the detector on the same few frames each time.
 
         Returns
@@ -123,7 +125,7 @@ class Evaluations:
         verdict = self.held_out.evaluate(self.detector(learner), frames, stopping)
         if verdict is None:
             return None
-        return verdict, self.standing.add(verdict, learner.step, learner.mean_loss)
+        return verdict, self.standing.add(verdict, learner.step, learner.mean_loss, seconds)
 
     def events(
         self, verdict: Verdict, learner: Learner, seconds: float, best: bool

@@ -157,3 +157,14 @@ Event = (
     | Finished
 )
 Callback = Callable[[Event], None]
+
+
+def duration(seconds: float) -> str:
+    """Return ``45 s``, ``3 min``, ``3 min 20 s`` or ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    large, small, units = whole // 60, whole % 60, ("min", "s")
+    if whole >= 3600:
+        large, small, units = whole // 3600, whole % 3600 // 60, ("h", "min")
+    return f"{large} {units[0]}" + (f" {small} {units[1]}" if small else "")

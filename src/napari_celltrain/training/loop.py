@@ -518,7 +518,7 @@ class _Run:
     def _evaluate(self, plan: Plan) -> None:
         self.tell(StateChanged("evaluating", "Looking for cells in held-out frames."))
         begin = time.monotonic()
-        done = self.evaluations.judge(self.learner, lambda: self.control.stopping)
+        done = self.evaluations.judge(self.learner, self.seconds, lambda: self.control.stopping)
         if done is None:
             return
         verdict, best = done

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_celltrain.training.events import duration
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,6 +28,8 @@ class Standing:
     best_steadiness: float = -1.0
     best_threshold: float = 0.5
     best_step: int = 0
+    best_seconds: float = 0.0
+    """Training time at the best."""
     best_train_loss: float = math.inf
     """Training loss at the best."""
     worse: list[float] = field(default_factory=list)
@@ -33,7 +37,7 @@ class Standing:
     cells: int = 0
     """Held-out cells that count."""
 
-    def add(self, verdict: Verdict, step: int, train_loss: float) -> bool:
+    def add(self, verdict: Verdict, step: int, train_loss: float, seconds: float = 0.0) -> bool:
         """Note an evaluation; return whether it is the best so far.
 
         The best is the one with the highest F1, or of those that are as good (within a cell or
@@ -51,6 +55,7 @@ class Standing:
         self.best_steadiness = verdict.steadiness
         self.best_threshold = verdict.threshold
         self.best_step = step
+        self.best_seconds = seconds
         self.best_train_loss = train_loss if math.isfinite(train_loss) else math.inf
         self.worse = []
         return True
@@ -73,8 +78,8 @@ class Standing:
     def in_words(self, step: int) -> str:
         """Return the state of the run in words."""
         if self.best_step == step:
-            return f"Still improving; best F1 {self.kept_f1:.3f}."
-        return f"Best F1 {self.kept_f1:.3f} at step {self.best_step}."
+            return f"Still improving; best F1 {self.kept_f1:.3f} at {duration(self.best_seconds)}."
+        return f"Not better lately; best F1 {self.kept_f1:.3f} at {duration(self.best_seconds)}."
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
