@@ -112,6 +112,52 @@ def test_a_selected_experiment_is_the_one_that_is_shown(
     widget.table.selectRow(1)
     assert widget.chart_title.text().startswith("other")
     assert [layer.visible for layer in (first[0], second[0])] == [False, True]
+    assert viewer.layers.selection.active is second[-1]  # what is added now is added to this one
+
+
+def test_a_selected_experiment_is_brought_into_sight(viewer, widget, movie_class, qtbot):
+    """Another movie, elsewhere in time, depth and size: its frame would be an empty picture."""
+    from napari.layers import Layer
+
+    from napari_celltrain.gui.layers import experiment_layers
+
+    for name, times, shape in (
+        ("late and deep", (37, 38, 40), (9, 400, 500)),
+        ("early and flat", (3, 4), (1, 30, 40)),
+    ):
+        marked = Annotations([times[0]], [[0, 1, 1]])
+        movie = movie_class(name=name, time_points=times, frame_shape=shape)
+        for layer in experiment_layers(Experiment(name, marked, movie)):
+            viewer.add_layer(Layer.create(*layer))
+    qtbot.waitUntil(lambda: widget.table.rowCount() == 3)
+    viewer.dims.set_point(0, 40)
+    viewer.dims.set_point(1, 10)
+    widget.table.selectRow(1)
+    assert viewer.dims.point[0] == 4  # the nearest time point that it has
+    assert viewer.dims.point[1] == 0
+    camera = getattr(viewer, "scene", viewer).camera
+    assert camera.center[1:] == pytest.approx((29 * 0.5 / 2, 39 * 0.5 / 2), abs=0.5)
+    near = camera.zoom
+    widget.table.selectRow(0)
+    assert viewer.dims.point[0] == 37
+    assert viewer.dims.point[1] == 0  # it has this plane
+    assert camera.zoom < near / 5  # and is more than ten times as wide
+
+
+def test_several_experiments_are_judged_together_and_the_selected_one_alone(
+    widget, add_experiment, experiment, movie_class, qtbot
+):
+    add_experiment(experiment)
+    t = np.repeat([37, 38, 40], 30)
+    positions = np.random.default_rng(0).uniform(0, 1, (90, 3)) * [2, 31, 39]
+    add_experiment(Experiment("many", Annotations(t, positions), movie_class()))
+    qtbot.waitUntil(lambda: "embryo alone" in widget.enough.text(), timeout=10_000)
+    together, alone = widget.enough.text().split("\n")
+    assert together.startswith("All 2 together: ✔ 95 cells in 6 time points")
+    assert alone.startswith("embryo alone: ✖ 5 cells")
+    qtbot.waitUntil(lambda: widget._closer is None, timeout=10_000)
+    widget.table.selectRow(1)
+    assert "many alone: ✔ 90 cells" in widget.enough.text()
 
 
 def test_a_layer_that_is_no_movie_is_a_row_with_its_problem(viewer, widget, qtbot):

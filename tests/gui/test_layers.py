@@ -6,6 +6,7 @@ import numpy as np
 from napari.utils.notifications import notification_manager
 
 from napari_celltrain.experiment import Annotations, Experiment, Status
+from napari_celltrain.gui.going_there import lay_on_movies
 from napari_celltrain.gui.layers import experiment_layers, show_through_depth
 from napari_celltrain.gui.lazy_images import display_range, lazy_array
 from napari_celltrain.gui.lineages import napari_tracks, track_ids
@@ -213,3 +214,49 @@ def test_an_annotation_can_be_given_to_another_image(viewer, add_experiment, exp
     viewer.layers.remove(other)
     back = next(one for one in open_experiments(viewer.layers) if one.points is not None)
     assert back.images[0].name == "embryo"
+
+
+def test_an_annotation_opened_without_its_movie_goes_with_the_movie_opened_beside_it(
+    viewer, add_experiment
+):
+    """A table of points, and the images dragged in: napari opens those as (t, y, x)."""
+    image = viewer.add_image(np.zeros((4, 60, 80)), name="images", scale=(1, 0.5, 0.5))
+    marked = Annotations([1, 2, 2], [[0, 10, 20], [0, 30, 40], [0, 50, 60]], [[0, 1]])
+    tracks, points = add_experiment(Experiment("points", marked))
+    assert (tracks.ndim, points.ndim) == (3, 3)  # the same axes, so that they lie on each other
+    (found,) = open_experiments(viewer.layers)
+    assert found.images == [image]
+    assert found.align()
+    assert tuple(points.scale) == tuple(tracks.scale) == (1, 0.5, 0.5)
+    assert not found.align()  # once: somebody may move it afterwards
+    read = found.read()
+    assert read.annotations.t.tolist() == [1, 2, 2]
+    assert read.annotations.positions.tolist() == marked.positions.tolist()
+    assert read.annotations.links.tolist() == [[0, 1]]
+    assert read.known_voxel_size_um == (1.0, 0.5, 0.5)
+
+
+def test_an_annotation_without_a_movie_does_not_take_the_movie_of_another(
+    viewer, add_experiment, experiment
+):
+    add_experiment(experiment)
+    add_experiment(Experiment("lost", Annotations([37], [[0, 1, 1]])))
+    lost = next(one for one in open_experiments(viewer.layers) if one.name == "lost")
+    assert lost.images == []
+    assert lost.read().annotations.t.tolist() == [37]
+
+
+def test_a_flat_annotation_is_read_as_pixels_of_a_movie_with_a_plane_axis(viewer, add_experiment):
+    viewer.add_image(np.zeros((4, 1, 60, 80)), name="images")
+    marked = Annotations([1, 2], [[0, 10, 20], [0, 30, 40]])
+    add_experiment(Experiment("points", marked))
+    (found,) = open_experiments(viewer.layers)
+    assert found.read().annotations.positions.tolist() == marked.positions.tolist()
+    assert found.read().annotations.t.tolist() == [1, 2]
+
+
+def test_cells_laid_on_a_stack_are_seen_through_its_depth(viewer, add_experiment):
+    viewer.add_image(np.zeros((4, 5, 60, 80)), name="images", scale=(1, 2, 0.5, 0.5))
+    add_experiment(Experiment("points", Annotations([1, 2], [[2, 10, 20], [3, 30, 40]])))
+    lay_on_movies(viewer, open_experiments(viewer.layers))
+    assert viewer.dims.margin_left[1] >= 2

@@ -80,11 +80,17 @@ def quick_counts(experiment: Experiment) -> Counted:
 
 
 def look_closely(experiments: Sequence[tuple[int, Experiment]]) -> Work:
-    """Return work that reports (identity, Closer look) for each experiment."""
+    """Return work that reports (identity, Closer look) for each experiment.
+
+    Of several, whether all of them together are enough is reported first, with None for identity.
+    """
 
     def work(report: Callable[[Any], None], stop: threading.Event) -> None:
         from napari_celltrain.statistics import enough, estimate_diameter, findings
 
+        if len(experiments) > 1:
+            together = enough([experiment for _, experiment in experiments])
+            report((None, CloserLook(enough=in_words(together))))
         for identity, experiment in experiments:
             if stop.is_set():
                 return

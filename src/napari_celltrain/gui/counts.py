@@ -10,12 +10,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
-    QFrame,
     QHBoxLayout,
     QHeaderView,
     QLabel,
     QPushButton,
-    QScrollArea,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -27,8 +25,16 @@ from napari_celltrain.gui.bar_chart import BarChart
 from napari_celltrain.gui.counting import Counted, counts_as_csv, look_closely, quick_counts
 from napari_celltrain.gui.dock_page import DockPage
 from napari_celltrain.gui.findings_list import FindingsList
-from napari_celltrain.gui.going_there import go_to, show_time_point, shown_time_point
+from napari_celltrain.gui.going_there import (
+    go_to,
+    lay_on_movies,
+    look_at_all_of,
+    show_alone,
+    show_time_point,
+    shown_time_point,
+)
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
+from napari_celltrain.gui.scrolled import Scrolled
 from napari_celltrain.gui.work import Job
 
 if TYPE_CHECKING:
@@ -60,6 +66,7 @@ class CountsWidget(DockPage):
         self._look_again = False
         self._experiments: list[tuple[int, Experiment]] = []
         self._known: dict[int, Counted] = {}
+        self._together = ""
         self.table = QTableWidget(0, len(COLUMNS), self)
         self.chart = BarChart(self)
         self.chart_title = QLabel("", self)
@@ -76,6 +83,7 @@ class CountsWidget(DockPage):
     def update_counts(self) -> None:
         """Count again: at once what is quick, in a thread what is not."""
         self._open = open_experiments(self.viewer.layers)
+        lay_on_movies(self.viewer, self._open)
         self.counted, self._experiments = [], []
         for found in self._open:
             try:
@@ -122,12 +130,6 @@ class CountsWidget(DockPage):
         self._fit_height(len(rows))
         self._show_selected()
         self.findings.set_findings([f for one in self.counted for f in one.closer.findings])
-        lines = [
-            f"{one.name}: {one.closer.enough}" if len(self.counted) > 1 else one.closer.enough
-            for one in self.counted
-            if one.closer.enough
-        ]
-        self.enough.setText("\n".join(lines))
         self.export_button.setEnabled(bool(self.counted))
         if not self.counted:
             self.message.setText(
@@ -140,21 +142,31 @@ class CountsWidget(DockPage):
         self.message.setVisible(not self.counted)
 
     def _row(self) -> int | None:
-        """The row whose bars are shown: the selected one, else the first."""
+        """The row whose bars are shown: the selected one, else the first that is in sight."""
         identities = [one.identity for one in self._open]
         if self._selected in identities:
             return identities.index(self._selected)
-        return 0 if identities else None
+        in_sight = (
+            row for row, one in enumerate(self._open) if any(layer.visible for layer in one.layers)
+        )
+        return next(in_sight, 0 if identities else None)
 
     def _show_selected(self) -> None:
         row = self._row()
         if row is None:
             self.chart.set_counts(0, np.zeros(0, np.int64))
             self.chart_title.setText("")
+            self.enough.setText("")
             return
         one = self.counted[row]
         self.chart.set_counts(one.first, one.per_time_point)
         self.chart_title.setText(f"{one.name}: cells per time point")
+        lines = [one.closer.enough]
+        if len(self.counted) > 1:
+            together = f"All {len(self.counted)} together: {self._together}"
+            alone = f"{one.name} alone: {one.closer.enough}"
+            lines = [*([together] if self._together else []), *([alone] if lines[0] else [])]
+        self.enough.setText("\n".join(lines))
         self._mark_time()
 
     def _mark_time(self) -> None:
@@ -164,14 +176,9 @@ class CountsWidget(DockPage):
         row = self.table.currentRow()
         if 0 <= row < len(self._open):
             self._selected = self._open[row].identity
+            show_alone(self._open[row], self._open)
+            look_at_all_of(self.viewer, self._open[row])
             self._show_selected()
-            chosen = {id(layer) for layer in self._open[row].layers}
-            for found in self._open:
-                for layer in found.layers:
-                    if id(layer) not in chosen:
-                        layer.visible = False
-            for layer in self._open[row].layers:
-                layer.visible = True
 
     def _go_to_time(self, time_point: int) -> None:
         show_time_point(self.viewer, time_point)
@@ -179,6 +186,7 @@ class CountsWidget(DockPage):
     def _go_to_finding(self, finding: Finding) -> None:
         for found, one in zip(self._open, self.counted, strict=True):
             if any(finding is own for own in one.closer.findings):
+                show_alone(found, self._open)
                 go_to(self.viewer, found, finding.time_point, finding.points)
                 return
 
@@ -207,6 +215,8 @@ class CountsWidget(DockPage):
         for identity, closer in results:
             if identity in self._known:
                 self._known[identity].closer = closer
+            elif identity is None:
+                self._together = closer.enough
         self._fill()
 
     def _closer_ended(self) -> None:
@@ -259,6 +269,8 @@ class CountsWidget(DockPage):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.verticalHeader().setVisible(False)
         self.table.setAccessibleName("Annotation counts")
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # names differ at their ends
+        self.table.setWordWrap(False)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
@@ -271,22 +283,17 @@ class CountsWidget(DockPage):
         for label in (self.enough, self.message):
             label.setWordWrap(True)
         bottom = QHBoxLayout()
+        bottom.setContentsMargins(0, 0, 0, 0)
         bottom.addStretch(1)
         bottom.addWidget(self.export_button)
-        page = QWidget()
-        layout = QVBoxLayout(page)
-        layout.setContentsMargins(4, 4, 4, 4)
-        for widget in (
-            self.message, self.table, self.chart_title, self.chart, self.enough, self.findings,
-        ):  # fmt: skip
-            layout.addWidget(widget)
-        layout.addLayout(bottom)
-        layout.addStretch(1)
-        area = QScrollArea()
-        area.setWidget(page)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
+        last = QWidget(self)
+        last.setLayout(bottom)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+        outer.addWidget(
+            Scrolled(
+                self.message, self.table, self.chart_title, self.chart, self.enough,
+                self.findings, last,
+            )
+        )  # fmt: skip
         self.setMinimumWidth(420)

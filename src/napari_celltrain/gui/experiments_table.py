@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.axes_row import AxesRow
+from napari_celltrain.gui.going_there import lay_on_movies
 from napari_celltrain.gui.layers import note
 from napari_celltrain.gui.open_experiments import open_experiments
 from napari_celltrain.gui.same_movie import one_for_each_movie
@@ -97,7 +98,9 @@ class ExperimentsTable(QWidget):
         """Show the experiments that are open now; what was set for them stays."""
         known = {entry.identity: entry for entry in self.entries}
         entries: list[TrainingEntry] = []
-        for found in open_experiments(self._viewer.layers):
+        open_now = open_experiments(self._viewer.layers)
+        lay_on_movies(self._viewer, open_now)
+        for found in open_now:
             entry = known.get(found.identity)
             if entry is None:
                 entry = TrainingEntry(found, use=_is_new_knowledge(found, entries))
@@ -180,6 +183,7 @@ class ExperimentsTable(QWidget):
 
     def _make_details(self) -> None:
         self.image = QComboBox()
+        self.image.setPlaceholderText("none is open yet")
         self.image.setToolTip("The image layer in which these cells were marked.")
         self.axes, self.voxel = AxesRow(), VoxelSizeRow()
         self.role = QComboBox()
@@ -210,6 +214,7 @@ class ExperimentsTable(QWidget):
         )
         self.only_corrected.toggled.connect(self._details_changed)
         self.region = QComboBox()
+        self.region.setPlaceholderText("none is chosen")
         self.region.setToolTip("A Shapes layer with polygons around the annotated part.")
         times = QHBoxLayout()
         times.addWidget(self.first)
@@ -232,12 +237,15 @@ class ExperimentsTable(QWidget):
         self._image_label = form.labelForField(self.image)
         self._axes_label = form.labelForField(self.axes)
         self._voxel_label = form.labelForField(self.voxel)
-        for control in (self.role, self.channel, self.completeness, self.region):
+        for control in (self.image, self.role, self.channel, self.completeness, self.region):
             control.setMinimumContentsLength(8)
+            control.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+        for control in (self.role, self.channel, self.completeness, self.region):
             control.currentIndexChanged.connect(self._details_changed)
         self.axes.changed.connect(self._axes_chosen)
         self.voxel.changed.connect(self.changed)
-        self.image.setMinimumContentsLength(8)
         self.image.currentIndexChanged.connect(self._image_chosen)
         for box in (self.first, self.last):
             box.valueChanged.connect(self._details_changed)

@@ -9,14 +9,16 @@ from napari.layers import Image, Labels, Points
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.image_source import layer_to_movie, to_world
-from napari_celltrain.gui.layer_axes import axes_of
+from napari_celltrain.gui.layer_axes import axes_of, shape_of
+from napari_celltrain.gui.layers import show_through_depth
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
 from napari_celltrain.gui.result_layers import place_in_world
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari.components import ViewerModel
+    from napari.layers import Layer
     from numpy.typing import NDArray
 
     from napari_celltrain.experiment import Finding
@@ -63,6 +65,58 @@ def go_to(
             return
     if time_point is not None:
         show_time_point(viewer, time_point)
+
+
+def lay_on_movies(viewer: ViewerModel, experiments: Iterable[OpenExperiment]) -> None:
+    """Put annotations that were opened without their movies where their movies are."""
+    for experiment in experiments:
+        try:
+            if not experiment.align():
+                continue
+        except CellTrainError:  # it is told where the experiment is read
+            continue
+        image, points = experiment.images[0], experiment.points
+        axes = axes_of(image)
+        if points is None or "z" not in axes or shape_of(image)[axes.index("z")] < 2:
+            continue
+        scale = {axis: abs(float(image.scale[axes.index(axis)])) for axis in "zx"}
+        size = float(np.atleast_1d(points.current_size)[0]) * scale["x"]
+        show_through_depth(viewer, max(size / 2, scale["z"]))
+
+
+def show_alone(experiment: OpenExperiment, others: Iterable[OpenExperiment]) -> None:
+    """Show one experiment and hide the others; what is hidden lies on top of it otherwise."""
+    own = {id(layer) for layer in experiment.layers}
+    for other in others:
+        for layer in other.layers:
+            if id(layer) not in own:
+                layer.visible = False
+    for layer in experiment.layers:
+        layer.visible = True
+
+
+def look_at_all_of(viewer: ViewerModel, experiment: OpenExperiment) -> None:
+    """Bring the whole of an experiment into sight, at a time point and a plane that it has.
+
+    Its annotation becomes the layer that is edited.
+    """
+    layers = experiment.images or experiment.layers
+    world = np.asarray(layers[0].extent.world)
+    if not np.isfinite(world).all():  # nothing is in it yet
+        return
+    ndim, shared = viewer.dims.ndim, min(viewer.dims.ndim, world.shape[1])
+    time = _time_axis(viewer)
+    for number in range(shared):
+        axis = ndim - shared + number
+        low, high = world[:, world.shape[1] - shared + number]
+        if axis in viewer.dims.displayed or low <= viewer.dims.point[axis] <= high:
+            continue
+        is_time = time is not None and axis == time[0]
+        nearest = min(max(viewer.dims.point[axis], low), high)
+        viewer.dims.set_point(axis, nearest if is_time else (low + high) / 2)
+    fit(viewer, layers)
+    if experiment.annotation is not None:
+        viewer.layers.selection.active = experiment.annotation
 
 
 def show_time_point(viewer: ViewerModel, time_point: int) -> None:
@@ -114,6 +168,23 @@ def _places(layer: Points, images: Sequence[Image], rows: Sequence[int]) -> NDAr
         return to_world(layer, data)
     movie = layer_to_movie(images[0], layer, data)  # its channels and planes are the image's
     return place_in_world(images[0], movie[:, 0].round().astype(np.int64), movie[:, 1:])
+
+
+def fit(viewer: ViewerModel, layers: list[Layer]) -> None:
+    """Let these layers fill the canvas."""
+    if hasattr(viewer, "fit_to_view"):
+        viewer.fit_to_view(layers=layers)
+        return
+    viewer.reset_view()  # napari before 0.9 fits everything; from there on by the sizes
+    world = np.asarray(layers[0].extent.world)
+    everything = np.asarray(viewer.layers.extent.world)
+    shown = list(viewer.dims.displayed)
+    own = [axis - viewer.dims.ndim + world.shape[1] for axis in shown]
+    ratio = np.ptp(everything, axis=0)[shown] / np.maximum(np.ptp(world, axis=0)[own], 1e-9)
+    viewer.camera.zoom *= float(ratio.min())
+    centre = list(viewer.camera.center)
+    centre[-len(shown) :] = world.mean(axis=0)[own].tolist()
+    viewer.camera.center = tuple(centre)
 
 
 def _at(viewer: ViewerModel, world: NDArray[np.float64], time_point: int) -> NDArray[np.float64]:

@@ -2,7 +2,9 @@
 
 How numbers map, so that the slider, the positions and the files agree:
 
-* every layer has the axes (t, z, y, x); a 2D movie has one plane, for which napari shows no slider;
+* every layer has the axes (t, z, y, x); a 2D movie has one plane, for which napari shows no slider.
+  (A flat annotation without its movie has the axes (t, y, x), as napari's own readers give them to
+  a 2D movie: so the two fit when the movie is opened too.);
 * napari's *world* coordinate on the time axis is the movie's own time point number. The image
   layer of a series that starts at 37 is moved to 37 (`translate`), and a point's own first
   coordinate is its time point number. (The small number right of napari's slider counts steps
@@ -89,6 +91,8 @@ def experiment_layers(
         }
         layers.append((rows, tracks, "tracks"))
     layers.append(cells_layer(experiment, key=key, visible=visible))
+    if _is_flat(experiment):
+        layers = [_without_depth(*layer) for layer in layers]
     if not with_units:
         for _, arguments, _ in layers:
             del arguments["units"]
@@ -161,10 +165,34 @@ def show_through_depth(viewer: ViewerModel, thickness: float) -> None:
         for layer in viewer.layers:
             if getattr(layer, "projection_mode", "none") == "mean":
                 layer.projection_mode = "none"  # what it showed until now
-    for side in ("margin_left", "margin_right"):
-        margins = list(getattr(viewer.dims, side))
-        margins[-3] = max(margins[-3], thickness)
-        setattr(viewer.dims, side, margins)
+    events = viewer.dims.events
+    # both, and only then a look: points in a slice with one side would be divided by nothing
+    with events.margin_left.blocker(), events.margin_right.blocker():
+        for side in ("margin_left", "margin_right"):
+            margins = list(getattr(viewer.dims, side))
+            margins[-3] = max(margins[-3], thickness)
+            setattr(viewer.dims, side, margins)
+    events.margin_right(value=viewer.dims.margin_right)
+
+
+def _is_flat(experiment: Experiment) -> bool:
+    """Tell whether there is no movie, and nothing that speaks of depth."""
+    depths = experiment.annotations.positions[:, 0]
+    return experiment.images is None and bool(len(depths)) and not depths.any()
+
+
+def _without_depth(data: Any, arguments: dict[str, Any], kind: str) -> LayerData:
+    """Leave the z axis out of a points or tracks layer."""
+    axes = [0, 2, 3]
+    columns = [0, *(axis + 1 for axis in axes)] if kind == "tracks" else axes
+    placed = {
+        name: tuple(arguments[name][axis] for axis in axes)
+        for name in ("scale", "translate", "units", "axis_labels")
+    }
+    flat = {**arguments, **placed}
+    if "ndim" in flat:
+        flat["ndim"] = len(axes)
+    return data[:, columns], flat, kind
 
 
 def _image_layers(experiment: Experiment, shown: dict[str, Any], visible: bool) -> list[LayerData]:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _NOT_ANNOTATIONS = {"detections", "errors", "preview"}
 PAIRED = "paired_with"
 """The key in an annotation layer's note for the image layer that a person chose."""
+LAID_ON = "laid_on"
+"""The key in the note of an annotation opened without its movie for the image it was laid on."""
 
 
 @dataclass(eq=False)
@@ -104,7 +106,8 @@ class OpenExperiment:
                 name=self.name,
                 annotations=annotations,
                 images=original.images or (source and source[0]),
-                voxel_size_um=original.voxel_size_um if image is None else voxel_size_of(image),
+                voxel_size_um=(None if image is None else voxel_size_of(image))
+                or original.voxel_size_um,
                 channels=channels,
                 findings=(),
             )
@@ -133,6 +136,37 @@ class OpenExperiment:
             or len(before[t]) != len(after[t])
             or not np.allclose(before[t], after[t], atol=1e-3)
         ]
+
+    def align(self) -> bool:
+        """Lay an annotation that was opened without its movie onto the movie it belongs to.
+
+        Its data are pixels of that movie, so it only has to be placed as the movie is; once, for
+        a person may move the layers afterwards. True when that was done now.
+
+        Raises
+        ------
+        CellTrainError
+            When the image layer is no movie.
+        """
+        original = self._original()
+        if self.points is None or not self.images or original is None or original.images:
+            return False
+        image = self.images[0]
+        if note(self.points).get(LAID_ON) == image.unique_id:
+            return False
+        axes = axes_of(image)
+        self.points.metadata[METADATA][LAID_ON] = image.unique_id
+        for layer in (self.points, self.tracks):
+            if layer is None or note(layer).get("experiment") is not original:
+                continue
+            for name in ("scale", "translate", "units"):
+                place = list(getattr(layer, name))
+                for column, axis in enumerate(columns_beside(image, layer)):
+                    if axis in axes and axis in "zyx":
+                        place[column] = getattr(image, name)[axes.index(axis)]
+                if list(getattr(layer, name)) != place:
+                    setattr(layer, name, tuple(place))
+        return True
 
     def pair_with(self, image: Image) -> None:
         """Let the annotation belong to this image, whatever it is called."""
@@ -177,10 +211,16 @@ def open_experiments(layers: Iterable[Layer]) -> list[OpenExperiment]:
     note_likely_axes([group[0] for group in images.values()], [*points, *tracks])
     used: set[str | None] = set()
 
+    taken = {note(layer).get("key") for layer in ours if not isinstance(layer, Image)}
+    free = {key: group for key, group in images.items() if key not in taken}
+
     def group(layer: Points | Tracks | Labels) -> tuple[str | None, list[Image]]:
-        key = _chosen(layer, images) or note(layer).get("key") or _likeliest(layer, images)
+        own = note(layer).get("key")
+        key = _chosen(layer, images) or (own if own in images else None)
+        if key is None:  # what was opened without its movie goes with one that has no annotation
+            key = _likeliest(layer, images if own is None else free)
         used.add(key)
-        return note(layer).get("key"), images.get(key or "", [])
+        return own, images.get(key or "", [])
 
     found = []
     for layer in points:
