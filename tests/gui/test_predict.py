@@ -15,6 +15,7 @@ from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.formats.registry import read_experiments
 from napari_celltrain.gui import preferences
 from napari_celltrain.gui.candidates import Candidates
+from napari_celltrain.gui.docks import open_dock
 from napari_celltrain.gui.layers import experiment_layers
 from napari_celltrain.gui.open_experiments import open_experiments
 from napari_celltrain.gui.predict import PredictWidget
@@ -260,6 +261,8 @@ def test_scores_and_errors_beside_known_cells(with_movie, viewer, qtbot):
     assert counts.get("found", 0) == widget.judging.comparison.scores.tp
     assert counts.get("missed", 0) == widget.judging.comparison.scores.fn
     assert counts.get("false", 0) == widget.judging.comparison.scores.fp
+    widget.judging.errors_button.click()
+    assert sum(layer.name.startswith(errors.name) for layer in viewer.layers) == 1  # not two
     wrong = widget.judging.comparison.scores.fn + widget.judging.comparison.scores.fp
     widget.judging.next_button.click()
     expected = "no error" if wrong == 0 else f"Error 1 of {wrong}"
@@ -355,6 +358,19 @@ def test_train_further_goes_to_the_training_dock(with_movie, viewer, trained, qt
     widget.further_button.click()
     train = next(one for one in viewer.window.dock_widgets.values() if isinstance(one, TrainWidget))
     assert train._start_from == trained
+
+
+def test_a_dock_that_is_open_already_comes_to_the_front(viewer, qtbot):
+    """Two docks under each other would both be too low on a small screen: they are tabs."""
+    viewer.window._qt_window.show()
+    _, train = viewer.window.add_plugin_dock_widget("napari-celltrain", "Train detector")
+    qtbot.waitUntil(lambda: not train.visibleRegion().isEmpty())
+    _, predict = viewer.window.add_plugin_dock_widget("napari-celltrain", "Predict cells")
+    qtbot.waitUntil(lambda: not predict.visibleRegion().isEmpty())
+    qtbot.waitUntil(lambda: train.visibleRegion().isEmpty())
+    assert open_dock(viewer, "Train detector") is train
+    qtbot.waitUntil(lambda: not train.visibleRegion().isEmpty())
+    qtbot.waitUntil(lambda: predict.visibleRegion().isEmpty())
 
 
 def test_a_detector_can_be_dropped(widget, trained, tmp_path):

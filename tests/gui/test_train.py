@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.gui import preferences, training_session
 from napari_celltrain.gui.predict import PredictWidget
-from napari_celltrain.gui.train import FIRST_WORDS, TrainWidget
+from napari_celltrain.gui.train import FIRST_WORDS, NOTHING_TICKED, READY, TrainWidget
 from napari_celltrain.training.events import Step
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
@@ -106,6 +106,7 @@ def test_start_trains_and_everything_is_shown_and_kept(ready, qtbot):
         one for one in viewer.window.dock_widgets.values() if isinstance(one, PredictWidget)
     )
     assert predict.detector.card.folder == run.path
+    assert not widget.resume_button.isVisibleTo(widget)  # it came to its end
 
 
 def test_stop_takes_less_than_a_second_and_the_run_can_be_resumed(ready, qtbot):
@@ -119,8 +120,15 @@ def test_stop_takes_less_than_a_second_and_the_run_can_be_resumed(ready, qtbot):
     assert time.monotonic() - begin < 5  # one step, a checkpoint and the last evaluation
     before = RunFolder(widget.run_folder).read_history()
     assert widget.runs.selected.state == "can be resumed"
-    widget.runs.buttons["resume"].click()
+    assert "left" not in widget.progress.numbers.text()
+    assert widget.resume_button.isVisibleTo(widget)
+    assert widget.runs.buttons["resume"].isEnabled()
+    shown = widget.progress.result.text()
+    widget.resume_button.click()
     assert widget.running
+    assert not widget.resume_button.isVisibleTo(widget)
+    assert widget.progress.result.text() == shown  # what it could do before is not forgotten
+    assert "device" in widget.form._choices.text()
     training(qtbot, widget)
     widget.stop_button.click()
     ended(qtbot, widget)
@@ -345,6 +353,17 @@ def test_a_region_layer_appears_when_it_is_wanted(ready):
     assert widget.table.region.isVisibleTo(widget)
 
 
+def test_what_is_missing_is_said_until_it_is_there(ready):
+    _, _, widget = ready
+    assert widget.progress.sentence.text() == READY
+    widget.table.completeness.setCurrentIndex(2)
+    assert "no Shapes layer is chosen" in widget.progress.sentence.text()
+    widget.table.completeness.setCurrentIndex(0)
+    assert widget.progress.sentence.text() == READY
+    widget.table.table.item(0, 0).setCheckState(Qt.CheckState.Unchecked)
+    assert widget.progress.sentence.text() == NOTHING_TICKED
+
+
 def test_a_run_of_another_program_can_be_watched(ready, tmp_path, qtbot):
     _, _, widget = ready
     widget.start_button.click()
@@ -556,6 +575,33 @@ def test_held_out_errors_are_a_layer(ready, qtbot):
     assert set(layer.features["outcome"]) <= {"found", "missed", "false"}
     assert len(layer.data) > 0
     assert "Held-out frames" in widget.progress.sentence.text()
+
+
+def test_each_held_out_error_is_one_click_away(ready, small_movie, qtbot):
+    viewer, _, widget = ready
+    movie = next(layer for layer in viewer.layers if layer.name == small_movie.name)
+    for layer in viewer.layers:
+        layer.visible = False
+    assert not widget.next_button.isVisibleTo(widget)
+    widget.start_button.click()
+    ended(qtbot, widget)
+    widget.errors_box.setChecked(True)
+    assert widget.next_button.isVisibleTo(widget)
+    qtbot.waitUntil(lambda: not widget.extra.busy, timeout=60_000)
+    layer = next(layer for layer in viewer.layers if "held-out errors" in layer.name)
+    assert not layer.visible  # as its movie
+    wrong = layer.data[(layer.features["outcome"] != "found").to_numpy()]
+    assert len(wrong)  # after three steps
+    widget.next_button.click()
+    assert f"Error 1 of {len(wrong)}, at t = {int(wrong[:, 0].min())}" in (
+        widget.progress.sentence.text()
+    )
+    assert movie.visible
+    assert layer.visible
+    assert viewer.dims.point[0] == wrong[:, 0].min()
+    for _ in wrong:
+        widget.next_button.click()
+    assert "Error 1 of" in widget.progress.sentence.text()  # after the last, the first
 
 
 def test_held_out_errors_follow_a_run_while_it_trains(ready, qtbot):

@@ -77,10 +77,10 @@ class Comparison(Outcomes):
             which = f"{self.learnt_from} of these {self.frames} time points were"
             if self.learnt_from == self.frames:
                 which = "These time points were" if self.frames > 1 else "This time point was"
-            learnt = f". {which} trained on: the figures are better than for new images"
+            learnt = f" {which} trained on: the figures are better than for new images."
         return (
             f"F1 {s.f1:.3f}, precision {s.precision:.3f}, recall {s.recall:.3f}{error} "
-            f"({s.tp} right, {s.fn} missed, {s.fp} false){learnt}"
+            f"({s.tp} right, {s.fn} missed, {s.fp} false).{learnt}"
         )
 
 

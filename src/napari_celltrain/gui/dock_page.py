@@ -1,11 +1,11 @@
-"""What the three dock widgets have in common: they end properly when their dock is closed."""
+"""What the three dock widgets have in common: they share a place, and end with their dock."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_celltrain.gui.watching import Watcher
 
@@ -19,6 +19,9 @@ class DockPage(QWidget):
     napari closes a dock by taking its content out and forgetting it. Work in a thread would go
     on then, and the viewer would go on telling of its layers: so a page that has lost its dock
     stops its work, listens no longer, and is deleted (unless it is put into another dock at once).
+
+    napari puts a dock that was chosen in its menu under the others; each of ours needs the whole
+    height of a small screen, so they become tabs.
     """
 
     def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
@@ -35,10 +38,26 @@ class DockPage(QWidget):
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._docked = True
+                QTimer.singleShot(0, self._share_place)
             elif self._docked:
                 self.stop_work()
                 QTimer.singleShot(0, self._end)
         return bool(super().event(event))
+
+    def _share_place(self) -> None:
+        dock, window = self.parent(), self.window()
+        if not isinstance(dock, QDockWidget) or not isinstance(window, QMainWindow):
+            return  # it floats, or is gone again
+        area = window.dockWidgetArea(dock)
+        beside = [page.parent() for page in window.findChildren(DockPage) if page is not self]
+        others = [
+            other
+            for other in beside
+            if isinstance(other, QDockWidget) and window.dockWidgetArea(other) == area
+        ]
+        if others and not any(other in others for other in window.tabifiedDockWidgets(dock)):
+            window.tabifyDockWidget(others[-1], dock)
+            QTimer.singleShot(0, dock.raise_)  # Qt lays the tabs out first
 
     def _end(self) -> None:
         if self.parent() is None:

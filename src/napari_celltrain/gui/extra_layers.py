@@ -12,6 +12,9 @@ from napari_celltrain.dataset import Dataset
 from napari_celltrain.experiment import Experiment
 from napari_celltrain.gui.comparison import FALSE, FOUND, MISSED, Outcomes
 from napari_celltrain.gui.errands import Errands
+from napari_celltrain.gui.error_tour import ErrorTour
+from napari_celltrain.gui.going_there import fit
+from napari_celltrain.gui.image_source import voxel_size_of
 from napari_celltrain.gui.layers import METADATA, hollow, note
 from napari_celltrain.gui.result_layers import add_errors
 
@@ -50,6 +53,7 @@ class ExtraLayers(QObject):
         self._viewer = viewer
         self._errands = Errands(self)
         self._errands.said.connect(self.said)
+        self._tour = ErrorTour(viewer)
 
     @property
     def busy(self) -> bool:
@@ -85,6 +89,7 @@ class ExtraLayers(QObject):
         card
             Of the detector, which says how wide a cell is.
         """
+        judged = []
         for member in sorted({frame.member for frame in told.frames}):
             frames = [frame for frame in told.frames if frame.member == member]
             known = member < len(experiments)
@@ -97,8 +102,16 @@ class ExtraLayers(QObject):
                 )
             )  # fmt: skip
             voxel = experiment.known_voxel_size_um
+            image = _image_of(self._viewer, experiment)
+            if not known and image is not None:
+                voxel = voxel_size_of(image)
             width = 10.0 if card is None else card.diameter_px(None if voxel is None else voxel[2])
-            self._add_errors(experiment, outcomes, width)
+            judged.append((experiment, outcomes, width))
+        self._add_errors(judged, begin_again=False)
+
+    def go_to_next_error(self) -> None:
+        """Bring the next missed or false cell of the held-out frames into the middle."""
+        self.said.emit(self._tour.go_on())
 
     def _show_preview(self, crops: list[Any]) -> None:
         for layer in list(self._viewer.layers):
@@ -108,7 +121,10 @@ class ExtraLayers(QObject):
                 layer.visible = False
         if not crops:
             return
-        unit = "um" if crops[0].unit == "um" else "pixel"
+        shown = [layer for layer in self._viewer.layers if layer.ndim > 1]
+        without = any(str(layer.units[-1]) == "pixel" for layer in shown)
+        # napari complains when some layers have units and others have none
+        unit = "pixel" if crops[0].unit != "um" or without else "um"
         place: dict[str, Any] = {
             "scale": (1.0, *crops[0].voxel_size),
             "units": ("pixel", unit, unit, unit),
@@ -132,29 +148,33 @@ class ExtraLayers(QObject):
             **hollow("#ffb000"), **place,
         )  # fmt: skip
         self._viewer.dims.set_point(0, 0)
-        self._viewer.reset_view()
+        fit(self._viewer, [self._viewer.layers[f"{PREVIEW}: as the network sees it"]])
         self.said.emit(
             f"{len(crops)} crops as the network sees them: move the t slider. Delete these layers "
             "when you have seen enough."
         )
 
     def _show_errors(self, results: list[tuple[Experiment, Comparison, float]]) -> None:
-        for experiment, comparison, diameter_px in results:
-            self._add_errors(experiment, comparison, diameter_px)
-        words = "; ".join(f"{one.name}: {comparison.in_words}" for one, comparison, _ in results)
-        self.said.emit(f"Held-out frames, {words}" if words else "No held-out frames.")
+        self._add_errors(results)
+        words = " ".join(f"{one.name}: {comparison.in_words}" for one, comparison, _ in results)
+        self.said.emit(f"Held-out frames: {words}" if words else "No held-out frames.")
 
-    def _add_errors(self, experiment: Experiment, outcomes: Outcomes, diameter_px: float) -> None:
+    def _add_errors(
+        self, judged: Sequence[tuple[Experiment, Outcomes, float]], *, begin_again: bool = True
+    ) -> None:
+        """Add a layer for each experiment that is open, shown when its movie is."""
         active = self._viewer.layers.selection.active
-        name = f"{experiment.name} held-out errors"
-        visible = True
-        if name in self._viewer.layers:
-            visible = self._viewer.layers[name].visible
-            self._viewer.layers.remove(name)
-        image = _image_of(self._viewer, experiment)
-        if image is not None:
-            channel = experiment.channels[0]
-            add_errors(self._viewer, name, outcomes, image, diameter_px, channel).visible = visible
+        tour = []
+        for experiment, outcomes, diameter_px in judged:
+            name = f"{experiment.name} held-out errors"
+            image = _image_of(self._viewer, experiment)
+            if image is not None:
+                is_new = name not in self._viewer.layers
+                channel = experiment.channels[0]
+                layer = add_errors(self._viewer, name, outcomes, image, diameter_px, channel)
+                layer.visible = image.visible if is_new else layer.visible
+                tour.append((image, outcomes))
+        self._tour.plan(tour, begin_again=begin_again)
         if active in self._viewer.layers:  # somebody may be editing it
             self._viewer.layers.selection.active = active
 

@@ -251,6 +251,7 @@ class ImageChooser(QWidget):
 
     def _arrange(self) -> None:
         self.box.setAccessibleName("Image layer")
+        self.box.setPlaceholderText("none is open yet")
         self.box.setToolTip("The movie to find cells in.")
         self.box.setMinimumContentsLength(12)
         self.box.setSizeAdjustPolicy(

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.gui.comparison import FOUND, MISSED
-from napari_celltrain.gui.going_there import look_at
+from napari_celltrain.gui.error_tour import ErrorTour
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
 from napari_celltrain.gui.prediction_work import comparison_work
-from napari_celltrain.gui.result_layers import add_errors, place_in_world
+from napari_celltrain.gui.result_layers import add_errors
 from napari_celltrain.gui.work import Job
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ class JudgingPanel(QWidget):
         self._judged: Judged | None = None
         self._job: Job | None = None
         self._again = False
-        self._error_number = 0
+        self._tour = ErrorTour(viewer)
         self.truth = QComboBox(self)
         self.scores = QLabel("", self)
         self.errors_button = QPushButton("Show errors", self)
@@ -136,27 +134,13 @@ class JudgingPanel(QWidget):
 
     def go_to_next_error(self) -> None:
         """Bring the next missed or false cell into the middle; begins again after the last."""
-        if self.comparison is None or self._judged is None:
-            return
-        wrong = np.flatnonzero(self.comparison.outcome != FOUND)
-        if not len(wrong):
-            self.said.emit("There is no error at this threshold.")
-            return
-        order = wrong[np.argsort(self.comparison.t[wrong], kind="stable")]
-        number = self._error_number % len(order)
-        self._error_number = number + 1
-        one = int(order[number])
-        t, position = self.comparison.t[one : one + 1], self.comparison.positions[one : one + 1]
-        look_at(self._viewer, place_in_world(self._judged.image, t, position)[0])
-        what = "missed" if self.comparison.outcome[one] == MISSED else "false"
-        self.said.emit(
-            f"Error {number + 1} of {len(order)}, at t = {int(t[0])}: {what}. It is in the middle "
-            "of the picture."
-        )
+        if self.comparison is not None:
+            self.said.emit(self._tour.go_on())
 
     def _keep(self, comparison: Comparison) -> None:
         self.comparison = comparison
-        self._error_number = 0
+        if self._judged is not None:
+            self._tour.plan([(self._judged.image, comparison)])
         self.scores.setText(comparison.in_words)
         self._enable(True)
 

@@ -9,6 +9,7 @@ from napari.layers import Points
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment
 from napari_celltrain.gui.candidates import Candidates
+from napari_celltrain.gui.docks import open_dock
 from napari_celltrain.gui.errands import Errands
 from napari_celltrain.gui.going_there import go_to, show_time_point, shown_time_point
 from napari_celltrain.gui.judging_panel import Judged
@@ -16,10 +17,10 @@ from napari_celltrain.gui.layers import METADATA, cells_layer, note, show_throug
 from napari_celltrain.gui.open_experiments import open_experiments
 from napari_celltrain.gui.predict_page import PredictPage
 from napari_celltrain.gui.prediction_work import Progress, Ready, prediction_work
-from napari_celltrain.gui.progress_panel import duration
 from napari_celltrain.gui.result_layers import add_detections, in_layer, show_candidates
 from napari_celltrain.gui.saving import ask_where, saving_work
 from napari_celltrain.gui.work import Job
+from napari_celltrain.training.events import duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,7 +175,7 @@ class PredictWidget(PredictPage):
             return
         from napari_celltrain.gui.train import TrainWidget
 
-        _, widget = self.viewer.window.add_plugin_dock_widget("napari-celltrain", "Train detector")
+        widget = open_dock(self.viewer, "Train detector")
         if isinstance(widget, TrainWidget):
             widget.tune(card.folder)
 

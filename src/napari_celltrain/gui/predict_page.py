@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -24,6 +22,7 @@ from napari_celltrain.gui.findings_list import FindingsList
 from napari_celltrain.gui.image_chooser import ImageChooser
 from napari_celltrain.gui.judging_panel import JudgingPanel
 from napari_celltrain.gui.prominence import make_prominent
+from napari_celltrain.gui.scrolled import Scrolled
 from napari_celltrain.gui.setting_row import ignore_wheel
 from napari_celltrain.gui.threshold_panel import ThresholdPanel
 
@@ -55,6 +54,7 @@ class PredictPage(DockPage):
         self.sentence.setWordWrap(True)
         self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         buttons = QHBoxLayout()
+        buttons.setContentsMargins(0, 0, 0, 0)
         for button in (self.run_button, self.cancel_button):
             button.setMinimumHeight(round(1.9 * self.fontMetrics().height()))
             buttons.addWidget(button)
@@ -78,25 +78,15 @@ class PredictPage(DockPage):
         grid.addWidget(self.annotate_button, 0, 1)
         grid.addWidget(self.further_button, 1, 0, 1, 2)
         result.addLayout(grid)
-        page = QWidget()
-        layout = QVBoxLayout(page)
-        layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(self.detector)
-        layout.addWidget(self.image)
-        layout.addWidget(self.cell_diameter)
-        layout.addLayout(buttons)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.sentence)
-        layout.addWidget(self.findings)
-        layout.addWidget(self.result)
-        layout.addStretch(1)
-        area = QScrollArea()
-        area.setWidget(page)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        act = QWidget(self)
+        act.setLayout(buttons)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+        outer.addWidget(
+            Scrolled(
+                self.detector, self.image, self.cell_diameter, act, self.bar, self.sentence,
+                self.findings, self.result,
+            )
+        )
         self.setMinimumWidth(330)
         ignore_wheel(self)

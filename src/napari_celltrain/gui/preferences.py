@@ -34,7 +34,7 @@ def new_run_name(experiments: list[str], folder: Path) -> str:
     base = f"{datetime.now():%Y-%m-%d} {what}"
     name, number = base, 2
     while (folder / name).exists():
-        name, number = f"{base} {number}", number + 1
+        name, number = f"{base} ({number})", number + 1
     return name
 
 

@@ -138,7 +138,10 @@ def add_errors(
     diameter_px: float,
     channel: int | None = None,
 ) -> Points:
-    """Add a layer of found, missed and false cells, in different colours and shapes."""
+    """Add a layer of found, missed and false cells, in different colours and shapes.
+
+    It takes the place of an earlier one of the same name, hidden if that was.
+    """
     data, place = in_layer(image, outcomes.t, outcomes.positions, channel)
     kinds = outcomes.outcome.tolist()
     layer = Points(
@@ -147,7 +150,7 @@ def add_errors(
         size=[OUTCOME_SIZES[one] * diameter_px for one in kinds] or diameter_px,
         features={"outcome": outcomes.outcome},
         symbol=[OUTCOME_SYMBOLS[one] for one in kinds] or "disc",
-        metadata={METADATA: {"role": "errors"}},
+        metadata={METADATA: {"role": "errors", "image": image.unique_id}},
         **{
             **hollow("white"),
             "border_color": [OUTCOME_COLOURS[one] for one in kinds] or "white",
@@ -155,5 +158,9 @@ def add_errors(
         },
         **place,
     )
+    for earlier in [one for one in viewer.layers if one.name == name]:
+        if note(earlier).get("role") == "errors":
+            layer.visible = earlier.visible
+            viewer.layers.remove(earlier)
     viewer.add_layer(layer)
     return layer

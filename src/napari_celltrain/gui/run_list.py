@@ -28,10 +28,13 @@ ACTIONS = {
     "resume": ("Resume", "Go on with this run from its last checkpoint."),
     "tune": ("Train further", "Start a new run from this detector, on the data in the Data tab."),
     "predict": ("Find cells", "Use this detector in the Predict cells widget."),
-    "open": ("Open", "Show the curve of this run, also while another program trains it."),
-    "folder": ("Folder", "Show the folder of this run in the system's file browser."),
+    "open": ("Show curve", "Show the curve of this run, also while another program trains it."),
+    "folder": ("Open folder", "Show the folder of this run in the system's file browser."),
     "pack": ("Pack…", "Write the detector into one file, to give it to others."),
-    "export": ("Export…", "Write the data set and the command to train on another computer."),
+    "export": (
+        "Export for a cluster…",
+        "Write the data set and the command to train on another computer.",
+    ),
     "delete": ("Delete…", "Delete the run folder; asks first."),
 }
 _NEED_DETECTOR = {"tune", "predict", "pack"}
@@ -116,6 +119,8 @@ class RunList(QWidget):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.verticalHeader().setVisible(False)
         self.table.setAccessibleName("Runs")
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.table.setWordWrap(False)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column in (1, 2, 3):
@@ -126,12 +131,15 @@ class RunList(QWidget):
         self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.buttons: dict[str, QPushButton] = {}
         grid = QGridLayout()
-        for number, (key, (text, tip)) in enumerate(ACTIONS.items()):
+        place = 0
+        for key, (text, tip) in ACTIONS.items():
             button = QPushButton(text, self)
             button.setToolTip(tip)
             button.setProperty("action", key)
             button.clicked.connect(self._emit_action)
-            grid.addWidget(button, number // 3, number % 3)
+            columns = 2 if key == "export" else 1  # its text is long
+            grid.addWidget(button, place // 3, place % 3, 1, columns)
+            place += columns
             self.buttons[key] = button
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -163,6 +171,8 @@ class RunList(QWidget):
         paths = [run.path for run in self.runs]
         if before is not None and before.path in paths:
             self.table.selectRow(paths.index(before.path))
+        elif paths:
+            self.table.selectRow(0)
         self._show_selected()
 
     def select(self, path: Path) -> None:
@@ -173,7 +183,10 @@ class RunList(QWidget):
 
     def _show_selected(self) -> None:
         run = self.selected
-        self.details.setText("" if run is None else run.in_words)
+        none_yet = (
+            "" if self.runs else "No runs in this folder yet; Start training makes the first."
+        )
+        self.details.setText(none_yet if run is None else run.in_words)
         for key, button in self.buttons.items():
             enabled = run is not None and (key not in _NEED_DETECTOR or run.has_detector)
             if run is not None and run.state == "training now" and key in ("resume", "delete"):

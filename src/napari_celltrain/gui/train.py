@@ -12,13 +12,15 @@ from napari_celltrain.dataset import Dataset
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui import preferences
 from napari_celltrain.gui.detector_chooser import read_card
+from napari_celltrain.gui.docks import open_dock
 from napari_celltrain.gui.errands import Errands
 from napari_celltrain.gui.going_there import go_to, show_finding
+from napari_celltrain.gui.resuming import is_unfinished, larger_budget
 from napari_celltrain.gui.run_actions import RunActions
 from napari_celltrain.gui.run_errands import reading
 from napari_celltrain.gui.train_page import TrainPage
 from napari_celltrain.gui.training_session import TrainingSession
-from napari_celltrain.training.events import Choice, FindingEvent, HeldOutErrors
+from napari_celltrain.training.events import Choice, FindingEvent, Finished, HeldOutErrors
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
 
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from napari_celltrain.experiment import Finding
 
 FIRST_WORDS = "Open a tracked movie (drag it into napari), then press Start training."
-READY = "Ready. Press Start training; the settings choose themselves."
+NOTHING_TICKED = "Tick the experiments to learn from; each needs an image and marked cells."
+READY = "Ready. Press Start training; all settings can stay as they are."
+_WAITING = ("", FIRST_WORDS, NOTHING_TICKED, READY)
 
 
 class TrainWidget(TrainPage):
@@ -42,6 +46,7 @@ class TrainWidget(TrainPage):
         self._run_findings: list[Finding] = []
         self._start_from: Path | None = None
         self._errors: HeldOutErrors | None = None
+        self._data_problem = ""
         self.errands = Errands(self)
         self.actions = RunActions(self, self.errands)
         self._connect()
@@ -90,7 +95,7 @@ class TrainWidget(TrainPage):
             self.progress.say(str(error))
             return
         if run.is_finished():
-            settings = self._larger_budget(settings)
+            settings = larger_budget(settings, self.form.settings())
         self._begin(dataset, folder, settings, resume=True)
 
     def pause_or_go_on(self) -> None:
@@ -200,8 +205,16 @@ class TrainWidget(TrainPage):
         self.form.clear_choices()
         self._begin_progress()
         if resume:
-            self.progress.curve.add(RunFolder(folder).read_history())
+            history = RunFolder(folder).read_history()
+            self._recall([event for event in history if not isinstance(event, Finished)])
         self._show_state()
+
+    def _recall(self, history: list[Any]) -> None:
+        """Show what a run has told before, or to another program."""
+        for event in history:
+            if isinstance(event, Choice):
+                self.form.show_choice(event)
+        self.progress.add(history)
 
     def _begin_progress(self) -> None:
         """Make room for the curve."""
@@ -237,16 +250,6 @@ class TrainWidget(TrainPage):
             self.runs.select(self.run_folder)
         self._show_state()
 
-    def _larger_budget(self, settings: TrainingSettings) -> TrainingSettings:
-        """A finished run goes on for as long as the form says, on top of what it had."""
-        asked = self.form.settings().budget
-        values = settings.model_dump()
-        for key in ("minutes", "steps"):
-            more = getattr(asked, key)
-            if more is not None:
-                values["budget"][key] = (values["budget"][key] or 0) + more
-        return TrainingSettings.from_dict(values)
-
     def _refuse_errors(self) -> None:
         for finding in self.preflight.findings:
             if finding.severity == "error":
@@ -264,16 +267,20 @@ class TrainWidget(TrainPage):
         """Look for problems in the ticked experiments, in a thread."""
         if self.running:
             return
-        experiments = []
+        experiments, problem = [], ""
         for entry in self.table.entries:
             if entry.use:
                 try:
                     experiments.append((entry.identity, entry.read()))
                 except CellTrainError as error:
-                    self.progress.say(str(error))
+                    problem = str(error)
         self.preflight.look(experiments)
-        if self.progress.sentence.text() in ("", READY, FIRST_WORDS):
-            self.progress.say(READY if experiments else FIRST_WORDS)
+        if problem:
+            self.progress.say(problem)
+        elif self.progress.sentence.text() in (*_WAITING, self._data_problem):
+            nothing = NOTHING_TICKED if self.table.entries else FIRST_WORDS
+            self.progress.say(READY if experiments else nothing)
+        self._data_problem = problem
 
     def _show_state(self) -> None:
         running = self.running
@@ -286,6 +293,9 @@ class TrainWidget(TrainPage):
         has_detector = done and RunFolder(self.run_folder or Path()).best.exists()
         self.predict_button.setVisible(has_detector)
         self.errors_box.setVisible(self.run_folder is not None)
+        self.next_button.setVisible(self.run_folder is not None and self.errors_box.isChecked())
+        unfinished = done and is_unfinished(self.run_folder or Path())
+        self.resume_button.setVisible(unfinished and not self.follower.busy)
 
     def _act(self, action: str, folder: Path) -> None:
         acts = {
@@ -299,9 +309,13 @@ class TrainWidget(TrainPage):
     def _predict_run(self, folder: Path) -> None:
         from napari_celltrain.gui.predict import PredictWidget
 
-        _, widget = self.viewer.window.add_plugin_dock_widget("napari-celltrain", "Predict cells")
+        widget = open_dock(self.viewer, "Predict cells")
         if isinstance(widget, PredictWidget):
             widget.set_detector(folder)
+
+    def _resume_shown(self) -> None:
+        if self.run_folder is not None:
+            self.resume(self.run_folder)
 
     def _predict_now(self) -> None:
         if self.run_folder is not None:
@@ -345,9 +359,12 @@ class TrainWidget(TrainPage):
         self.load_button.clicked.connect(self._load_settings)
         self.save_button.clicked.connect(self._save_settings)
         self.folder_button.clicked.connect(self._choose_folder)
+        self.resume_button.clicked.connect(self._resume_shown)
         self.pause_button.clicked.connect(self.pause_or_go_on)
         self.preview_button.clicked.connect(self.preview)
         self.errors_box.toggled.connect(self.show_errors)
+        self.errors_box.toggled.connect(self.next_button.setVisible)
+        self.next_button.clicked.connect(self.extra.go_to_next_error)
         self.predict_button.clicked.connect(self._predict_now)
         self.extra.said.connect(self.progress.say)
         self.stop_button.clicked.connect(self.stop)
@@ -357,7 +374,7 @@ class TrainWidget(TrainPage):
         self.findings.show_requested.connect(self._go_to)
         self.runs.action_requested.connect(self._act)
         self.runs_folder.editingFinished.connect(self._runs_folder_changed)
-        self.follower.told.connect(self._followed)
+        self.follower.told.connect(self._recall)
         self.follower.ended.connect(self._follow_ended)
         self.errands.said.connect(self.progress.say)
         self.actions.said.connect(self.progress.say)
@@ -366,12 +383,6 @@ class TrainWidget(TrainPage):
 
     def _runs_folder_changed(self) -> None:
         self.runs.show_folder(self.folder)
-
-    def _followed(self, events: list[Any]) -> None:
-        for event in events:
-            if isinstance(event, Choice):
-                self.form.show_choice(event)
-        self.progress.add(events)
 
     def _follow_ended(self) -> None:
         self.progress.end()

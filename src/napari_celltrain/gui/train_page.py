@@ -8,12 +8,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
-    QScrollArea,
     QSplitter,
     QTabWidget,
     QVBoxLayout,
@@ -30,6 +28,7 @@ from napari_celltrain.gui.progress_panel import ProgressPanel
 from napari_celltrain.gui.prominence import make_prominent
 from napari_celltrain.gui.run_follower import RunFollower
 from napari_celltrain.gui.run_list import RunList
+from napari_celltrain.gui.scrolled import Scrolled
 from napari_celltrain.gui.settings_form import SettingsForm
 
 if TYPE_CHECKING:
@@ -54,7 +53,9 @@ class TrainPage(DockPage):
         self.extra = ExtraLayers(napari_viewer, self)
         self.preview_button = QPushButton("Preview augmentation", self)
         self.errors_box = QCheckBox("Show held-out errors", self)
+        self.next_button = QPushButton("Next error", self)
         self.predict_button = QPushButton("Find cells with it", self)
+        self.resume_button = QPushButton("Resume", self)
         self.pause_button = QPushButton("Pause", self)
         self.stop_button = QPushButton("Stop", self)
         self.load_button = QPushButton("Load…", self)
@@ -66,7 +67,7 @@ class TrainPage(DockPage):
 
     def _arrange(self) -> None:
         self.tabs = QTabWidget(self)
-        self.tabs.addTab(_scrolled(self.table, self.findings), "Data")
+        self.tabs.addTab(Scrolled(self.table, self.findings), "Data")
         files = QWidget()
         row = QHBoxLayout(files)
         row.setContentsMargins(0, 0, 0, 0)
@@ -81,8 +82,11 @@ class TrainPage(DockPage):
             "A layer for each experiment with held-out frames: blue rings are found, yellow "
             "squares missed, red crosses false. Made anew after each better evaluation."
         )
+        self.next_button.setToolTip(
+            "Bring the next missed or false cell of the held-out frames into the middle."
+        )
         self.predict_button.setToolTip("Open Predict cells with this detector.")
-        self.tabs.addTab(_scrolled(files, self.form, self.preview_button), "Settings")
+        self.tabs.addTab(Scrolled(files, self.form, self.preview_button), "Settings")
         place = QWidget()
         form = QFormLayout(place)
         form.setContentsMargins(0, 0, 0, 0)
@@ -93,6 +97,7 @@ class TrainPage(DockPage):
         self.run_name.setAccessibleName("Name of the next run")
         self.runs_folder.setAccessibleName("Folder for runs")
         self.runs_folder.setToolTip("Each training makes a folder in it.")
+        self.resume_button.setToolTip("Go on with the run shown here from its last checkpoint.")
         self.pause_button.setToolTip("Hold after the current step; Go on takes it up again.")
         self.stop_button.setToolTip("End after the current step; the best detector is kept.")
         self.load_button.setToolTip("Show the settings of a TOML file.")
@@ -102,20 +107,23 @@ class TrainPage(DockPage):
         line.addWidget(self.folder_button)
         form.addRow("Folder", line)
         form.addRow("Next run", self.run_name)
-        self.tabs.addTab(_scrolled(place, self.runs), "Runs")
+        self.tabs.addTab(Scrolled(place, self.runs), "Runs")
         bottom = QWidget(self)
         layout = QVBoxLayout(bottom)
         layout.setContentsMargins(0, 0, 0, 0)
         buttons = QHBoxLayout()
-        for button in (self.start_button, self.pause_button, self.stop_button):
+        for button in (
+            self.start_button, self.resume_button, self.pause_button, self.stop_button
+        ):  # fmt: skip
             button.setMinimumHeight(round(1.9 * self.fontMetrics().height()))
-            buttons.addWidget(button)
+            buttons.addWidget(button, 2 if button is self.start_button else 1)
         make_prominent(self.start_button)
         self.start_button.setToolTip("Train with what is in the tabs; nothing has to be set.")
         layout.addLayout(buttons)
         layout.addWidget(self.progress, 1)
         after = QHBoxLayout()
         after.addWidget(self.errors_box)
+        after.addWidget(self.next_button)
         after.addStretch(1)
         after.addWidget(self.predict_button)
         layout.addLayout(after)
@@ -129,18 +137,3 @@ class TrainPage(DockPage):
         outer.setContentsMargins(4, 4, 4, 4)
         outer.addWidget(splitter)
         self.setMinimumWidth(330)
-
-
-def _scrolled(*widgets: QWidget) -> QScrollArea:
-    page = QWidget()
-    layout = QVBoxLayout(page)
-    layout.setContentsMargins(4, 4, 4, 4)
-    for widget in widgets:
-        layout.addWidget(widget)
-    layout.addStretch(0)
-    area = QScrollArea()
-    area.setWidget(page)
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    return area
