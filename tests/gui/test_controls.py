@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QScrollBar,
     QTabBar,
     QTableWidget,
+    QWidget,
 )
 
 from napari_celltrain.gui import preferences
@@ -38,10 +39,15 @@ def dock(request, viewer, small_movie, add_experiment, trained, monkeypatch, qtb
     qtbot.waitUntil(lambda: getattr(widget, "_closer", None) is None, timeout=20_000)
 
 
+def of_kind(widget, kinds):
+    """Return the widgets inside that are of one of these kinds; PySide6 asks for one at a time."""
+    return [one for one in widget.findChildren(QWidget) if isinstance(one, kinds)]
+
+
 def controls(widget):
     """Return our controls, without the parts that Qt and magicgui make of them."""
     found = []
-    for one in widget.findChildren(CONTROLS):
+    for one in of_kind(widget, CONTROLS):
         inside = one.parentWidget()
         made_by_qt = one.objectName().startswith("qt_") or isinstance(one, QScrollBar)
         part_of_another = isinstance(inside, QAbstractSpinBox | QComboBox | QTableWidget | QTabBar)
@@ -86,7 +92,7 @@ def test_every_control_is_reached_by_the_keyboard(dock):
 def test_no_text_is_cut_off_on_a_small_screen(dock, qtbot):
     cut = [
         (one.text(), one.width(), one.sizeHint().width())
-        for one in dock.findChildren((QAbstractButton, QLabel))
+        for one in of_kind(dock, (QAbstractButton, QLabel))
         if one.isVisible()
         and one.text()
         and not (isinstance(one, QLabel) and one.wordWrap())
