@@ -84,8 +84,14 @@ class PredictPage(DockPage):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(
             Scrolled(
-                self.detector, self.image, self.cell_diameter, act, self.bar, self.sentence,
-                self.findings, self.result,
+                self.detector,
+                self.image,
+                self.cell_diameter,
+                act,
+                self.bar,
+                self.sentence,
+                self.findings,
+                self.result,
             )
         )
         self.setMinimumWidth(330)
