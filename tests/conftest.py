@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.experiment import Annotations, Experiment
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_celltrain.detector.detector import Detector
+
+# how long an example takes says nothing on a machine that does something else as well
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 SHARED = Path(os.environ.get("CELLTRAIN_TEST_DATA", Path(__file__).parents[2] / "shared"))
 

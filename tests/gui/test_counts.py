@@ -191,9 +191,9 @@ def test_two_hundred_thousand_points_are_counted_within_a_tenth_of_a_second(
     took = []
     for number in range(5):
         points.add((3, 0, 3, 3))
-        begin = time.perf_counter()
+        begin = time.thread_time()  # not the clock: the machine may do something else as well
         widget.update_counts()
-        took.append(time.perf_counter() - begin)
+        took.append(time.thread_time() - begin)
         assert texts(widget, 0)[2] == str(n + number + 1)
     assert np.median(took) < 0.1 * 2  # twice, for a busy machine; the benchmark has the figure
     qtbot.waitUntil(lambda: widget._closer is None, timeout=60_000)

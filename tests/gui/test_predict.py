@@ -109,11 +109,11 @@ def test_two_hundred_thousand_candidates_follow_the_slider(widget, viewer, movie
     widget._show_candidates()
     took = []
     for threshold in np.linspace(0.1, 0.9, 9):
-        begin = time.perf_counter()
+        begin = time.thread_time()  # not the clock: the machine may do something else as well
         widget.threshold.set_threshold(threshold)
-        took.append(time.perf_counter() - begin)
+        took.append(time.thread_time() - begin)
         assert widget.layer.shown.sum() == (widget.candidates.scores >= threshold).sum()
-    assert np.median(took) < 0.05 * 3  # three times, for a busy machine; see benchmarks/gui.py
+    assert np.median(took) < 0.05 * 2  # twice, for a busy machine; see benchmarks/gui.py
 
 
 @pytest.mark.parametrize(("choice", "times"), [(1, {2}), (2, {1, 2, 3})])
