@@ -42,6 +42,8 @@ The table has the columns t,z,y,x,score: pixels of the image as stored, 0 = cent
 pixel; t is the image's own number of the time point.
 """
 LISTS = (".toml", ".autlist")
+MOST_NAMED = 8
+"""Time points that could not be read, in the last line."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -178,8 +180,18 @@ def run(arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        print(f"{arguments.out}: {summary.detections} cells in {summary.time_points} time points.")
+        print(_outcome(summary, arguments.out))
     return stop.status or 0
+
+
+def _outcome(summary: Summary, out: Path) -> str:
+    looked_at = summary.time_points - len(summary.damaged)
+    told = f"{out}: {summary.detections} cells in {looked_at} time points"
+    if not summary.damaged:
+        return f"{told}."
+    which = ", ".join(str(t) for _, t, _ in summary.damaged[:MOST_NAMED])
+    more = ", ..." if len(summary.damaged) > MOST_NAMED else ""
+    return f"{told}; {len(summary.damaged)} could not be read and are left out ({which}{more})."
 
 
 def _runner(arguments: argparse.Namespace) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+# What is wrong with a file is told as a sentence of ours; without this, Python prints the
+# library's notes among them.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 class TiffMovie(Movie):

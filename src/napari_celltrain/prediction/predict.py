@@ -280,7 +280,9 @@ def _results(
                 return
         yield from skipped()
         if broken:
-            raise CellTrainError(broken[0])
+            raise CellTrainError(
+                f"{broken[0]} (celltrain predict --skip-damaged leaves out such time points.)"
+            )
     finally:
         finding_cells.close()
         reader.close()
