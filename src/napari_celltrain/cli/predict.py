@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -249,13 +250,16 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
 
 
 def _images(arguments: argparse.Namespace) -> FrameSource | list[Experiment]:
-    if _is_list(arguments.images):
+    images = arguments.images
+    if arguments.dask is not None:
+        images = os.path.abspath(images)  # the workers of a cluster run in other folders
+    if _is_list(images):
         from napari_celltrain.dataset import load_dataset
 
-        return list(load_dataset(arguments.images).experiments)
+        return list(load_dataset(images).experiments)
     from napari_celltrain.images import open_images
 
-    return open_images(arguments.images)
+    return open_images(images)
 
 
 def _write_extras(summary: Summary, arguments: argparse.Namespace) -> None:

@@ -126,7 +126,7 @@ def _results(
                 for finding in findings:
                     tell(finding)
                 if sentence is not None:
-                    raise CellTrainError(sentence)
+                    raise CellTrainError(f"A worker of the cluster says: {sentence}")
                 yield result
         finally:
             client.cancel(futures)
