@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
+import shutil
 import signal
 import xml.etree.ElementTree as ET
 
@@ -174,3 +176,41 @@ def test_text_for_a_person(sample, trained, tmp_path, capsys):
     told = capsys.readouterr()
     assert "cells in 8 time points" in told.out
     assert "cpu" in told.err  # the device in use is always said
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_damaged_time_point_stops_or_is_named_at_the_end(sample, trained, tmp_path, capfd, skip):
+    shutil.copytree(sample.parent / "images", tmp_path / "images")
+    broken = tmp_path / "images" / "t003.tif"
+    broken.write_bytes(broken.read_bytes()[:600])
+    images, out = str(tmp_path / "images" / "t{time:03}.tif"), tmp_path / "cells.csv"
+    arguments = [
+        "predict",
+        str(trained),
+        images,
+        "--out",
+        str(out),
+        "--counts",
+        f"{tmp_path}/n.csv",
+    ]
+    status = main(arguments + ["--skip-damaged"] * skip)
+    told = capfd.readouterr()
+    assert "t003.tif" in told.err
+    assert "<tifffile" not in told.err  # the library's own notes tell nobody anything
+    if not skip:
+        assert status == 2
+        assert "--skip-damaged" in told.err
+        assert not out.exists()
+        return
+    assert status == 0
+    assert "in 7 time points; 1 could not be read and is left out (3)." in told.out
+    assert {row["t"] for row in rows(out)} == {"0", "1", "2", "4", "5", "6", "7"}
+    assert [row["t"] for row in rows(tmp_path / "n.csv") if not row["cells"]] == ["3"]
+
+
+def test_a_cluster_is_told_the_whole_place_of_the_images(sample, tmp_path, monkeypatch):
+    monkeypatch.chdir(sample.parent)
+    arguments = argparse.Namespace(images="images/t{time:03}.tif", dask="tcp://node1:8786")
+    source = predict_command._images(arguments)
+    monkeypatch.chdir(tmp_path)  # as a worker that was started elsewhere
+    assert source.read_frame(0, 0).shape == (1, 96, 96)

@@ -85,7 +85,7 @@ def test_wrong_requests_are_refused_before_anything_runs(detector, movie, wrong,
 
 
 def test_unknown_voxel_size_is_asked_for(detector, make_movie):
-    with pytest.raises(CellTrainError, match="voxel size of the image is not known"):
+    with pytest.raises(CellTrainError, match="voxel size of noise is not known"):
         predict(detector, make_movie(voxel_size=None))
     assert len(list(predict(detector, make_movie(voxel_size=None), voxel_size_um=(2, 1, 1)))) == 4
 

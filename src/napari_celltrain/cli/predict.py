@@ -192,7 +192,8 @@ def _outcome(summary: Summary, out: Path) -> str:
         return f"{told}."
     which = ", ".join(str(t) for _, t, _ in summary.damaged[:MOST_NAMED])
     more = ", ..." if len(summary.damaged) > MOST_NAMED else ""
-    return f"{told}; {len(summary.damaged)} could not be read and are left out ({which}{more})."
+    left_out = "is left out" if len(summary.damaged) == 1 else "are left out"
+    return f"{told}; {len(summary.damaged)} could not be read and {left_out} ({which}{more})."
 
 
 def _runner(arguments: argparse.Namespace) -> Any:
