@@ -150,6 +150,13 @@ def test_a_list_from_another_computer_takes_what_lies_beside_it_and_says_so(fold
         assert "beside the list" in finding.message
 
 
+@pytest.mark.parametrize("place", ["/" + "a" * 10_000, "/" + "a/" * 100_000])
+def test_endless_names_of_places_are_a_sentence(folder, place):
+    entry = {"experiment_file": "files/a.aut", "images_pattern": "", "images_container": place}
+    with pytest.raises(CellTrainError, match="name too long"):
+        read_experiments(write_list(folder, entry))
+
+
 def test_missing_images_leave_the_annotations_and_say_where_they_were_looked_for(folder):
     (experiment,) = read_experiments(
         write_list(

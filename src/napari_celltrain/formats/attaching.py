@@ -11,6 +11,9 @@ from napari_celltrain.experiment import Finding, FrameSource
 if TYPE_CHECKING:
     from napari_celltrain.formats.options import ReadOptions
 
+_DEEPEST = 8
+"""Of a path that is not there, so many of its last names are looked for elsewhere."""
+
 
 def stated_images(options: ReadOptions) -> FrameSource | None:
     """Return the movie that the person named; None when they named none.
@@ -55,16 +58,23 @@ def found_path(text: str, folder: Path, findings: list[Finding]) -> Path:
     """
     place = local_path(text, folder)
     windows = PureWindowsPath(text)
-    if not windows.root or place.exists():
+    if not windows.root or _is_there(place):
         return place
-    parts = windows.parts[1:]
+    parts = windows.parts[1:][-_DEEPEST:]
     for start in range(len(parts)):
         near = folder.joinpath(*parts[start:])
-        if ".." not in parts and near.exists():
+        if ".." not in parts and _is_there(near):
             message = f"There is no {text} on this computer; {near}, beside the list, is taken."
             findings.append(Finding("warning", "moved", message))
             return near
     return place
+
+
+def _is_there(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError:  # a name that is longer than names can be
+        return False
 
 
 def local_path(text: str, folder: Path) -> Path:
