@@ -30,6 +30,10 @@ class AxesRow(QWidget):
         self.box.setToolTip(
             "What the axes of this layer are, in their order; nothing in the layer says it."
         )
+        self.box.setMinimumContentsLength(8)
+        self.box.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         line.addWidget(self.box, 1)
