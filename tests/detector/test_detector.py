@@ -14,8 +14,9 @@ import pytest
 import torch
 from safetensors.torch import save as save_tensors
 
+from napari_celltrain.detector import detector as detector_module
 from napari_celltrain.detector.design import choose_design
-from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.detector import Detector, Job
 from napari_celltrain.detector.folder import INFO_FILE, DetectorInfo
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.errors import CellTrainError
@@ -284,6 +285,28 @@ def test_a_detector_can_be_loaded_while_a_better_one_takes_its_place(folder):
 
 
 # --- detection ---
+
+
+def test_a_frame_is_given_up_between_tiles_when_asked_to_stop(monkeypatch):
+    """A voxel size wrong by ten makes one time point take an hour: Ctrl+C must not wait for it."""
+    detector, stop, begun = _fresh(), threading.Event(), []
+    compute = Detector._detect_tile
+
+    def counted(self, frame, tile):
+        begun.append(tile)
+        if len(begun) == 3:
+            stop.set()
+        return compute(self, frame, tile)
+
+    monkeypatch.setattr(Detector, "_detect_tile", counted)
+    monkeypatch.setattr(detector_module, "ASK_EVERY_S", 0.001)
+    image = np.random.default_rng(0).random((1, 640, 640))
+    jobs = [Job([image], (1.0, 1.0, 1.0))] * 2
+    found = detector.detect_each(jobs, tile=(1, 16, 16), stopping=stop.is_set)
+    assert list(found) == []
+    assert 3 <= len(begun) < 1000
+    begun.clear()
+    assert len(list(detector.detect_each(jobs, tile=(1, 320, 320)))) == 2  # and goes on as before
 
 
 def _same(a, b):

@@ -35,7 +35,7 @@ from napari_celltrain.detector.under_way import FrameUnderWay, is_out_of_memory
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,6 +47,8 @@ FLOOR = 0.05
 """Candidates are kept down to this score, so that the threshold can be moved later."""
 SMALLEST_TILE = 50_000
 """Where even this does not fit into memory, nothing will."""
+ASK_EVERY_S = 0.2
+"""How often it is asked whether to stop while tiles are computed."""
 HELD_BYTES = 2**29
 """Frames that wait for a thread may take this much memory; one is always held."""
 WIDEST_CELL = 2000
@@ -249,6 +251,7 @@ class Detector:
         *,
         floor: float = FLOOR,
         tile: tuple[int, int, int] | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> Generator[Detections]:
         """Find the cells of several time points; as many tiles as threads are under way at once.
 
@@ -259,6 +262,9 @@ class Detector:
             few are held at once.
         floor, tile
             As in `detect`.
+        stopping
+            Asked now and then; when it says so, time points that are not done are given up: one
+            may take long, where the voxel size makes it large.
 
         Yields
         ------
@@ -300,8 +306,10 @@ class Detector:
                         continue
                     waiting = self._begin(job, floor, tile, ahead=busy)
                     del job
+                elif stopping():
+                    return
                 else:
-                    wait(unfinished, return_when=FIRST_COMPLETED)
+                    wait(unfinished, ASK_EVERY_S, return_when=FIRST_COMPLETED)
         finally:
             for frame in under_way:
                 frame.cancel()

@@ -267,7 +267,7 @@ def _results(
             one = waiting.popleft()
             yield FrameResult(one.t, np.empty((0, 3)), np.empty(0), 0.0, one.damage)
 
-    finding_cells = detector.detect_each(jobs(), floor=floor, tile=tile)
+    finding_cells = detector.detect_each(jobs(), floor=floor, tile=tile, stopping=stopping)
     try:
         for found in finding_cells:
             yield from skipped()
