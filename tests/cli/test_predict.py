@@ -214,3 +214,12 @@ def test_a_cluster_is_told_the_whole_place_of_the_images(sample, tmp_path, monke
     source = predict_command._images(arguments)
     monkeypatch.chdir(tmp_path)  # as a worker that was started elsewhere
     assert source.read_frame(0, 0).shape == (1, 96, 96)
+
+
+def test_finding_nothing_is_told_with_what_to_do(sample, trained, tmp_path, capsys):
+    out = tmp_path / "cells.csv"
+    command = ["predict", str(trained), str(pattern(sample)), "--out", str(out)]
+    assert main([*command, "--threshold", "1", "--time-points", "0:0"]) == 0
+    told = capsys.readouterr()
+    assert "0 cells in 1 time point." in told.out
+    assert "--floor" in told.err

@@ -171,6 +171,11 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"Unfinished; the same command with --resume goes on ({arguments.out}).")
         return stop.status or 1
     _write_extras(summary, arguments)
+    if not summary.detections and len(summary.damaged) < summary.time_points:
+        say(
+            "Nothing scored high enough to be a cell. Are channel and voxel size right? "
+            "--floor 0.05 writes weaker candidates too, to look at."
+        )
     if arguments.json:
         print_json(
             {
@@ -187,7 +192,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _outcome(summary: Summary, out: Path) -> str:
     looked_at = summary.time_points - len(summary.damaged)
-    told = f"{out}: {summary.detections} cells in {looked_at} time points"
+    cells = f"{summary.detections} cell{'' if summary.detections == 1 else 's'}"
+    told = f"{out}: {cells} in {looked_at} time point{'' if looked_at == 1 else 's'}"
     if not summary.damaged:
         return f"{told}."
     which = ", ".join(str(t) for _, t, _ in summary.damaged[:MOST_NAMED])

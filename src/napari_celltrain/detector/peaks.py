@@ -57,9 +57,10 @@ def find_peaks(
     index = torch.stack([place // plane, place % plane // row, place % row], dim=1) - 1
     z, y, x = index.T
     offset = offsets[:, z, y, x].T.float().clamp(-2, 2).nan_to_num(0.0)
-    scores = torch.sigmoid(heat[place].double())
+    # doubles only here: graphics of Apple have none
+    scores = torch.sigmoid(heat[place].cpu().double())
     grid = index.cpu().numpy()
-    return grid, grid + offset.double().cpu().numpy(), scores.cpu().numpy()
+    return grid, grid + offset.cpu().double().numpy(), scores.numpy()
 
 
 def _above_faces(heat: torch.Tensor, level: float, plane: int, row: int) -> torch.Tensor:
