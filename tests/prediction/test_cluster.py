@@ -52,6 +52,7 @@ def test_results_are_those_of_one_process_also_when_a_worker_is_killed(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a busy machine takes a quarter of a minute to start a worker
 def test_twenty_workers_killed_at_random_lose_nothing(cluster, detector, make_movie):
     movie, chance, killed = make_movie((10, 8, 40, 40)), random.Random(1), 0
     for _ in range(40):
