@@ -101,8 +101,10 @@ class Walk:
         self.wait(300)
         self.keep("settings")
         train.tabs.setCurrentIndex(2)
+        train.runs_folder.setText("~/celltrain-runs")  # where they would be
         self.wait(300)
         self.keep("runs")
+        train.runs_folder.setText(str(self.runs))
         train.tabs.setCurrentIndex(0)
         return dock, train
 

@@ -49,7 +49,10 @@ def test_from_an_autlist_to_corrected_and_saved_cells(
     # trust: the errors on frames that were held out
     train.errors_box.setChecked(True)
     qtbot.waitUntil(lambda: not train.extra.busy, timeout=60_000)
-    assert f"{MOVIE} held-out errors" in viewer.layers
+    errors = viewer.layers[f"{MOVIE} held-out errors"]
+    wrong = int((errors.features["outcome"] != "found").sum())
+    train.next_button.click()
+    assert (f"Error 1 of {wrong}," if wrong else "no error") in train.progress.sentence.text()
 
     # predict, beside the annotation
     train.predict_button.click()

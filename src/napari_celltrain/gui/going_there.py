@@ -172,7 +172,7 @@ def _places(layer: Points, images: Sequence[Image], rows: Sequence[int]) -> NDAr
 
 def fit(viewer: ViewerModel, layers: list[Layer]) -> None:
     """Let these layers fill the canvas."""
-    if hasattr(viewer, "fit_to_view"):
+    if hasattr(viewer, "scene"):
         viewer.fit_to_view(layers=layers)
         return
     viewer.reset_view()  # napari before 0.9 fits everything; from there on by the sizes
