@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -72,6 +73,10 @@ def test_geffs_own_converter_reads_the_trackmate_file(tmp_path):
     )
 
 
+@pytest.mark.skipif(
+    metadata.version("geff").startswith("1.1.0"),
+    reason="geff 1.1.0 takes every challenge folder for a flat one (KeyError: 'z')",
+)
 def test_geffs_own_converter_reads_the_challenge_folder(tmp_path):
     convert = pytest.importorskip("geff.convert")
     geff = pytest.importorskip("geff")
