@@ -126,7 +126,7 @@ def test_declining_a_folder_of_many_images_takes_milliseconds(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.tif", b"II*\0", "no tracking data of a kind known here"),
+        ("a.tif", b"II*\0", "is an image without tracking data"),
         ("a.csv", b"a,b\n1,2\n", "no columns for x and y; its columns are a, b"),
         ("a.xml", b"<svg/>", "no TrackMate file: its root is 'svg'"),
         ("a.json", b"{}", "states no version"),
@@ -188,9 +188,16 @@ def test_the_suffix_picks_the_format_that_is_written(tmp_path, name, format_name
     assert read.annotations.links.tolist() == [[0, 1]]
 
 
-@pytest.mark.parametrize("name", ["a.tif", "a", "a.mastodon"])
-def test_other_suffixes_can_not_be_written(tmp_path, name):
-    with pytest.raises(CellTrainError, match="no tracking format is written"):
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("a.tif", "no tracking format is written"),
+        ("a", "the end of the name says how it is written"),
+        ("a.mastodon", "no tracking format is written"),
+    ],
+)
+def test_other_suffixes_can_not_be_written(tmp_path, name, sentence):
+    with pytest.raises(CellTrainError, match=sentence):
         write_experiment(tmp_path / name, SOME)
     assert not list(tmp_path.iterdir())
 

@@ -229,6 +229,7 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
             steadiness=f1,
             cells=1000,
             frames=(),
+            thresholds={},
         )
 
     monkeypatch.setattr(loop.HeldOut, "evaluate", evaluate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import time
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -156,9 +157,10 @@ def _read_files(folder: Path) -> tuple[DetectorInfo, Path, bytes]:
             return info, folder, read_member(folder, info.weights_file)
         path = folder / info.weights_file
         try:
-            if path.exists() and not path.is_file():  # a pipe would never end
+            found = path.stat()  # asked once: it may be replaced between two questions
+            if not stat.S_ISREG(found.st_mode):  # a pipe would never end
                 raise CellTrainError(f"{path} can't be read: it is no file.")
-            if path.stat().st_size > MAX_FILE_BYTES:
+            if found.st_size > MAX_FILE_BYTES:
                 raise CellTrainError(f"{path} is larger than any detector; it is not loaded.")
             return info, path, path.read_bytes()
         except FileNotFoundError:
