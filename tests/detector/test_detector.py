@@ -16,7 +16,8 @@ from safetensors.torch import save as save_tensors
 
 from napari_celltrain.detector import detector as detector_module
 from napari_celltrain.detector.design import choose_design
-from napari_celltrain.detector.detector import Detector, Job
+from napari_celltrain.detector.detections import Job
+from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.folder import INFO_FILE, DetectorInfo
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.errors import CellTrainError

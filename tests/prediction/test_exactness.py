@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_celltrain.detector.design import choose_design
-from napari_celltrain.detector.detector import Detector, Job
+from napari_celltrain.detector.detections import Job
+from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.folder import DetectorInfo
 from napari_celltrain.detector.network import CentreNet, reach
 from napari_celltrain.detector.tiling import tiles_of

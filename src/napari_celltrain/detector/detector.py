@@ -6,9 +6,8 @@ import itertools
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from napari_celltrain.detector.compute import (
     choose_device,
     usable_cores,
 )
+from napari_celltrain.detector.detections import Detections, Job
 from napari_celltrain.detector.folder import DetectorInfo, read_detector, write_detector
 from napari_celltrain.detector.memory import tile_voxels_for
 from napari_celltrain.detector.network import CentreNet
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_celltrain.detector.design import Design
-    from napari_celltrain.detector.intensity import IntensityRange
     from napari_celltrain.experiment import ZYX
 
 FLOOR = 0.05
@@ -53,44 +52,6 @@ HELD_BYTES = 2**29
 """Frames that wait for a thread may take this much memory; one is always held."""
 WIDEST_CELL = 2000
 """Pixels: wider ones are a voxel size in the wrong unit."""
-
-
-class Job(NamedTuple):
-    """One time point to look at; everything as in `Detector.detect`."""
-
-    frames: Sequence[NDArray[Any]]
-    voxel_size_um: ZYX | None = None
-    cell_diameter: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """Cell centres found in one frame.
-
-    Parameters
-    ----------
-    positions
-        (z, y, x) pixels of the image as stored, shape (n, 3), 0 = centre of the first pixel.
-    scores
-        0 to 1, shape (n,).
-    levels
-        What became dark and bright in each network input.
-    seconds
-        Of computing, all threads together.
-    """
-
-    positions: NDArray[np.float64]
-    scores: NDArray[np.float64]
-    levels: tuple[IntensityRange, ...] = ()
-    seconds: float = 0.0
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def above(self, threshold: float) -> Detections:
-        """Return those with at least this score."""
-        keep = self.scores >= threshold
-        return replace(self, positions=self.positions[keep], scores=self.scores[keep])
 
 
 class Detector:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_celltrain.detector.detector import FLOOR, Job
+from napari_celltrain.detector.detections import Job
+from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.evaluation.scores import Scores
 from napari_celltrain.evaluation.threshold import ScoredFrame
 from napari_celltrain.experiment import Status

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_celltrain.detector.detector import FLOOR, Job
+from napari_celltrain.detector.detections import Job
+from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
 from napari_celltrain.prediction.cell_size import check_cell_diameter, look_at_movie
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_celltrain.detector.detector import Detections, Detector
+    from napari_celltrain.detector.detections import Detections
+    from napari_celltrain.detector.detector import Detector
     from napari_celltrain.experiment import ZYX, FrameSource
     from napari_celltrain.prediction.reading import Inputs
 

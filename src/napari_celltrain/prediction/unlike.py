@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_celltrain.detector.detector import Detections
+    from napari_celltrain.detector.detections import Detections
     from napari_celltrain.detector.folder import DetectorInfo
     from napari_celltrain.detector.intensity import IntensityRange
     from napari_celltrain.experiment import ZYX, FrameSource
