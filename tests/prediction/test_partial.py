@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,3 +133,9 @@ def test_nothing_is_left_when_it_is_removed(path):
     with PartialResults(path, HEADER, resume=False) as partial:
         partial.remove()
     assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no such place on this system")
+def test_a_place_where_nothing_can_be_made_is_not_taken_for_one_in_use():
+    with pytest.raises(CellTrainError, match="/proc can't be written to"):
+        PartialResults(Path("/proc/cells.csv.partial"), {}, resume=False)

@@ -102,6 +102,8 @@ class PartialResults:
             self._lock = FileLock(str(path) + ".lock")
             self._lock.acquire(timeout=0)
         except Timeout:
+            if not Path(self._lock.lock_file).exists():  # nobody can have it: it can't be made
+                raise CellTrainError(f"{path.parent} can't be written to.") from None
             raise CellTrainError(
                 f"Another process is predicting into {path.with_suffix('')}. Wait for it, or "
                 "choose another file."
