@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -17,7 +18,13 @@ from napari_celltrain.prediction.workers import predict_with_workers
 
 
 def processes():
-    return [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
+    """Worker processes that live; one that was killed a moment ago has no command any more."""
+    found = []
+    for one in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "spawn_main" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
 
 
 def same(expected, results):
