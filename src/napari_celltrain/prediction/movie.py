@@ -227,6 +227,7 @@ class _Work:
         self, detector: Detector, experiment: Experiment, path: Path, options: Options
     ) -> None:
         assert experiment.images is not None  # `_as_experiment` sees to it
+        _check_like(detector, options.like)  # before anything is looked at
         self.detector, self.experiment, self.path = detector, experiment, path
         self.options, self.source = options, experiment.images
         self.floor = options.search_floor(detector, experiment.name)
@@ -239,7 +240,6 @@ class _Work:
             voxel_size_um=self.size,
             cell_diameter=options.cell_diameter,
         )
-        _check_like(detector, options.like)
         self.results: list[FrameResult] = []
 
     @property
