@@ -128,6 +128,40 @@ def test_two_processes_learn_what_one_does_and_one_can_go_on(on_disk, tmp_path):
     assert json.loads(went_on[0][1].splitlines()[-1])["steps"] == 6
 
 
+LEAVES = """
+import os
+import torch
+from napari_celltrain.training.processes import join, leave
+together = join("cpu")
+together.wait()
+weight = torch.nn.Parameter(torch.ones(1))
+torch.optim.AdamW([weight])
+leave()
+tasks = os.listdir("/proc/self/task")
+print([open(f"/proc/self/task/{task}/comm").read().strip() for task in tasks])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of threads are read from /proc")
+def test_a_process_that_leaves_takes_its_threads_along():
+    # one that is left over lets go of its last tensor while Python ends: an abort, now and then
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", LEAVES],
+            env=os.environ | place | {"RANK": rank},
+            text=True,
+            stdout=subprocess.PIPE,
+        )
+        for rank in "01"
+    ]
+    outputs = [process.communicate(timeout=100)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    for output in outputs:
+        assert "python" in output
+        assert "gloo" not in output
+
+
 def test_every_crop_of_a_batch_is_drawn_once():
     for size in (1, 2, 3, 4):
         whole = Processes(0, size).whole(7)

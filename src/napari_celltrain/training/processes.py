@@ -7,6 +7,7 @@ writes; the others follow it.
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass
 from datetime import timedelta
@@ -101,6 +102,10 @@ def join(device: str) -> Processes:
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     if not dist.is_initialized():
+        # What these functions have for default is the group there is when they are imported, and
+        # the first optimiser imports them: a group made before is never given up, and its threads
+        # may abort the process as it exits.
+        importlib.import_module("torch.distributed.nn")
         try:
             dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
         except (RuntimeError, ValueError) as error:
@@ -112,5 +117,5 @@ def join(device: str) -> Processes:
 
 def leave() -> None:
     """Leave the others."""
-    if dist.is_initialized():
+    if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
