@@ -96,7 +96,7 @@ def kills(folder: Path, number: int) -> Row:
 
 def resumes(folder: Path) -> Row:
     """Stop after each step and resume, all the way to the end."""
-    from napari_celltrain.training import loop
+    from napari_celltrain.training import pace
     from napari_celltrain.training.control import Control
     from napari_celltrain.training.events import Step
 
@@ -105,7 +105,7 @@ def resumes(folder: Path) -> Row:
     train(dataset, folder / "whole", settings)
     train(dataset, folder / "again", settings)
     assert resume.digest(folder / "whole") == resume.digest(folder / "again")
-    loop.TELL_EVERY_S, sittings = 0.0, 0
+    pace.TELL_EVERY_S, sittings = 0.0, 0
     while True:
         control = Control()
 

@@ -14,8 +14,8 @@ from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.evaluation.scores import Scores
 from napari_celltrain.files import TEMPORARY_PREFIX
+from napari_celltrain.training import beginning, learner, pace, sitting
 from napari_celltrain.training import checkpoint as checkpoint_module
-from napari_celltrain.training import learner, loop, pace
 from napari_celltrain.training.checkpoint import load_newest
 from napari_celltrain.training.control import Control
 from napari_celltrain.training.events import Evaluation, FindingEvent, StateChanged, Step
@@ -70,7 +70,7 @@ def _full_for(monkeypatch, after: int, times: int) -> list[int]:
 
 
 def test_a_full_disk_pauses_the_run_and_loses_nothing(dataset, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "RETRY_S", 0.02)
+    monkeypatch.setattr(sitting, "RETRY_S", 0.02)
     calls = _full_for(monkeypatch, after=3, times=4)
     told = []
     finished = train(dataset, tmp_path / "run", settings, [told.append])
@@ -93,7 +93,7 @@ def test_a_full_disk_pauses_the_run_and_loses_nothing(dataset, settings, tmp_pat
 def test_a_pause_for_a_full_disk_costs_nothing_of_the_budget(
     dataset, settings, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(loop, "RETRY_S", 0.5)
+    monkeypatch.setattr(sitting, "RETRY_S", 0.5)
     _full_for(monkeypatch, after=3, times=3)
     begin = time.monotonic()
     finished = train(dataset, tmp_path / "run", settings)
@@ -101,7 +101,7 @@ def test_a_pause_for_a_full_disk_costs_nothing_of_the_budget(
 
 
 def test_a_run_on_a_full_disk_can_be_stopped(dataset, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "RETRY_S", 60.0)
+    monkeypatch.setattr(sitting, "RETRY_S", 60.0)
     _full_for(monkeypatch, after=3, times=10**6)
     control = Control()
 
@@ -232,7 +232,7 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
             thresholds={},
         )
 
-    monkeypatch.setattr(loop.HeldOut, "evaluate", evaluate)
+    monkeypatch.setattr(beginning.HeldOut, "evaluate", evaluate)
     original = learner.detection_loss
     calls = [0]
 
@@ -245,7 +245,7 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
     told = []
     long = settings.changed(["budget.steps=2000", "compute.checkpoint_every_s=100"])
     monkeypatch.setattr(
-        loop.Evaluations,
+        beginning.Evaluations,
         "schedule",
         lambda self, step, *_: setattr(self, "next_step", step + 10),
     )

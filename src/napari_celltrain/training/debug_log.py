@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 import platform
 import sys
@@ -23,6 +22,7 @@ from napari_celltrain.training.events import (
     Finished,
     StateChanged,
 )
+from napari_celltrain.training.run import time_stamp
 
 if TYPE_CHECKING:
     from napari_celltrain.training.events import Event
@@ -92,7 +92,7 @@ class DebugLog:
         self._write("ended by an error:", *traceback.format_exception(error))
 
     def _write(self, *texts: str) -> None:
-        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        now = time_stamp()
         lines = [line for text in texts for line in text.splitlines()]
         with contextlib.suppress(OSError), open(self._file, "a", encoding="utf-8") as file:
             file.write("".join(f"{now} {line}\n" for line in lines))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from typing import TYPE_CHECKING
 
 from napari_celltrain.detector.folder import DetectorInfo, TrainedOn
+from napari_celltrain.training.run import time_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def describe(
         trained_on.setdefault(member, []).append(t)
     info = DetectorInfo(
         name=name or "detector",
-        created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        created=time_stamp(),
         design=design,
         step=step,
         trustworthy=split.trustworthy,

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import errno
 import functools
 import json
@@ -312,3 +313,8 @@ def event_from_json(line: bytes | str) -> Event | None:
         return _checked(kind).validate_python(values)  # type: ignore[no-any-return]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def time_stamp() -> str:
+    """Return date and time, with the time zone, as they are kept in runs and detectors."""
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,174 @@
+"""All that comes before the first step of a sitting: where it goes on, the plan, the frames."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from napari_celltrain.dataset import split as split_frames
+from napari_celltrain.dataset import write_dataset
+from napari_celltrain.detector.design import Design
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import write_text
+from napari_celltrain.training.checkpoint import Checkpoint, load_newest
+from napari_celltrain.training.crop_groups import as_before
+from napari_celltrain.training.evaluations import Evaluations
+from napari_celltrain.training.events import FindingEvent, StateChanged
+from napari_celltrain.training.fingerprint import fingerprint
+from napari_celltrain.training.held_out import HeldOut
+from napari_celltrain.training.plan import Plan, make_plan
+from napari_celltrain.training.prepare import PreparedFrame, prepare, typical_levels
+from napari_celltrain.training.run import time_stamp
+from napari_celltrain.training.saved_state import SavedPlan, check_checkpoint
+
+if TYPE_CHECKING:
+    from napari_celltrain.dataset import Split
+    from napari_celltrain.training.sitting import Sitting
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a sitting starts with.
+
+    Parameters
+    ----------
+    plan
+        What was decided.
+    frames
+        Annotated frames at the working scale, on the disk.
+    evaluations
+        Judge the detector on held-out frames.
+    checkpoint
+        Where the sitting before this one ended; None for a new run.
+    start
+        The detector whose weights a new run starts from; None: from scratch.
+    """
+
+    plan: Plan
+    frames: list[PreparedFrame]
+    evaluations: Evaluations
+    checkpoint: Checkpoint | None
+    start: Detector | None
+
+
+def begin(sitting: Sitting) -> Beginning:
+    """Look at data and run folder, decide, and bring the frames to the working scale.
+
+    Raises
+    ------
+    CellTrainError
+        When data, settings or folder don't allow the run.
+    """
+    sitting.tell(StateChanged("preparing", "Looking at the data."))
+    if not sitting.is_first:
+        sitting.together.wait()  # until the first has looked at checkpoints and prepared frames
+    settings, experiments = sitting.settings, sitting.dataset.experiments
+    checkpoint = _find_checkpoint(sitting)
+    start = _start_detector(sitting) if checkpoint is None else None
+    design = start.design if start is not None else None
+    if checkpoint is not None:
+        check_checkpoint(checkpoint, sitting.run.checkpoints)
+        design = Design.model_validate(checkpoint.state["design"])
+    window = settings.design.time_window if design is None else design.time_window
+    split = split_frames(sitting.dataset, settings.data.held_out_share, window)
+    plan = _plan(sitting, split, checkpoint, design)
+    if sitting.is_first:
+        _write_what_was_asked(sitting)
+    sitting.find("info" if split.trustworthy else "warning", "held-out", split.reason)
+    frames = _prepare(sitting, split, plan)
+    if sitting.is_first:
+        sitting.together.wait()
+    held_out = HeldOut(
+        experiments,
+        split.held_out,
+        plan.voxel_sizes,
+        plan.cell_diameters,
+        exclude_dying=settings.data.exclude_dying,
+    )
+    levels = typical_levels(experiments, split.train, plan.design, plan.relative_sizes)
+    evaluations = Evaluations(sitting.dataset, settings, sitting.run, plan, split, held_out, levels)
+    return Beginning(plan, frames, evaluations, checkpoint, start)
+
+
+def _find_checkpoint(sitting: Sitting) -> Checkpoint | None:
+    checkpoint, damaged = load_newest(sitting.run.checkpoints)
+    if not sitting.is_first:
+        return checkpoint
+    if checkpoint is None:
+        # killed before its first checkpoint: it begins again, and so does its history
+        sitting.run.history_file.unlink(missing_ok=True)
+    for path in damaged:
+        sitting.find(
+            "warning",
+            "damaged-checkpoint",
+            f"The checkpoint {path.name} is damaged and was put aside; the run goes on from "
+            + (f"step {checkpoint.step}." if checkpoint else "the beginning."),
+        )
+        with contextlib.suppress(OSError):
+            path.replace(path.with_suffix(".damaged"))
+    return checkpoint
+
+
+def _start_detector(sitting: Sitting) -> Detector | None:
+    if sitting.start_from is None:
+        return None
+    return Detector.from_folder(sitting.start_from, device="cpu", precision="float32")
+
+
+def _plan(
+    sitting: Sitting, split: Split, checkpoint: Checkpoint | None, design: Design | None
+) -> Plan:
+    settings = sitting.settings
+    plan = make_plan(sitting.dataset.experiments, split, settings, start_design=design)
+    if checkpoint is None:
+        for choice in plan.choices:
+            sitting.tell(choice)
+    else:
+        kept = SavedPlan.model_validate(checkpoint.state["plan"])
+        plan = replace(
+            plan,
+            groups=as_before(plan.groups, kept.crop_groups()),
+            learning_rate=settings.optimiser.learning_rate or kept.learning_rate,
+            # sums in another order would not be the uninterrupted run's
+            arithmetic=replace(plan.arithmetic, layout=kept.layout),
+        )
+        known = sitting.run.read_state().get("fingerprint")
+        if known not in (None, fingerprint(sitting.dataset)):
+            sitting.find(
+                "warning",
+                "data-changed",
+                "Images or annotations have changed since the run was started; it goes on "
+                "with what is there now.",
+            )
+    for finding in plan.findings:
+        sitting.tell(FindingEvent(finding))
+    return plan
+
+
+def _write_what_was_asked(sitting: Sitting) -> None:
+    run = sitting.run
+    write_text(run.settings_file, sitting.settings.to_toml())
+    with contextlib.suppress(CellTrainError):  # experiments made of arrays have no place
+        write_dataset(run.dataset_file, sitting.dataset)
+    run.write_state(
+        finished=False,
+        fingerprint=fingerprint(sitting.dataset),
+        started=run.read_state().get("started") or time_stamp(),
+        experiments=[experiment.name for experiment in sitting.dataset.experiments],
+    )
+
+
+def _prepare(sitting: Sitting, split: Split, plan: Plan) -> list[PreparedFrame]:
+    sitting.tell(StateChanged("preparing", f"Reading {len(split.train)} annotated frames."))
+    return prepare(
+        sitting.dataset.experiments,
+        split.train,
+        plan.design,
+        plan.relative_sizes,
+        sitting.run.prepared,
+        exclude_dying=sitting.settings.data.exclude_dying,
+        tell=sitting.tell,
+        stopping=lambda: sitting.control.stopping,
+    )
