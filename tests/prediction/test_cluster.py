@@ -12,7 +12,7 @@ import pytest
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction.cluster import predict_with_dask
-from napari_celltrain.prediction.predict import predict
+from napari_celltrain.prediction.predict import check_request, predict
 
 distributed = pytest.importorskip("distributed", reason="the extra [distributed] is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # whatever the cluster's own code warns of
@@ -30,7 +30,8 @@ def predict_and_kill(cluster, detector, movie, after: int, random) -> bool:
     """Kill a worker after so many results; returns whether one was there to be killed."""
     expected = {one.t: one for one in predict(detector, movie)}
     found, killed = {}, False
-    for one in predict_with_dask(detector, movie, address=cluster.scheduler_address):
+    request = check_request(detector, movie)
+    for one in predict_with_dask(detector, movie, request, address=cluster.scheduler_address):
         assert one.t not in found
         found[one.t] = one
         if len(found) == after and os.name != "nt":
@@ -65,15 +66,17 @@ def test_twenty_workers_killed_at_random_lose_nothing(cluster, detector, make_mo
 def test_a_damaged_time_point_is_a_sentence(cluster, detector, make_movie):
     movie = make_movie((4, 8, 30, 30))
     movie._array = movie._array[:2]
+    request = check_request(detector, movie)
     with pytest.raises(CellTrainError, match="can't be read"):
-        list(predict_with_dask(detector, movie, address=cluster.scheduler_address))
-    results = predict_with_dask(
-        detector, movie, address=cluster.scheduler_address, on_damaged="skip"
-    )
+        list(predict_with_dask(detector, movie, request, address=cluster.scheduler_address))
+    patient = check_request(detector, movie, on_damaged="skip")
+    results = predict_with_dask(detector, movie, patient, address=cluster.scheduler_address)
     assert sorted(one.t for one in results if one.damage) == [5, 6]
 
 
 def test_nobody_at_the_address_is_a_sentence(detector, movie, monkeypatch):
     monkeypatch.setattr("napari_celltrain.prediction.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(CellTrainError, match="No dask scheduler"):
-        predict_with_dask(detector, movie, address="tcp://127.0.0.1:9")
+        predict_with_dask(
+            detector, movie, check_request(detector, movie), address="tcp://127.0.0.1:9"
+        )

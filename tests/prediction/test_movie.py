@@ -18,9 +18,9 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment
 from napari_celltrain.formats.registry import read_experiments
 from napari_celltrain.images import open_images
-from napari_celltrain.prediction import movie as movie_module
 from napari_celltrain.prediction.movie import Options, predict_list, predict_to_file
 from napari_celltrain.prediction.output import counts_table
+from napari_celltrain.prediction.predict import predict_request
 
 
 def stop_after(n):
@@ -80,9 +80,9 @@ def test_stopped_and_resumed_is_the_same_file(detector, movie, tmp_path):
     assert not parts.exists()
     computed = []
 
-    def watched(*arguments, time_points, **more):
-        computed.extend(time_points)
-        return movie_module.predict(*arguments, time_points=time_points, **more)
+    def watched(detector, source, request, **more):
+        computed.extend(request.time_points)
+        return predict_request(detector, source, request, **more)
 
     predict_to_file(detector, movie, parts, Options(resume=True), runner=watched)
     assert parts.read_bytes() == whole.read_bytes()
@@ -167,9 +167,9 @@ def test_list_is_resumed_where_it_stopped(detector, make_movie, tmp_path):
     assert not done.finished
     again = []
 
-    def watched(*arguments, time_points, **more):
-        again.extend(time_points)
-        return movie_module.predict(*arguments, time_points=time_points, **more)
+    def watched(detector, source, request, **more):
+        again.extend(request.time_points)
+        return predict_request(detector, source, request, **more)
 
     predict_list(detector, experiments, parts, Options(resume=True), runner=watched)
     assert len(again) <= 12 - 5

@@ -13,7 +13,7 @@ import pytest
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction import workers as workers_module
 from napari_celltrain.prediction.payload import PackedDetector
-from napari_celltrain.prediction.predict import predict
+from napari_celltrain.prediction.predict import check_request, predict
 from napari_celltrain.prediction.workers import predict_with_workers
 
 
@@ -41,9 +41,11 @@ def same(expected, results):
 def test_a_killed_process_is_made_up_for(detector, make_movie):
     movie = make_movie((10, 8, 40, 40))
     expected = list(predict(detector, movie))
+    request = check_request(detector, movie)
 
     def killing():
-        for number, one in enumerate(predict_with_workers(detector, movie, workers=2)):
+        results = predict_with_workers(detector, movie, request, workers=2)
+        for number, one in enumerate(results):
             if number in (1, 5) and os.name != "nt":
                 os.kill(processes()[0].pid, signal.SIGKILL)
             yield one
@@ -56,7 +58,7 @@ def test_an_error_ends_all_processes(detector, make_movie):
     movie = make_movie((4, 8, 30, 30))
     movie._array = movie._array[:2]  # as if the rest of the file was missing
     with pytest.raises(CellTrainError, match="can't be read"):
-        list(predict_with_workers(detector, movie, workers=1))
+        list(predict_with_workers(detector, movie, check_request(detector, movie), workers=1))
     assert processes() == []
 
 
@@ -71,13 +73,7 @@ def test_a_time_point_that_always_kills_is_named(detector, movie, monkeypatch):
 
     monkeypatch.setattr(workers_module._Crew, "_hand_out", deadly)
     with pytest.raises(CellTrainError, match=r"time point \d died 3 times"):
-        list(predict_with_workers(detector, movie, workers=1))
-    assert processes() == []
-
-
-def test_wrong_requests_are_refused_before_a_process_starts(detector, movie):
-    with pytest.raises(CellTrainError, match="no channel 5"):
-        predict_with_workers(detector, movie, workers=2, channels=[4])
+        list(predict_with_workers(detector, movie, check_request(detector, movie), workers=1))
     assert processes() == []
 
 

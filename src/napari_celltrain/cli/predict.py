@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_celltrain.experiment import Experiment, FrameSource
     from napari_celltrain.prediction.movie import Summary
-    from napari_celltrain.prediction.predict import FrameResult
+    from napari_celltrain.prediction.predict import FrameResult, Runner
 
 SUMMARY = "Find the cells in a movie."
 EXAMPLES = """\
@@ -202,7 +202,7 @@ def _outcome(summary: Summary, out: Path) -> str:
     return f"{told}; {len(summary.damaged)} could not be read and {left_out} ({which}{more})."
 
 
-def _runner(arguments: argparse.Namespace) -> Any:
+def _runner(arguments: argparse.Namespace) -> Runner:
     """Return what computes the time points: this process, several, or a cluster."""
     if arguments.workers is not None and arguments.workers > 1:
         from napari_celltrain.prediction.workers import predict_with_workers
@@ -214,9 +214,9 @@ def _runner(arguments: argparse.Namespace) -> Any:
         return functools.partial(
             predict_with_dask, address=arguments.dask, device=arguments.device or "auto"
         )
-    from napari_celltrain.prediction.predict import predict
+    from napari_celltrain.prediction.predict import predict_request
 
-    return predict
+    return predict_request
 
 
 class _Progress:

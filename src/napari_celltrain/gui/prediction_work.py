@@ -90,6 +90,7 @@ def prediction_work(
             channels=movie.channels,
             voxel_size_um=movie.known_voxel_size_um,
             cell_diameter=cell_diameter,
+            on_damaged="skip",
         )
         sentence = f"Looking for cells on {detector.device}: {detector.device_reason}."
         diameter = request.cell_diameter or detector.design.diameter
@@ -98,7 +99,6 @@ def prediction_work(
             detector,
             movie.images,
             request,
-            on_damaged="skip",
             stopping=stop.is_set,
             tell=report,
         )

@@ -5,17 +5,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction.payload import Assignment, OnceTeller, PackedDetector
-from napari_celltrain.prediction.predict import check_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from napari_celltrain.detector.detector import Detector
-    from napari_celltrain.experiment import ZYX, Finding, FrameSource
-    from napari_celltrain.prediction.predict import FrameResult, OnDamaged
+    from napari_celltrain.experiment import Finding, FrameSource
+    from napari_celltrain.prediction.predict import FrameResult, Request
 
 CONNECT_SECONDS = 20
 
@@ -23,23 +21,17 @@ CONNECT_SECONDS = 20
 def predict_with_dask(
     detector: Detector,
     source: FrameSource,
+    request: Request,
     *,
     address: str,
     device: str = "auto",
-    time_points: Iterable[int] | None = None,
-    channels: Sequence[int] | None = None,
-    voxel_size_um: ZYX | None = None,
-    cell_diameter: float | None = None,
-    floor: float = FLOOR,
-    tile: tuple[int, int, int] | None = None,
-    on_damaged: OnDamaged = "stop",
     stopping: Callable[[], bool] = lambda: False,
     tell: Callable[[Finding], None] = lambda finding: None,
 ) -> Generator[FrameResult]:
-    """Do what `predict` does on the workers of a dask cluster; results come as they are ready.
+    """Do what `predict_request` does on the workers of a dask cluster.
 
-    The workers need this package and the same path to the images. A worker that dies is made up
-    for by the others. Parameters as in `predict`, and:
+    The results come as they are ready. The workers need this package and the same path to the
+    images. A worker that dies is made up for by the others. Parameters as there, and:
 
     Parameters
     ----------
@@ -54,14 +46,6 @@ def predict_with_dask(
         As `predict`; when dask is not installed, nobody answers at that address, or tasks keep
         killing their workers.
     """
-    request = check_request(
-        detector,
-        source,
-        time_points=time_points,
-        channels=channels,
-        voxel_size_um=voxel_size_um,
-        cell_diameter=cell_diameter,
-    )
     try:
         dask: Any = import_module("distributed")
     except ImportError:
@@ -72,18 +56,7 @@ def predict_with_dask(
     teller = OnceTeller(tell)
     for finding in request.findings:
         teller(finding)
-    assignment = Assignment(
-        PackedDetector.of(detector),
-        source,
-        request.channels,
-        request.voxel_size,
-        request.cell_diameter,
-        floor,
-        tile,
-        on_damaged,
-        device,
-        1,
-    )
+    assignment = Assignment(PackedDetector.of(detector), source, request, device, 1)
     try:
         client = dask.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.errors import CellTrainError
@@ -17,15 +17,15 @@ from napari_celltrain.prediction.partial import (
     frame_stamp,
     header_for,
 )
-from napari_celltrain.prediction.predict import FrameResult, Request, check_request, predict
+from napari_celltrain.prediction.predict import FrameResult, Request, check_request, predict_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.experiment import ZYX, Finding, FrameSource
-    from napari_celltrain.prediction.predict import OnDamaged
+    from napari_celltrain.prediction.predict import OnDamaged, Runner
 
 LOWEST, HIGHEST = 1e-4, 0.9999
 """Scores come out of a sigmoid: they never are 0 or 1."""
@@ -113,17 +113,13 @@ class Summary:
     finished: bool = True
 
 
-Runner = Any
-"""Like `predict`, but may spread the time points over processes and give them in any order."""
-
-
 def predict_to_file(
     detector: Detector,
     images: FrameSource | Experiment,
     out: Path,
     options: Options = Options(),
     *,
-    runner: Runner = predict,
+    runner: Runner = predict_request,
     tell: Callable[[Finding], None] = lambda finding: None,
     progress: Callable[[str, FrameResult, int, int], None] = lambda name, result, done, of: None,
     stopping: Callable[[], bool] = lambda: False,
@@ -143,7 +139,7 @@ def predict_to_file(
     options
         How.
     runner
-        What computes the time points that are not done yet.
+        What computes the time points that are not done yet, in any order.
     tell
         Gets findings.
     progress
@@ -175,7 +171,7 @@ def predict_list(
     folder: Path,
     options: Options = Options(),
     *,
-    runner: Runner = predict,
+    runner: Runner = predict_request,
     tell: Callable[[Finding], None] = lambda finding: None,
     progress: Callable[[str, FrameResult, int, int], None] = lambda name, result, done, of: None,
     stopping: Callable[[], bool] = lambda: False,
@@ -230,7 +226,6 @@ class _Work:
         _check_like(detector, options.like)  # before anything is looked at
         self.detector, self.experiment, self.path = detector, experiment, path
         self.options, self.source = options, experiment.images
-        self.floor = options.search_floor(detector, experiment.name)
         self.size = options.voxel_size_um or experiment.known_voxel_size_um
         self.request: Request = check_request(
             detector,
@@ -239,6 +234,9 @@ class _Work:
             channels=options.channels or experiment.channels or None,
             voxel_size_um=self.size,
             cell_diameter=options.cell_diameter,
+            floor=options.search_floor(detector, experiment.name),
+            tile=options.tile,
+            on_damaged=options.on_damaged,
         )
         self.results: list[FrameResult] = []
 
@@ -260,7 +258,7 @@ class _Work:
 
     def open(self) -> PartialResults:
         """Open the file of the results so far."""
-        header = header_for(self.detector, self.source, self.request, self.floor)
+        header = header_for(self.detector, self.source, self.request)
         return PartialResults(self.path, header, resume=self.options.resume)
 
     def compute(
@@ -284,20 +282,11 @@ class _Work:
             else:
                 self.results.append(known)
                 progress(name, known, len(self.results), len(times))
-        for finding in self.request.findings:
-            if finding.code == "cell-diameter":  # all else is found again by who computes
-                tell(finding)
         if pending:
-            results: Iterator[FrameResult] = runner(
+            results = runner(
                 self.detector,
                 self.source,
-                time_points=pending,
-                channels=channels,
-                voxel_size_um=self.size,
-                cell_diameter=self.request.cell_diameter,
-                floor=self.floor,
-                tile=self.options.tile,
-                on_damaged=self.options.on_damaged,
+                replace(self.request, time_points=tuple(pending)),
                 stopping=stopping,
                 tell=tell,
             )

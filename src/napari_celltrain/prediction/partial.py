@@ -36,9 +36,7 @@ SECONDS_BETWEEN_FLUSHES = 2.0
 """A kill loses nothing in between; a power cut loses at most this."""
 
 
-def header_for(
-    detector: Detector, source: FrameSource, request: Request, floor: float
-) -> dict[str, Any]:
+def header_for(detector: Detector, source: FrameSource, request: Request) -> dict[str, Any]:
     """Return everything that the result depends on, besides the pixels."""
     return {
         "celltrain_partial": VERSION,
@@ -48,7 +46,7 @@ def header_for(
         "channels": list(request.channels),
         "voxel_size": [float(size) for size in request.voxel_size],
         "cell_diameter": request.cell_diameter,
-        "floor": float(floor),
+        "floor": float(request.floor),
     }
 
 

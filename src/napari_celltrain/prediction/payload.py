@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from safetensors.torch import load as load_tensors
@@ -12,14 +12,14 @@ from safetensors.torch import save as save_tensors
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.folder import DetectorInfo
 from napari_celltrain.prediction.partial import weights_digest
-from napari_celltrain.prediction.predict import predict
+from napari_celltrain.prediction.predict import predict_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from napari_celltrain.detector.compute import Arithmetic
-    from napari_celltrain.experiment import ZYX, Finding, FrameSource
-    from napari_celltrain.prediction.predict import FrameResult, OnDamaged
+    from napari_celltrain.experiment import Finding, FrameSource
+    from napari_celltrain.prediction.predict import FrameResult, Request
 
 _loaded: dict[tuple[str, str, int], Detector] = {}
 _lock = threading.Lock()
@@ -76,29 +76,18 @@ class Assignment:
 
     detector: PackedDetector
     source: FrameSource
-    channels: tuple[int, ...]
-    voxel_size: ZYX
-    cell_diameter: float | None
-    floor: float
-    tile: tuple[int, int, int] | None
-    on_damaged: OnDamaged
+    request: Request
     device: str
     threads: int
 
     def results(
         self, time_points: Sequence[int], tell: Callable[[Finding], None]
     ) -> Generator[FrameResult]:
-        """Compute some time points."""
-        return predict(
+        """Compute some of the request's time points; what is known of the movie is told already."""
+        return predict_request(
             self.detector.unpack(self.device, self.threads),
             self.source,
-            time_points=time_points,
-            channels=self.channels,
-            voxel_size_um=self.voxel_size,
-            cell_diameter=self.cell_diameter,
-            floor=self.floor,
-            tile=self.tile,
-            on_damaged=self.on_damaged,
+            replace(self.request, time_points=tuple(sorted(time_points)), findings=()),
             tell=tell,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -80,6 +80,8 @@ class Request:
         (z, y, x) in the detector's unit.
     cell_diameter
         How wide the cells are, in the detector's unit; None: as those it was trained on.
+    floor, tile, on_damaged
+        As in `predict`.
     findings
         Where the movie is unlike the training data, as far as its header tells, and what was
         measured.
@@ -89,7 +91,29 @@ class Request:
     channels: tuple[int, ...]
     voxel_size: ZYX
     cell_diameter: float | None = None
+    floor: float = FLOOR
+    tile: tuple[int, int, int] | None = None
+    on_damaged: OnDamaged = "stop"
     findings: tuple[Finding, ...] = ()
+
+
+class Runner(Protocol):
+    """What carries out a request: this process (`predict_request`), several, or a cluster.
+
+    The results may come in any order; their numbers do not depend on who computes.
+    """
+
+    def __call__(
+        self,
+        detector: Detector,
+        source: FrameSource,
+        request: Request,
+        *,
+        stopping: Callable[[], bool],
+        tell: Callable[[Finding], None],
+    ) -> Generator[FrameResult]:
+        """Tell the findings of the request, and yield the result of each time point."""
+        ...
 
 
 def check_request(
@@ -100,12 +124,15 @@ def check_request(
     channels: Sequence[int] | None = None,
     voxel_size_um: ZYX | None = None,
     cell_diameter: float | None = None,
+    floor: float = FLOOR,
+    tile: tuple[int, int, int] | None = None,
+    on_damaged: OnDamaged = "stop",
 ) -> Request:
     """Find out what to look at, or say what is wrong with it, before anything runs.
 
     Parameters
     ----------
-    detector, source, time_points, channels, voxel_size_um, cell_diameter
+    detector, source, time_points, channels, voxel_size_um, cell_diameter, floor, tile, on_damaged
         As in `predict`.
 
     Raises
@@ -140,7 +167,16 @@ def check_request(
         findings += measured
     else:
         check_cell_diameter(detector, voxel_size, cell_diameter)
-    return Request(times, tuple(channels), voxel_size, cell_diameter, tuple(findings))
+    return Request(
+        times,
+        tuple(channels),
+        voxel_size,
+        cell_diameter,
+        floor,
+        tile,
+        on_damaged,
+        tuple(findings),
+    )
 
 
 def predict(
@@ -206,17 +242,11 @@ def predict(
         channels=channels,
         voxel_size_um=voxel_size_um,
         cell_diameter=cell_diameter,
-    )
-    return predict_request(
-        detector,
-        source,
-        request,
         floor=floor,
         tile=tile,
         on_damaged=on_damaged,
-        stopping=stopping,
-        tell=tell,
     )
+    return predict_request(detector, source, request, stopping=stopping, tell=tell)
 
 
 def predict_request(
@@ -224,25 +254,19 @@ def predict_request(
     source: FrameSource,
     request: Request,
     *,
-    floor: float = FLOOR,
-    tile: tuple[int, int, int] | None = None,
-    on_damaged: OnDamaged = "stop",
     stopping: Callable[[], bool] = lambda: False,
     tell: Callable[[Finding], None] = lambda finding: None,
 ) -> Generator[FrameResult]:
     """Do what `predict` does for a request that was checked (`check_request`)."""
     for finding in request.findings:
         tell(finding)
-    return _results(detector, source, request, floor, tile, on_damaged, stopping, tell)
+    return _results(detector, source, request, stopping, tell)
 
 
 def _results(
     detector: Detector,
     source: FrameSource,
     request: Request,
-    floor: float,
-    tile: tuple[int, int, int] | None,
-    on_damaged: OnDamaged,
     stopping: Callable[[], bool],
     tell: Callable[[Finding], None],
 ) -> Generator[FrameResult]:
@@ -256,7 +280,7 @@ def _results(
             if stopping():
                 return
             if inputs.damage is not None:
-                if on_damaged == "stop":
+                if request.on_damaged == "stop":
                     broken.append(inputs.damage)  # said when what came before is through
                     return
                 tell(_damage(inputs, source.name))
@@ -269,7 +293,9 @@ def _results(
             one = waiting.popleft()
             yield FrameResult(one.t, np.empty((0, 3)), np.empty(0), 0.0, one.damage)
 
-    finding_cells = detector.detect_each(jobs(), floor=floor, tile=tile, stopping=stopping)
+    finding_cells = detector.detect_each(
+        jobs(), floor=request.floor, tile=request.tile, stopping=stopping
+    )
     try:
         for found in finding_cells:
             yield from skipped()

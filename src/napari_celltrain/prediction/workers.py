@@ -11,20 +11,18 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.detector.compute import usable_cores
-from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.detector.memory import keep_freed_memory
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction.payload import Assignment, OnceTeller, PackedDetector
-from napari_celltrain.prediction.predict import check_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
     from napari_celltrain.detector.detector import Detector
-    from napari_celltrain.experiment import ZYX, Finding, FrameSource
-    from napari_celltrain.prediction.predict import FrameResult, OnDamaged
+    from napari_celltrain.experiment import Finding, FrameSource
+    from napari_celltrain.prediction.predict import FrameResult, Request
 
 MOST_DEATHS = 3
 """A time point whose process died so often is not tried again."""
@@ -35,22 +33,16 @@ LONGEST_SHARE = 8
 def predict_with_workers(
     detector: Detector,
     source: FrameSource,
+    request: Request,
     *,
     workers: int,
-    time_points: Iterable[int] | None = None,
-    channels: Sequence[int] | None = None,
-    voxel_size_um: ZYX | None = None,
-    cell_diameter: float | None = None,
-    floor: float = FLOOR,
-    tile: tuple[int, int, int] | None = None,
-    on_damaged: OnDamaged = "stop",
     stopping: Callable[[], bool] = lambda: False,
     tell: Callable[[Finding], None] = lambda finding: None,
 ) -> Generator[FrameResult]:
-    """Do what `predict` does in several processes; the results come as they are ready.
+    """Do what `predict_request` does in several processes; the results come as they are ready.
 
     They are the same to the last bit. A process that dies is replaced, and its time points are
-    done again. Parameters as in `predict`, and:
+    done again. Parameters as there, and:
 
     Parameters
     ----------
@@ -60,28 +52,16 @@ def predict_with_workers(
     Raises
     ------
     CellTrainError
-        As `predict`; and when processes keep dying, which mostly means too little memory.
+        While iterating: as `predict`, and when processes keep dying, which mostly means too
+        little memory.
     """
-    request = check_request(
-        detector,
-        source,
-        time_points=time_points,
-        channels=channels,
-        voxel_size_um=voxel_size_um,
-        cell_diameter=cell_diameter,
-    )
     teller = OnceTeller(tell)
     for finding in request.findings:
         teller(finding)
     assignment = Assignment(
         PackedDetector.of(detector),
         source,
-        request.channels,
-        request.voxel_size,
-        request.cell_diameter,
-        floor,
-        tile,
-        on_damaged,
+        request,
         str(detector.device),
         max(1, usable_cores() // workers),
     )
