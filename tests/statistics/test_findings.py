@@ -182,6 +182,14 @@ def test_a_channel_that_is_not_there_is_told():
     assert "Channel 3" in found(made(channels=(2,)), "no-channel").message
 
 
+def test_channels_that_nobody_looks_at_are_told():
+    images = ArraySource(np.zeros((30, 2, 100, 100), np.uint8), "tcyx")
+    told = found(made(images=images, channels=(1,)), "channels-left-out")
+    assert told.message == "The images have 2 channels; only channel 2 is looked at."
+    both = findings(made(images=images, channels=(0, 1)))
+    assert "channels-left-out" not in {one.code for one in both}
+
+
 def test_nothing_is_read_when_that_is_asked():
     class Untouched(ArraySource):
         def read_crop(self, t, channel, crop):

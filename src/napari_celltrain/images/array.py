@@ -60,6 +60,7 @@ class ArraySource(Movie):
                 dtype=np.dtype(array.dtype),
                 voxel_size_um=voxel_size_um,
                 frame_interval_s=frame_interval_s,
+                is_colour=self._layout.is_colour,
             )
         )
 

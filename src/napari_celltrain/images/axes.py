@@ -54,6 +54,11 @@ class Layout:
         return self.size("c")
 
     @property
+    def is_colour(self) -> bool:
+        """Whether red, green and blue are made grey."""
+        return "s" in self.letters
+
+    @property
     def frame_shape(self) -> tuple[int, int, int]:
         """(z, y, x)."""
         return self.size("z"), self.size("y"), self.size("x")

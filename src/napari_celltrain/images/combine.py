@@ -142,6 +142,7 @@ def _header_like(source: FrameSource, **changes: Any) -> Header:
         "dtype": source.dtype,
         "voxel_size_um": source.voxel_size_um,
         "frame_interval_s": source.frame_interval_s,
+        "is_colour": getattr(source, "is_colour", False),
     }
     return Header(**(fields | changes))
 

@@ -71,6 +71,7 @@ class LeicaMovie(Movie):
                 dtype=np.dtype(image["dtype"]),
                 voxel_size_um=voxel_size(*in_um, n_planes=self._layout.frame_shape[0]),
                 frame_interval_s=steps.get("t"),
+                is_colour=self._layout.is_colour,
             ),
             path,
         )

@@ -39,6 +39,7 @@ class Header:
     dtype: np.dtype[Any]
     voxel_size_um: ZYX | None = None
     frame_interval_s: float | None = None
+    is_colour: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sizes that no image has, which damaged files claim."""
@@ -110,6 +111,11 @@ class Movie(ABC):
     def frame_interval_s(self) -> float | None:
         """Seconds between time points; None when not stated."""
         return self._header.frame_interval_s
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether the file holds red, green and blue, which are read as one grey channel."""
+        return self._header.is_colour
 
     def read_frame(self, t: int, channel: int = 0) -> NDArray[Any]:
         """Return the (z, y, x) array of a time point, in the stored type.

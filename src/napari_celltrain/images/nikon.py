@@ -72,6 +72,7 @@ class NikonMovie(Movie):
                 dtype=dtype,
                 voxel_size_um=voxel_size(*voxel, n_planes=arrangement.frame_shape[0]),
                 frame_interval_s=periods[0] / 1000 if periods else None,
+                is_colour=arrangement.is_colour,
             ),
             path,
         )

@@ -77,6 +77,7 @@ class TiffMovie(Movie):
                 dtype=self._stored_dtype,
                 voxel_size_um=voxel,
                 frame_interval_s=interval,
+                is_colour=self._layout.is_colour,
             ),
             path,
         )

@@ -82,6 +82,7 @@ class TiffSeries(Movie):
                 dtype=dtype,
                 voxel_size_um=voxel,
                 frame_interval_s=interval,
+                is_colour=arrangement.is_colour,
             ),
             folder,
         )

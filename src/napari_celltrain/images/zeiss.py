@@ -76,6 +76,7 @@ class ZeissMovie(Movie):
                 dtype=np.result_type(*dtypes),
                 voxel_size_um=voxel_size(*voxel, n_planes=depth),
                 frame_interval_s=interval,
+                is_colour=any(kind.startswith("Bgr") for kind in header["types"]),
             ),
             path,
         )
