@@ -61,6 +61,7 @@ class ArraySource(Movie):
                 voxel_size_um=voxel_size_um,
                 frame_interval_s=frame_interval_s,
                 is_colour=self._layout.is_colour,
+                chunk_shape=self._layout.chunk_shape(_chunks(array)),
             )
         )
 
@@ -72,3 +73,11 @@ class ArraySource(Movie):
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         block = np.asarray(self._array[self._layout.cut(t - self._time_offset, channel, crop)])
         return self._layout.arrange(block, crop)
+
+
+def _chunks(array: Any) -> tuple[int, ...] | None:
+    """Return the chunks of a zarr, HDF5 or dask array."""
+    chunks = getattr(array, "chunksize", getattr(array, "chunks", None))  # dask has both
+    if not isinstance(chunks, tuple) or len(chunks) != len(array.shape):
+        return None
+    return chunks if all(isinstance(one, int) for one in chunks) else None

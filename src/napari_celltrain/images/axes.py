@@ -63,6 +63,13 @@ class Layout:
         """(z, y, x)."""
         return self.size("z"), self.size("y"), self.size("x")
 
+    def chunk_shape(self, chunks: Sequence[int] | None) -> tuple[int, int, int] | None:
+        """Return (z, y, x) of the chunks of a stored array; None when it has none."""
+        if chunks is None:
+            return None
+        size = dict(zip(self.letters, map(int, chunks), strict=True))
+        return size.get("z", 1), size["y"], size["x"]
+
     def cut(self, t: int, channel: int, crop: Crop) -> tuple[int | slice, ...]:
         """Return the index into the stored array of a part of a frame."""
         place: dict[str, int | slice] = {

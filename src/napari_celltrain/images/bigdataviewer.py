@@ -51,7 +51,7 @@ class BigDataViewerMovie(Hdf5Movie):
             cells = [first[setup].get("0/cells") for setup in setups]
             if not setups or not isinstance(cells[0], h5py.Dataset) or cells[0].ndim != 3:
                 raise CellTrainError(f"{data} has no pixels at its first time point.")
-            shape, dtype = cells[0].shape, cells[0].dtype
+            shape, dtype, chunks = cells[0].shape, cells[0].dtype, cells[0].chunks
             self._setups = [
                 setup
                 for setup, one in zip(setups, cells, strict=True)
@@ -69,6 +69,7 @@ class BigDataViewerMovie(Hdf5Movie):
                 frame_shape=shape,
                 dtype=np.dtype(np.uint16) if dtype == np.int16 else dtype,
                 voxel_size_um=voxel,
+                chunk_shape=chunks,
             ),
         )
 

@@ -143,6 +143,7 @@ def _header_like(source: FrameSource, **changes: Any) -> Header:
         "voxel_size_um": source.voxel_size_um,
         "frame_interval_s": source.frame_interval_s,
         "is_colour": getattr(source, "is_colour", False),
+        "chunk_shape": getattr(source, "chunk_shape", None),
     }
     return Header(**(fields | changes))
 

@@ -54,7 +54,7 @@ class ImarisMovie(Hdf5Movie):
             )
             voxel = _imaris_voxel(image, shape)
             interval = _imaris_interval(file.get("DataSetInfo/TimeInfo"))
-            dtype = data.dtype
+            dtype, chunks = data.dtype, data.chunks
         super().__init__(
             path,
             Header(
@@ -65,6 +65,7 @@ class ImarisMovie(Hdf5Movie):
                 dtype=dtype,
                 voxel_size_um=voxel,
                 frame_interval_s=interval,
+                chunk_shape=chunks,
             ),
         )
 

@@ -40,6 +40,7 @@ class Header:
     voxel_size_um: ZYX | None = None
     frame_interval_s: float | None = None
     is_colour: bool = False
+    chunk_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         """Refuse sizes that no image has, which damaged files claim."""
@@ -116,6 +117,11 @@ class Movie(ABC):
     def is_colour(self) -> bool:
         """Whether the file holds red, green and blue, which are read as one grey channel."""
         return self._header.is_colour
+
+    @property
+    def chunk_shape(self) -> tuple[int, int, int] | None:
+        """(z, y, x) of what is stored, and so decoded, in one piece; None: planes."""
+        return self._header.chunk_shape
 
     def read_frame(self, t: int, channel: int = 0) -> NDArray[Any]:
         """Return the (z, y, x) array of a time point, in the stored type.

@@ -60,6 +60,7 @@ class ZarrMovie(Movie):
                 dtype=np.dtype(array.dtype),
                 voxel_size_um=voxel,
                 frame_interval_s=interval,
+                chunk_shape=self._layout.chunk_shape(array.chunks),
             ),
             folder,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -75,12 +76,13 @@ def read_ahead(
     too_large = n_held * frame_bytes > (MEMORY_BYTES if memory_bytes is None else memory_bytes)
     existing = source.time_points
     held: dict[tuple[int, int], NDArray[Any] | str] = {}
+    closed = threading.Event()
 
     def read(t: int, channel: int) -> NDArray[Any] | str:
         if (t, channel) not in held:
             try:
                 held[t, channel] = (
-                    ScratchFrame(source, t, channel)  # type: ignore[assignment]
+                    ScratchFrame(source, t, channel, given_up=closed.is_set)  # type: ignore[assignment]
                     if too_large
                     else source.read_frame(t, channel)
                 )
@@ -106,17 +108,25 @@ def read_ahead(
             frames += [one for one in seen if not isinstance(one, str)]
         return Inputs(t, tuple(frames), damage)
 
-    yield from _one_ahead(inputs, time_points)
+    yield from _one_ahead(inputs, time_points, closed)
 
 
-def _one_ahead(read: Callable[[int], Inputs], time_points: Sequence[int]) -> Iterator[Inputs]:
-    """Compute each item in a thread while the caller is busy with the one before."""
+def _one_ahead(
+    read: Callable[[int], Inputs], time_points: Sequence[int], closed: threading.Event
+) -> Iterator[Inputs]:
+    """Compute each item in a thread while the caller is busy with the one before.
+
+    `closed` is set when nobody wants more, so that a reading under way can end.
+    """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="celltrain-read") as pool:
         coming = None
-        for t in [*time_points, None]:
-            ready, coming = coming, None if t is None else pool.submit(read, t)
-            if ready is None:
-                continue
-            # nothing here may keep a frame alive once the caller is done with it
-            yield ready.result()
-            del ready
+        try:
+            for t in [*time_points, None]:
+                ready, coming = coming, None if t is None else pool.submit(read, t)
+                if ready is None:
+                    continue
+                # nothing here may keep a frame alive once the caller is done with it
+                yield ready.result()
+                del ready
+        finally:
+            closed.set()

@@ -20,12 +20,14 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import TEMPORARY_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
     from napari_celltrain.experiment import FrameSource
 
 BLOCK_BYTES = 64 * 2**20
-"""Decoded at once while copying."""
+"""Decoded at once while copying, where chunks are no larger."""
 
 
 def scratch_folder() -> Path:
@@ -49,15 +51,22 @@ class ScratchFrame:
         Which frame.
     folder
         Where to put the file; None: `scratch_folder`.
+    given_up
+        Asked now and then; when it says so, nobody wants the frame any more.
 
     Raises
     ------
     CellTrainError
-        When the frame can't be read, or there is no room for the copy.
+        When the frame can't be read, there is no room for the copy, or it was given up.
     """
 
     def __init__(
-        self, source: FrameSource, t: int, channel: int, folder: Path | None = None
+        self,
+        source: FrameSource,
+        t: int,
+        channel: int,
+        folder: Path | None = None,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> None:
         self.shape = source.frame_shape
         self.dtype = np.dtype(source.dtype)
@@ -65,20 +74,25 @@ class ScratchFrame:
         """Of memory."""
         self._lock = threading.Lock()
         folder = scratch_folder() if folder is None else folder
-        planes, height, width = self.shape
+        _, height, width = self.shape
         self._plane_bytes = height * width * self.dtype.itemsize
-        at_once = max(1, BLOCK_BYTES // max(1, self._plane_bytes))
+        row_bytes = width * self.dtype.itemsize
         try:
             # nameless where the system can do that, so that even a kill leaves nothing behind
             self._file = tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX)  # noqa: SIM115
         except OSError as error:
             raise CellTrainError(_no_room(self, folder, error)) from None
         weakref.finalize(self, self._file.close)
-        for first in range(0, planes, at_once):
-            part = (slice(first, min(first + at_once, planes)), slice(None), slice(None))
+        chunk = getattr(source, "chunk_shape", None)
+        for z, y in _blocks(self.shape, chunk, row_bytes):
+            if given_up():
+                raise CellTrainError(f"Reading time point {t} of {source.name} was given up.")
+            part = (slice(*z), slice(*y), slice(None))
             block = np.ascontiguousarray(source.read_crop(t, channel, part), self.dtype)
             try:
-                self._file.write(block.data)
+                for number, plane in enumerate(block, z[0]):
+                    self._file.seek(number * self._plane_bytes + y[0] * row_bytes)
+                    self._file.write(plane.data)
             except OSError as error:
                 raise CellTrainError(_no_room(self, folder, error)) from None
         try:
@@ -108,6 +122,21 @@ class ScratchFrame:
             self._file.seek(z * self._plane_bytes + y0 * row_bytes)
             content = self._file.read((y1 - y0) * row_bytes)
         return np.frombuffer(content, self.dtype).reshape(y1 - y0, self.shape[2])
+
+
+def _blocks(
+    shape: tuple[int, int, int], chunk: tuple[int, int, int] | None, row_bytes: int
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cut a frame into (first, last) planes and rows of whole chunks: none is decoded twice."""
+    planes, height, _ = shape
+    depth, rows = (1, height) if chunk is None else (min(chunk[0], planes), min(chunk[1], height))
+    # whole planes where that is little enough, else as many rows as are
+    rows *= max(1, min(-(-height // rows), BLOCK_BYTES // max(1, depth * rows * row_bytes)))
+    if rows >= height:
+        depth *= max(1, BLOCK_BYTES // max(1, depth * height * row_bytes))
+    for z in range(0, planes, depth):
+        for y in range(0, height, rows):
+            yield (z, min(z + depth, planes)), (y, min(y + rows, height))
 
 
 def _no_room(frame: ScratchFrame, folder: Path, error: OSError) -> str:
