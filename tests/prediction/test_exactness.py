@@ -114,10 +114,11 @@ def test_out_of_memory_halves_the_tile_and_goes_on(make_detector, monkeypatch):
     detector = make_detector(threads=2)
     image = np.random.default_rng(0).integers(0, 60000, (8, 280, 280), np.uint16)
     whole = detector.detect([image], (2.0, 1.0, 1.0), floor=0.3)
-    computed, forward = [], detector._forward
+    computed, failed, forward = [], [], detector._forward
 
     def tight(tensor):
         if tensor.numel() > 600_000:
+            failed.append(tensor.numel())
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried too much")
         computed.append(tensor.numel())
         return forward(tensor)
@@ -125,9 +126,11 @@ def test_out_of_memory_halves_the_tile_and_goes_on(make_detector, monkeypatch):
     monkeypatch.setattr(detector, "_forward", tight)
     same(whole, detector.detect([image], (2.0, 1.0, 1.0), floor=0.3))
     assert len(computed) > 1
-    before = len(computed)
+    failed.clear()
     detector.detect([image], (2.0, 1.0, 1.0), floor=0.3)  # it remembers
-    assert max(computed[before:]) <= 600_000
+    # also where tiles are asked for that do not fit
+    same(whole, detector.detect([image], (2.0, 1.0, 1.0), floor=0.3, tile=image.shape))
+    assert not failed
 
 
 def test_out_of_memory_ends_when_nothing_fits(detector, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -105,6 +106,8 @@ class Detector:
         self.tile_voxels = tile_voxels_for(
             info.design, self.device, self.arithmetic.precision, self.threads
         )
+        self._too_large = math.inf
+        """Voxels of the smallest tile for which memory did not do."""
 
     @property
     def design(self) -> Design:
@@ -318,7 +321,9 @@ class Detector:
         tiles: Sequence[Tile] = ()
         if 0 not in shape and tile is not None:
             tiles = tiles_of(shape, frame.steps, self.design, self.tile_voxels, tile)
-        elif 0 not in shape:
+            if max(one.voxels for one in tiles) >= self._too_large:
+                tiles = ()  # what was asked for did not fit before
+        if 0 not in shape and not tiles:
             tiles, frame.at_once = share_memory(
                 shape, frame.steps, self.design, self.tile_voxels, self.memory_shared_by
             )
@@ -344,6 +349,7 @@ class Detector:
             if not is_out_of_memory(error) or largest < SMALLEST_TILE:
                 raise
             # halve the tile and go on: tiles change nothing but memory
+            self._too_large = min(self._too_large, largest)
             self.tile_voxels = min(self.tile_voxels, largest // 2)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
