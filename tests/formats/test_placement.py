@@ -55,6 +55,25 @@ def test_one_frame_off_is_named():
     assert "counting time points from one more would bring it to 100%" in finding.message
 
 
+@pytest.mark.parametrize("n_times", [4, 10, 45, 300])
+@pytest.mark.parametrize(("shift", "word"), [(1, "less"), (-1, "more")])
+def test_a_whole_movie_one_frame_off_is_named_however_long_it_is(n_times, shift, word):
+    """Nearly all positions still have an image then, and each of them the wrong one."""
+    images = ArraySource(np.zeros((n_times, 1, 8, 8), np.uint8), "tzyx", time_offset=3)
+    t = np.arange(3, 3 + n_times)
+    positions = np.full((n_times, 3), [0.0, 4, 4])
+    assert placement_findings(Experiment("a", Annotations(t, positions), images)) == []
+    (finding,) = placement_findings(Experiment("a", Annotations(t + shift, positions), images))
+    assert f"counting time points from one {word} would bring it to 100%" in finding.message
+    assert "Only 100%" not in finding.message
+    assert finding.message.endswith("Nothing was changed.")
+
+
+def test_an_annotation_that_goes_on_after_the_movie_is_not_one_frame_off():
+    (finding,) = findings(RIGHT, np.repeat(np.arange(20), 10))
+    assert finding.code == "no-image"
+
+
 def test_without_images_nothing_can_be_said():
     assert placement_findings(Experiment("a", Annotations(T, RIGHT))) == []
 

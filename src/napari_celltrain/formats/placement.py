@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ENOUGH = 0.99
 """With this share of the positions inside the image nothing is said."""
+_SHIFTS = {"counting time points from one less": -1, "counting time points from one more": 1}
 
 
 def placement_findings(experiment: Experiment) -> list[Finding]:
@@ -24,14 +25,15 @@ def placement_findings(experiment: Experiment) -> list[Finding]:
     one off, and their pairs.
     """
     images, annotations = experiment.images, experiment.annotations
-    if images is None or not len(annotations):
+    if images is None or not len(annotations) or not len(images.time_points):
         return []
     frames = np.asarray(images.time_points, np.int64)
     shape = np.asarray(images.frame_shape, np.float64)
     t, positions = annotations.t, annotations.positions
     with_image = np.isin(t, frames)
     share = _share(t, positions, frames, shape)
-    if share >= ENOUGH:
+    one_off = _one_frame_off(t, frames)
+    if share >= ENOUGH and not one_off:
         return []
     if with_image.any() and (
         _share(t[with_image], positions[with_image], frames, shape) >= ENOUGH
@@ -51,12 +53,24 @@ def placement_findings(experiment: Experiment) -> list[Finding]:
     best, best_share = "", share
     for name, new_t, new_positions in _readings(experiment):
         other = _share(new_t, new_positions, frames, shape)
-        if other > best_share + 0.1:
+        # a whole movie one frame off: nearly all have an image, and each the wrong one
+        if other > best_share + 0.1 or (name == one_off and other > max(best_share, ENOUGH)):
             best, best_share = name, other
-    sentence = f"Only {share:.0%} of the positions lie in the image"
+    if share >= ENOUGH and not best:
+        return []
+    shown = f"{share:.0%}" if share < 0.995 else f"{int(share * 1000) / 10:g}%"
+    sentence = f"Only {shown} of the positions lie in the image"
     if best:
         sentence += f"; {best} would bring it to {best_share:.0%}. Nothing was changed"
     return [Finding("warning", "placement", f"{sentence}.")]
+
+
+def _one_frame_off(t: NDArray[np.int64], frames: NDArray[np.int64]) -> str:
+    """Return the reading of time points by which they begin and end where the movie does."""
+    for name, shift in _SHIFTS.items():
+        if t.min() + shift == frames.min() and t.max() + shift == frames.max():
+            return name
+    return ""
 
 
 def _share(
@@ -84,11 +98,7 @@ def _readings(
             spaces.append(
                 (f"{name} and dividing by the voxel size", positions[:, order] / np.asarray(voxel))
             )
-    times = [
-        ("", t),
-        ("counting time points from one less", t - 1),
-        ("counting time points from one more", t + 1),
-    ]
+    times = [("", t), *((name, t + shift) for name, shift in _SHIFTS.items())]
     readings = [
         (" and ".join(part for part in (space_name, time_name) if part), new_t, new_positions)
         for time_name, new_t in times
