@@ -69,6 +69,28 @@ def test_without_a_description_nobody_knows_the_voxel_size(archive):
     assert experiment.annotations.features["radius_px"].tolist() == [6, 6, 6]
 
 
+OLD = {
+    1: ["  1  10  20  5.0  ABa  12  100  0  0  0  0  0  nill  2  nill", "2 50 60 5.0 ABp 12 1 -1"],
+    2: ["1, 60, 61, 5.0, Nuc1, 12, 1, 1, 0, 0, 0, 0, -1, nill, nill",
+        "2, 11, 20, 5.0, ABal, 12, 1, 1, 0, 0, 0, 0, 1, nill, nill"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("blanks", [True, False])
+def test_the_older_order_of_columns(archive, blanks):
+    frames = {number: list(rows) for number, rows in OLD.items()}
+    frames[1][1] += " 0 0 0 0 nill nill nill"
+    if not blanks:
+        frames[1] = [", ".join(one.split()) for one in frames[1]]
+    (experiment,) = read_experiments(archive(frames))
+    annotations = experiment.annotations
+    assert annotations.t.tolist() == [0, 1, 1]
+    assert annotations.positions.tolist() == [[4, 20, 10], [4, 61, 60], [4, 20, 11]]
+    assert annotations.links.tolist() == [[0, 2]]
+    assert annotations.features["label"].tolist() == ["ABa", "Nuc1", "ABal"]
+    assert annotations.features["radius_um"].tolist() == [3, 3, 3]
+
+
 def test_a_missing_time_point_breaks_the_links(archive):
     (experiment,) = read_experiments(archive({1: [row(1)], 3: [row(1, mother="1")]}))
     assert not len(experiment.annotations.links)
@@ -93,6 +115,8 @@ def test_other_archives_are_declined(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("readme.txt", "hello")
     assert format_of(tmp_path / "a.zip") is None
+    with pytest.raises(CellTrainError, match=r"a\.zip is no archive of AceTree.* but readme\.txt"):
+        read_experiments(tmp_path / "a.zip")
     (tmp_path / "b.zip").write_bytes(b"PK nothing")
     assert format_of(tmp_path / "b.zip") is None
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MEMBER = re.compile(r"(?:.*/)?t(\d{1,9})-nuclei$")
 _NONE = (-1, 0)
+_NOBODY = ("nill", "")
 
 
 class AceTreeFormat:
@@ -99,7 +100,11 @@ def _experiment(
 ) -> Experiment:
     members = {int(match[1]): name for name in archive.namelist() if (match := _MEMBER.match(name))}
     if not members:
-        raise CellTrainError(f"{path} has no files such as nuclei/t001-nuclei.")
+        held = ", ".join(archive.namelist()[:3]) or "nothing"
+        raise CellTrainError(
+            f"{path} is no archive of AceTree: it has no files such as nuclei/t001-nuclei, but "
+            f"{held}. Unpack it, and open the file with the tracks in it."
+        )
     images = stated_images(options)
     first = _first_number(images, members)
     t: list[int] = []
@@ -160,14 +165,31 @@ def _first_number(images: FrameSource | None, members: dict[int, str]) -> int:
 
 
 def _row(line: str, place: str) -> tuple[int, int, int, float, float, float, float, str]:
+    """Return index, status, mother, x, y, z, size and name of a line, in either order of columns.
+
+    In the old order the name is where the new one has the second successor, a number, and 0 is
+    the status of a nucleus too.
+    """
     cells = [cell.strip() for cell in line.split(",")]
     try:
-        index, status = int(cells[0]), int(cells[1])
-        mother = -1 if cells[2] in ("nill", "") else int(cells[2])
-        x, y, z, size = (float(cell) for cell in cells[5:9])
+        if "," not in line:  # the old order was written with blanks too
+            cells = line.split()
+        if _is_number(cells[4]):
+            index, status, mother = cells[0], int(cells[1]), cells[2]
+            places, name = cells[5:9], cells[9] if len(cells) > 9 else ""
+        else:
+            index, status, mother = cells[0], int(cells[7]) + 1, cells[12]
+            places, name = [*cells[1:4], cells[5]], cells[4]
+        x, y, z, size = map(float, places)
+        before = -1 if mother in _NOBODY else int(mother)
+        return int(index), status, before, x, y, z, size, name
     except (ValueError, IndexError) as error:
         raise CellTrainError(
             f"{place}: not as AceTree writes it (index, status, predecessor, two successors, x, "
             "y, z, size, name, ...)."
         ) from error
-    return index, status, mother, x, y, z, size, cells[9] if len(cells) > 9 else ""
+
+
+def _is_number(cell: str) -> bool:
+    """Tell whether a cell names another row, or says that there is none."""
+    return cell in _NOBODY or cell.lstrip("-").isdigit()
