@@ -181,7 +181,8 @@ def test_missing_images_leave_the_annotations_and_say_where_they_were_looked_for
         ({"experiment_file": "files/a.aut", "images_pattern": "x"}, "without an images_container"),
         ({"experiment_file": 7}, "experiment_file is no path"),
         ({"experiment_file": "Dataset.autlist"}, "another list"),
-        ({"experiment_file": "movie"}, "no tracking data"),
+        ({"experiment_file": "movie"}, "movie is a folder of images without tracking data"),
+        ({"experiment_file": "png.aut"}, r"png\.aut is a PNG image by its content"),
         ({"images_channel_summing": [[1]]}, "without images_original"),
         ({"images_original": MOVIE, "images_channel_summing": [[0]]}, "numbers from 1"),
         ({"images_original": MOVIE, "images_channel_summing": 7}, "numbers from 1"),
@@ -193,6 +194,7 @@ def test_missing_images_leave_the_annotations_and_say_where_they_were_looked_for
     ],
 )
 def test_entries_that_make_no_sense_are_refused_with_their_number(folder, entry, sentence):
+    (folder / "png.aut").write_bytes(b"\x89PNG\r\n\x1a\n and so on")
     with pytest.raises(CellTrainError, match=sentence):
         read_experiments(write_list(folder, entry))
 

@@ -137,6 +137,16 @@ def test_declining_a_folder_of_many_images_takes_milliseconds(tmp_path):
         ("a.mastodon", b"x", "no complete zip archive"),
         ("a.trk", b"x", "no tar archive"),
         ("a.autlist", b"{}", "no list of experiments"),
+        ("a.csv", b"0,1,2\n0,1,3\n", "no table with a header.*line has to name the columns"),
+        ("a.aut", b"\x89PNG\r\n\x1a\n\0", "a PNG image by its content, and no .* '.aut'"),
+        ("a.csv", b"\xff\xd8\xff\xe0", "a JPEG image by its content"),
+        ("a.xml", b"PK\x03\x04", "a zip archive by its content"),
+        ("a.csv", b"<?xml version='1.0'?><TrackMate/>", "an XML file by its content"),
+        ("a.json", b"%PDF-1.7", "a PDF document by its content"),
+        ("a.aut", b"{\xff", "no text .*damaged, or has the name of another kind"),
+        ("a.png", b"\x89PNG\r\n\x1a\n", "is an image .* save them as TIFF"),
+        ("a.xlsx", b"PK\x03\x04", "is a spreadsheet. Save the sheet .* as CSV"),
+        ("a.toml", b"x = 1\n", "one of the annotation files that it names"),
     ],
 )
 def test_files_of_others_are_refused_with_a_reason(tmp_path, name, content, sentence):
@@ -144,6 +154,19 @@ def test_files_of_others_are_refused_with_a_reason(tmp_path, name, content, sent
     with pytest.raises(CellTrainError, match=sentence) as caught:
         read_experiments(tmp_path / name)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES - {".p", ".pkl"}))
+def test_an_empty_file_is_said_to_be_empty(tmp_path, suffix):
+    (tmp_path / f"a{suffix}").touch()
+    with pytest.raises(CellTrainError, match=r"is empty \(0 bytes\).* again\."):
+        read_experiments(tmp_path / f"a{suffix}")
+
+
+def test_a_folder_of_pictures_says_that_they_have_to_be_tiffs(tmp_path):
+    (tmp_path / "img1.jpg").write_bytes(b"\xff\xd8")
+    with pytest.raises(CellTrainError, match=r"folder of images .*'\.jpg'.* save them as TIFF"):
+        read_experiments(tmp_path)
 
 
 def test_a_folder_of_images_says_what_to_open_instead(tmp_path):

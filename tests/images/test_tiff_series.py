@@ -169,6 +169,14 @@ def test_a_pattern_that_fits_nothing_says_what_is_there(tmp_path):
         open_images(tmp_path, pattern="t{time:03}.tif")
 
 
+@pytest.mark.parametrize("suffix", ["png", "JPG"])
+def test_a_series_of_pictures_has_to_be_saved_as_tiffs(tmp_path, suffix):
+    for t in range(2):
+        (tmp_path / f"t{t}.{suffix}").write_bytes(b"\x89PNG")
+    with pytest.raises(CellTrainError, match=r"only TIFFs can\. Save them as TIFF"):
+        open_images(tmp_path, pattern=f"t{{time}}.{suffix}")
+
+
 def test_a_folder_without_tiffs_says_so(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(CellTrainError, match=r"no TIFF images .*notes\.txt"):

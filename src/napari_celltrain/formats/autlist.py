@@ -101,11 +101,9 @@ def _entry(entry: Any, place: str, path: Path, options: ReadOptions) -> list[Exp
 
 def _annotated(path: Path, images: FrameSource | None, options: ReadOptions) -> list[Experiment]:
     """Read an entry's own tracking file; formats in micrometres need its images' voxel size."""
-    from napari_celltrain.formats.registry import format_of
+    from napari_celltrain.formats.registry import format_to_read
 
-    found = format_of(path)
-    if found is None:
-        raise CellTrainError(f"{path} is no tracking data of a known kind.")
+    found = format_to_read(path)
     own = options if images is None else replace(options, images=images)
     keywords = {name: getattr(own, name) for name in own.__dataclass_fields__}
     return found.read(path, **keywords)

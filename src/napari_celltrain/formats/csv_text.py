@@ -84,7 +84,10 @@ def read_table(path: Path) -> Table:
         raise CellTrainError(f"{path} is no text table.")
     table = parse_table(text)
     if table is None or not len(table):
-        raise CellTrainError(f"{path} is no table with a header and rows.")
+        raise CellTrainError(
+            f"{path} is no table with a header and rows: a line has to name the columns, such as "
+            "t,z,y,x, and lines of numbers have to follow it."
+        )
     return table
 
 

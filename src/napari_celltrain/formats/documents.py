@@ -76,7 +76,10 @@ def load_json(path: Path) -> Any:
             f"{error.colno}."
         ) from error
     except UnicodeDecodeError as error:
-        raise CellTrainError(f"{path} is no text: byte {error.start} is not UTF-8.") from error
+        raise CellTrainError(
+            f"{path} is no text (byte {error.start} is not UTF-8): it is damaged, or has the name "
+            "of another kind of file."
+        ) from error
 
 
 def beginning(path: Path, size: int = 4096) -> bytes:

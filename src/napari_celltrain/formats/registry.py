@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.placement import placement_findings
+from napari_celltrain.formats.strangers import nothing_known, refuse_strangers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,11 +81,6 @@ _FORMATS = (
     ("csv_writing", "NapariCsvFormat"),
     ("csv_writing", "MastodonCsvFormat"),
 )
-LOOKED_AT = 200
-NAMED = 3
-"""Files of a folder that is no tracking data itself: so many are looked at, and so many named."""
-_IMAGES = (".tif", ".tiff", ".czi", ".nd2", ".lif", ".ims", ".lsm")
-_NOT_TO_READ = ("Pickled tracks", "GEFF for Mastodon", "napari points CSV", "Mastodon CSV")
 _made: list[TrackingFormat] = []
 
 
@@ -124,6 +119,24 @@ def format_of(path: str | Path) -> TrackingFormat | None:
     return next((candidate for candidate in formats() if candidate.recognises(path)), None)
 
 
+def format_to_read(path: Path) -> TrackingFormat:
+    """Return the format of an existing place; else the one that can say best why it is not its own.
+
+    Raises
+    ------
+    CellTrainError
+        Saying what is there instead, and what to do.
+    """
+    found = format_of(path)
+    if found is not None:
+        return found
+    refuse_strangers(path, lambda place: format_of(place) is not None)
+    for candidate in formats():
+        if path.is_file() and path.suffix.lower() in candidate.suffixes:
+            return candidate
+    raise CellTrainError(nothing_known(path, formats()))
+
+
 def read_experiments(
     path: str | Path, *, format_name: str | None = None, **options: Any
 ) -> list[Experiment]:
@@ -152,9 +165,7 @@ def read_experiments(
     ReadOptions(**options)  # a misspelled option is a mistake in the calling program: TypeError
     if not path.exists():
         raise CellTrainError(f"There is no file or folder {path}.")
-    chosen = format_of(path) if format_name is None else format_named(format_name)
-    if chosen is None:
-        chosen = _nearest(path)
+    chosen = format_to_read(path) if format_name is None else format_named(format_name)
     experiments = chosen.read(path, **options)
     return [
         experiment.with_(findings=(*experiment.findings, *placement_findings(experiment)))
@@ -204,40 +215,3 @@ def format_written_to(path: Path, format_name: str | None = None) -> WritableFor
     if not suffix:
         what = "the end of the name says how it is written; use one of"
     raise CellTrainError(f"{path.name}: {what} {known}.")
-
-
-def _nearest(path: Path) -> TrackingFormat:
-    """Return the format that can say best why this file is not of its kind."""
-    for candidate in formats():
-        if path.is_file() and path.suffix.lower() in candidate.suffixes:
-            return candidate
-    if path.is_dir():
-        within = _tracking_files_in(path)
-        if within:
-            raise CellTrainError(
-                f"{path} is a folder, and no tracking data by itself. Open what is in it: "
-                f"{' or '.join(within)}."
-            )
-        if not any(path.iterdir()):
-            raise CellTrainError(f"The folder {path} is empty.")
-    images = f"{path} is a folder of images" if path.is_dir() else f"{path} is an image"
-    if any(path.glob("*.tif*")) if path.is_dir() else path.suffix.lower() in _IMAGES:
-        raise CellTrainError(
-            f"{images} without tracking data. Open the file with the tracks, and name this "
-            f"{'folder' if path.is_dir() else 'file'} as its images."
-        )
-    names = ", ".join(
-        name for name in dict.fromkeys(one.name for one in formats()) if name not in _NOT_TO_READ
-    )
-    raise CellTrainError(f"{path} is no tracking data of a kind known here ({names}).")
-
-
-def _tracking_files_in(folder: Path) -> list[str]:
-    """Return the names of the first tracking files and folders in a folder."""
-    looked_at = itertools.islice(folder.iterdir(), LOOKED_AT)
-    found = (
-        path.name
-        for path in sorted(looked_at)
-        if not path.name.startswith(".") and format_of(path) is not None
-    )
-    return list(itertools.islice(found, NAMED))

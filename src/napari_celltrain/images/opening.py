@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 TIFF_MOVIE_SUFFIXES = (*TIFF_SUFFIXES, ".lsm", ".stk", ".btf", ".tf8", ".tf2")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+"""Of files that other programs take as the frames of a movie."""
 SUFFIXES = (*TIFF_MOVIE_SUFFIXES, ".h5", ".xml", ".ims", ".zarr", ".nd2", ".lif", ".czi")
 """Of all images that can be opened; some need the libraries of the extra ``images``."""
 
@@ -120,6 +122,11 @@ def _open_folder(folder: Path, pattern: Pattern | None) -> Movie:
 
     if not folder.is_dir():
         raise CellTrainError(f"There is no image folder {folder}.")
+    if pattern is not None and pattern.text.lower().endswith(PICTURE_SUFFIXES):
+        raise CellTrainError(
+            f"The images '{pattern.text}' in {folder} can't be opened: of a folder's files only "
+            "TIFFs can. Save them as TIFF, with the same numbers in their names."
+        )
     if pattern is None:
         pattern = guess_pattern(folder)
     if pattern is None:
