@@ -213,6 +213,66 @@ def test_a_list_may_name_other_kinds_of_tracking_files(folder):
     assert experiment.annotations.t.tolist() == [3, 4]
 
 
+@pytest.mark.parametrize(
+    "name", ["b.json", "b.xml", "b.geff", "01_GT/TRA/man_track.txt", "01_GT/TRA"]
+)
+def test_every_kind_of_tracking_file_may_stand_in_a_list(folder, name):
+    cells = Experiment("b", Annotations([3, 4], [[0, 5, 6], [0, 5, 7]], [[0, 1]]))
+    if name == "b.json":
+        (folder / name).write_text('{"3": [[6, 5, 0]], "4": [[7, 5, 0]]}')
+    elif name.startswith("01"):
+        write_experiment(folder / "x_RES", cells)
+        tracks = folder / "01_GT" / "TRA"
+        tracks.mkdir(parents=True)
+        for file in (folder / "x_RES").glob("mask*.tif"):
+            file.rename(tracks / file.name.replace("mask", "man_track"))
+        (folder / "x_RES" / "res_track.txt").rename(tracks / "man_track.txt")
+    else:
+        write_experiment(folder / name, cells)
+    (experiment,) = read_experiments(write_list(folder, {"experiment_file": name, **MOVIE}))
+    assert experiment.annotations.t.tolist() == [3, 4]
+    np.testing.assert_allclose(experiment.annotations.positions, [[0, 5, 6], [0, 5, 7]])
+    assert list(experiment.images.time_points) == [3, 4, 5, 6]
+
+
+def test_micrometres_of_a_listed_file_use_the_voxel_size_of_its_images(folder):
+    frames = np.zeros((2, 3, 10, 12), np.uint8)
+    about = {"axes": "TZYX", "spacing": 2.0, "unit": "um"}
+    tifffile.imwrite(folder / "m.tif", frames, imagej=True, resolution=(2, 2), metadata=about)
+    (folder / "b.csv").write_text("timepoint,x,y,z,radius\n0,4,3,2,2\n")
+    entry = {"experiment_file": "b.csv", "images_container": "m.tif", "images_pattern": ""}
+    (experiment,) = read_experiments(write_list(folder, entry))
+    assert experiment.annotations.positions.tolist() == [[1, 6, 8]]
+
+
+def test_a_pattern_without_a_time_is_one_time_point(folder):
+    entry = {"images_container": "movie", "images_pattern": "m_t005_c{channel}.tif"}
+    (experiment,) = read_experiments(write_list(folder, entry))
+    assert list(experiment.images.time_points) == [0]
+    assert experiment.images.n_channels == 2
+    assert experiment.images.read_frame(0, 1).max() == 52
+
+
+@pytest.mark.parametrize("name", ["one.tiff", "one.TIF"])
+def test_a_container_whose_suffix_is_spelled_otherwise(folder, name):
+    frames = np.zeros((3, 8, 9), np.uint8)
+    tifffile.imwrite(folder / name, frames, photometric="minisblack", metadata={"axes": "TYX"})
+    entry = {"experiment_file": "files/a.aut", "images_container": name, "images_pattern": ""}
+    (experiment,) = read_experiments(write_list(folder, entry))
+    assert list(experiment.images.time_points) == [0, 1, 2]
+
+
+def test_the_images_of_a_lif_were_once_named_and_not_numbered(folder):
+    pytest.importorskip("liffile")
+    made = runpy.run_path(str(Path(__file__).parents[1] / "images" / "microscope_files.py"))
+    movie = np.zeros((2, 1, 1, 8, 9), np.uint16)
+    images = {"snap": movie[:1], "Series 7": movie + 7}
+    made["write_lif"](folder / "m.lif", images, dict.fromkeys("xyzt", 1e-6))
+    entry = {"images_container": "m.lif", "images_pattern": "Series 7"}
+    (experiment,) = read_experiments(write_list(folder, entry))
+    assert experiment.images.read_frame(1).max() == 7
+
+
 def test_a_written_list_opens_again(folder):
     annotations = Annotations([3, 4], [[0, 1, 2], [0, 2, 3]], [[0, 1]])
     (with_images,) = read_experiments(

@@ -117,9 +117,10 @@ def _split_pattern(text: str) -> tuple[Path, str]:
 
 
 def _open_folder(folder: Path, pattern: Pattern | None) -> Movie:
-    from napari_celltrain.images.tiff import TiffMovie
+    from napari_celltrain.images.tiff import TiffMovie, names_time
     from napari_celltrain.images.tiff_series import TiffSeries
 
+    is_stated = pattern is not None
     if not folder.is_dir():
         raise CellTrainError(f"There is no image folder {folder}.")
     if pattern is not None and pattern.text.lower().endswith(PICTURE_SUFFIXES):
@@ -133,8 +134,11 @@ def _open_folder(folder: Path, pattern: Pattern | None) -> Movie:
         names = ", ".join(names_in(folder)[:3]) or "nothing"
         raise CellTrainError(f"There are no TIFF images in the folder {folder}; it holds {names}.")
     if not pattern.has("time"):
-        # A movie in one file, or one file for each channel.
+        # A movie in one file, or one file for each channel. A person's (or OrganoidTracker's)
+        # pattern without a time means one time point, unless the files themselves name a time.
         files = pattern.files(folder)
+        if is_stated and not all(map(names_time, files.values())):
+            return TiffSeries(folder, pattern)
         movies = [TiffMovie(files[place]) for place in sorted(files)]
         if movies and not pattern.has("z") and all(len(movie.time_points) > 1 for movie in movies):
             from napari_celltrain.images.combine import AppendedChannels

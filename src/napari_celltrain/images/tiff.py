@@ -172,6 +172,12 @@ def header_of(path: Path) -> Iterator[tifffile.TiffFile]:
         yield tiff
 
 
+def names_time(path: Path) -> bool:
+    """Tell whether a file says itself that an axis of its image is the time."""
+    with header_of(path) as tiff:
+        return "T" in tiff.series[0].axes
+
+
 def mapping(
     tiff: tifffile.TiffFile, image: tifffile.TiffPageSeries
 ) -> tuple[int | None, np.dtype[Any]]:
