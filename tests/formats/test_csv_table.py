@@ -274,6 +274,32 @@ def test_splits_without_their_tracks_are_declined(tmp_path):
         read_experiments(tmp_path / "splits.csv")
 
 
+def test_parents_that_became_links_are_no_columns_any_more(read):
+    features = read("id,parent_id,t,y,x,area\n1,-1,0,1,1,5\n2,1,1,1,1,6\n").annotations.features
+    assert set(features) == {"id", "area"}
+
+
+def test_an_imaris_table_of_a_german_computer(read):
+    text = (
+        "\nPosition\n==================== \n"
+        "Position X;Position Y;Position Z;Unit;Category;Collection;Time;TrackID;ID\n"
+        "4,5;6,25;10,5;um;Spot;Position;1;1000000000;0\n4,5;8;10;um;Spot;Position;2;1000000000;1\n"
+    )
+    annotations = read(text, encoding="utf-8-sig", voxel_size_um=(5.0, 2.0, 1.0)).annotations
+    assert annotations.positions.tolist() == [[2.1, 3.125, 4.5], [2, 4, 4.5]]
+    assert annotations.links.tolist() == [[0, 1]]
+
+
+def test_motiles_own_units_are_found_out_by_the_image(read):
+    """Newer versions write micrometres, older ones pixels, and the table does not say which."""
+    images = ArraySource(np.zeros((2, 4, 30, 30), np.uint8), "tzyx", voxel_size_um=(5.0, 2.0, 2.0))
+    rows = "".join(f"{i + 1},-1,{i // 8},15,{50 + i % 8},{40 + i % 8}\n" for i in range(16))
+    experiment = read("id,parent_id,time,z,y,x\n" + rows, images=images)
+    assert experiment.annotations.positions[0].tolist() == [15, 50, 40]
+    (finding,) = experiment.findings
+    assert "dividing them by the voxel size would bring it to 100%" in finding.message
+
+
 def test_parents_that_are_not_there_are_pointed_out(read):
     experiment = read("id,parent_id,t,y,x\n1,77,0,1,1\n2,1,1,1,1\n")
     assert experiment.annotations.links.tolist() == [[0, 1]]

@@ -161,7 +161,7 @@ def _experiment(
         positions,
         links,
         status=_status(numbers),
-        features=_features(table, mapped, usable),
+        features=_features(table, mapped, usable, linked=len(links) > 0),
         findings=findings,
     )
     return Experiment(
@@ -191,13 +191,20 @@ def _without_more_headers(table: Table, mapped: Mapped) -> Table:
     return table.without_rows(more) if 0 < more < 4 else table
 
 
-def _features(table: Table, mapped: Mapped, usable: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-    """Return all columns that are no place or time, the known ones under their usual names."""
+def _features(
+    table: Table, mapped: Mapped, usable: NDArray[np.bool_], *, linked: bool
+) -> dict[str, NDArray[Any]]:
+    """Return all columns that are no place or time, the known ones under their usual names.
+
+    What became links is no column any more.
+    """
     meaning = {at: key for key, at in mapped.index.items()}
     features: dict[str, NDArray[Any]] = {}
     for at, written in enumerate(table.header):
         key = meaning.get(at, written)
         if key in ("t", "z", "y", "x", "status") and at in meaning:
+            continue
+        if linked and key in ("parent_id", "parent_track_id") and at in meaning:
             continue
         if not written or (at not in meaning and key == "index"):
             continue
