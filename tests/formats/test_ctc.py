@@ -15,6 +15,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.formats import format_named, format_of, read_experiments, write_experiment
 from napari_celltrain.formats.ctc_writing import draw_markers
+from napari_celltrain.images import ArraySource
 
 
 def write_labels(path, cells, shape=(20, 30)):
@@ -83,6 +84,22 @@ def test_results_open_like_truth(tmp_path):
 def test_four_digits(tmp_path):
     write_truth(tmp_path, {999: {1: (5, 5)}, 1000: {1: (5, 6)}}, "1 999 1000 0\n", digits=4)
     assert read_experiments(tmp_path)[0].annotations.t.tolist() == [999, 1000]
+
+
+def test_results_of_four_digits(tmp_path):
+    for t in (0, 1000):
+        write_labels(tmp_path / "01_RES" / f"mask{t:04}.tif", {7: (5, 5)})
+    (tmp_path / "01_RES" / "res_track.txt").write_text("7 0 1000 0\n")
+    assert read_experiments(tmp_path)[0].annotations.t.tolist() == [0, 1000]
+
+
+def test_a_long_movie_is_written_with_four_digits_for_each(tmp_path):
+    annotations = Annotations([0, 1001], [[0, 2, 2]] * 2)
+    images = ArraySource(np.zeros((1002, 4, 4), np.uint8), "tyx")
+    write_experiment(tmp_path / "01_RES", Experiment("a", annotations, images))
+    names = sorted(one.name for one in (tmp_path / "01_RES").glob("mask*.tif"))
+    assert (names[0], names[-1], len(names)) == ("mask0000.tif", "mask1001.tif", 1002)
+    assert read_experiments(tmp_path / "01_RES")[0].annotations.t.tolist() == [0, 1001]
 
 
 def test_the_number_in_the_name_is_the_time_and_gaps_stay(tmp_path):

@@ -194,6 +194,47 @@ def test_tracks_within_an_image_store(tmp_path):
     assert len(read(tmp_path / "movie.zarr", find_images=False).annotations) == 3
 
 
+def test_tracks_within_an_image_store_come_with_the_image(tmp_path):
+    image = zarr.open_group(tmp_path / "movie.zarr", mode="w", zarr_format=2)
+    image.create_array("0", data=np.zeros((2, 4, 20, 30), np.uint8))
+    axes = [{"name": "t", "type": "time"}, *({"name": one, "type": "space"} for one in "zyx")]
+    image.attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0"}]}]
+    write(tmp_path / "movie.zarr" / "tracks")
+    experiment = read(tmp_path / "movie.zarr")
+    assert experiment.images.frame_shape == (4, 20, 30)
+    assert not experiment.findings
+
+
+def test_the_movie_that_the_store_names_is_found(tmp_path):
+    zarr.create_array(tmp_path / "movie.zarr", data=np.zeros((2, 4, 20, 30), np.uint8))
+    related = [{"type": "labels", "path": "../gone"}, {"type": "image", "path": "../movie.zarr/"}]
+    experiment = read(write(tmp_path / "a.geff", related_objects=related))
+    assert experiment.images.frame_shape == (4, 20, 30)
+    assert not experiment.findings
+
+
+@pytest.mark.parametrize("unit", [None, ""])
+def test_axes_that_state_nothing_are_pixels(tmp_path, unit):
+    """As OrganoidTracker and others write them; times are whole numbers in float."""
+    nothing = {"unit": unit, "scale": None, "offset": None}
+    columns = COLUMNS | {"t": [0.0, 1.0, 1.0]}
+    experiment = read(write(tmp_path / "a.geff", columns, [axis(one, **nothing) for one in "tzyx"]))
+    assert experiment.annotations.t.tolist() == [0, 1, 1]
+    assert experiment.annotations.positions[2].tolist() == [2, 12, 22]
+    assert not experiment.findings
+
+
+def test_nodes_without_a_place_are_left_out_and_counted(tmp_path):
+    path = write(tmp_path / "a.geff")
+    zarr.open_group(path, mode="a").create_array(
+        "nodes/props/y/missing", data=np.array([False, True, False])
+    )
+    experiment = read(path)
+    assert experiment.annotations.positions.tolist() == [[1, 10, 20], [2, 12, 22]]
+    assert experiment.annotations.links.tolist() == [[0, 1]]
+    assert codes(experiment) == ["no-number"]
+
+
 def test_a_movie_that_the_store_names_but_is_not_there(tmp_path):
     related = [{"type": "image", "path": "../movie.zarr/"}]
     experiment = read(write(tmp_path / "a.geff", related_objects=related))
@@ -259,7 +300,11 @@ def test_the_written_flavour_suits_the_other_programs(tmp_path):
     assert [one["name"] for one in about["axes"]] == list("tzyx")
     assert [one["unit"] for one in about["axes"]] == ["frame", "pixel", "pixel", "pixel"]
     assert about["axes"][0]["scale"] is None  # programs that apply it would move the frames
-    assert group["nodes/ids"][:].tolist() == [0, 1, 2]
+    assert [(one["min"], one["max"]) for one in about["axes"]] == [(0, 2), (1, 1), (2, 2), (3, 5)]
+    assert about["display_hints"]["display_time"] == "t"
+    assert about["display_hints"]["display_horizontal"] == "x"
+    assert group["nodes/ids"][:].tolist() == [0, 1, 2]  # some take them for places in a list
+    assert group["nodes/ids"].dtype == np.uint32
     edges, t = group["edges/ids"][:], group["nodes/props/t/values"][:]
     assert (t[edges[:, 1]] - t[edges[:, 0]] == 1).all()  # some fail at edges that skip
     assert read(tmp_path / "a.geff").annotations.links.tolist() == [[0, 1]]

@@ -86,6 +86,29 @@ def test_real_files_hold_what_they_hold(name, formats_folder):
     assert (annotations.t.min(), annotations.t.max()) == extent
 
 
+def test_no_file_is_forgotten(formats_folder):
+    """Whoever adds a file there adds its counts here."""
+    tracked = set(REAL) | {f"made/{name}" for name in MADE} | {"made/cellfinder.xml"}
+    there = {
+        place.relative_to(formats_folder).as_posix()
+        for kind in formats_folder.iterdir()
+        if kind.is_dir()
+        for place in kind.iterdir()
+        if not place.name.startswith("README")
+    }
+    assert there - tracked == {"trackmate/FakeTracks.tif"}  # the movie of FakeTracks_mastodon.xml
+
+
+def test_the_movie_of_a_real_file_lies_beside_it(formats_folder):
+    (experiment,) = read_experiments(
+        formats_folder / "trackmate" / "FakeTracks_mastodon.xml",
+        images=formats_folder / "trackmate" / "FakeTracks.tif",
+    )
+    assert len(experiment.images.time_points) == 50
+    assert experiment.images.frame_shape == (1, 128, 128)
+    assert "placement" not in [one.code for one in experiment.findings]
+
+
 @pytest.fixture(scope="module")
 def truth(formats_folder):
     (experiment,) = read_experiments(formats_folder / "made" / "truth.csv")

@@ -221,6 +221,29 @@ def test_a_missing_movie_is_said_with_its_place(read):
     assert experiment.images is None
 
 
+@pytest.mark.parametrize("named", ['filename="None" folder="None"', 'filename="" folder=""'])
+def test_a_file_that_names_no_movie_misses_none(read, named):
+    """As Ultrack writes it, with sizes of 0."""
+    image = f'{named} width="0" height="0" nslices="0" nframes="0" pixelwidth="1.0" '
+    text = document(
+        image=image + 'pixelheight="1.0" voxeldepth="1.0" timeinterval="1.0"',
+        spots=SPOTS.replace(' QUALITY="-1"', ""),
+        order="tracks first",
+        unit="pixels",
+        time="frames",
+    )
+    experiment = read(text, find_images=True)
+    assert experiment.annotations.positions[0].tolist() == [4, 2, 1]
+    assert (experiment.voxel_size_um, experiment.frame_interval_s) == (None, None)
+    assert codes(experiment) == ["hidden-spots"]
+
+
+def test_a_merge_of_tracks(read):
+    tracks = TRACKS.replace("</Track>", '<Edge SPOT_SOURCE_ID="10" SPOT_TARGET_ID="13"/></Track>')
+    links = read(document(tracks=tracks)).annotations.links
+    assert sorted(map(tuple, links.tolist())) == [(0, 1), (0, 2), (1, 2)]
+
+
 AFFINE = "<ViewTransform type='affine'><affine>{}</affine></ViewTransform>"
 
 
