@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 
 import numpy as np
 import pytest
@@ -114,6 +115,88 @@ def test_imagej_states_the_scale(tmp_path, movie):
     source = open_images(path)
     assert source.voxel_size_um == pytest.approx((2.0, 0.4, 0.4))
     assert source.frame_interval_s == 300
+
+
+def test_imagejs_other_words_for_the_scale(tmp_path, movie):
+    """A stack taken from below has a negative spacing; intervals may be in minutes."""
+    metadata = {"spacing": -2.0, "unit": "um", "finterval": 5.0, "tunit": "min"}
+    path = written(tmp_path, movie, imagej=True, metadata=metadata, resolution=(2.5, 2.5))
+    source = open_images(path)
+    assert source.voxel_size_um == pytest.approx((2.0, 0.4, 0.4))
+    assert source.frame_interval_s == 300
+
+
+def test_a_movie_of_a_zeiss_lsm(tmp_path):
+    """Thumbnails lie between the planes; sizes are in metres."""
+    movie = np.random.default_rng(0).integers(0, 60_000, (3, 2, 3, 8, 9), np.uint16)  # t z c y x
+    t, z, c, y, x = movie.shape
+    about = struct.pack(
+        "<2I8i6d2H5Id", 67127628, 512, x, y, z, c, t, 2, 0, 0, 4e-7, 5e-7, 2e-6, 0, 0, 0, 6,
+        *[0] * 6, 300.0,
+    ).ljust(512, b"\0")  # fmt: skip
+    tag = (34412, 1, len(about), about, True)
+    with tifffile.TiffWriter(tmp_path / "movie.lsm") as writer:
+        for number, planes in enumerate(movie.reshape(-1, c, y, x)):
+            options = {"photometric": "minisblack", "metadata": None}
+            tags = [] if number else [tag]
+            writer.write(planes, planarconfig="separate", extratags=tags, **options)
+            writer.write(np.zeros((4, 4), np.uint8), subfiletype=1, **options)
+    source = open_images(tmp_path / "movie.lsm")
+    assert (len(source.time_points), source.n_channels, source.frame_shape) == (3, 3, (2, 8, 9))
+    assert source.voxel_size_um == pytest.approx((2.0, 0.5, 0.4))
+    assert source.frame_interval_s == 300
+    np.testing.assert_array_equal(source.read_frame(2, 1), movie[2, :, 1])
+
+
+@pytest.mark.parametrize("distance", [0, 1])
+def test_a_movie_or_a_stack_of_metamorph(tmp_path, distance):
+    """All planes lie behind one header; they are a stack where they are apart in z."""
+    planes = np.random.default_rng(0).integers(0, 60_000, (3, 8, 9), np.uint16)
+    of_plane = [(distance, 1, 2459000, 1000 * number, 2459000, 0) for number in range(3)]
+    uic2 = struct.pack("<18I", *np.ravel(of_plane).tolist())
+    path = tmp_path / "movie.stk"
+    tifffile.imwrite(
+        path, planes, photometric="minisblack", metadata=None, truncate=True, software=False,
+        extratags=[(33628, 4, 3, [0] * 3, True), (33629, 5, 9, uic2, True)],
+    )  # fmt: skip
+    raw = path.read_bytes()  # it counts planes and not numbers, unlike any other tag
+    at = raw.index(struct.pack("<2H", 33629, 5)) + 4
+    path.write_bytes(raw[:at] + struct.pack("<I", 3) + raw[at + 4 :])
+    source = open_images(path)
+    assert (len(source.time_points), source.frame_shape[0]) == ((1, 3) if distance else (3, 1))
+    frame = source.read_frame(0)[2] if distance else source.read_frame(2)[0]
+    np.testing.assert_array_equal(frame, planes[2])
+
+
+def test_an_ome_tiff_that_is_spread_over_files(tmp_path):
+    """Each file holds a time point, and the header of the first names them all."""
+    frames = np.random.default_rng(0).integers(0, 60_000, (2, 3, 8, 9), np.uint16)
+    planes = "".join(
+        f'<TiffData IFD="{z}" FirstZ="{z}" FirstT="{t}"><UUID FileName="t{t}.ome.tif">'
+        f"urn:uuid:00000000-0000-0000-0000-00000000000{t}</UUID></TiffData>"
+        for t in range(2)
+        for z in range(3)
+    )
+    text = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+        'UUID="urn:uuid:00000000-0000-0000-0000-00000000000{}"><Image ID="Image:0"><Pixels '
+        'ID="Pixels:0" DimensionOrder="XYZTC" Type="uint16" SizeX="9" SizeY="8" SizeZ="3" '
+        'SizeT="2" SizeC="1" BigEndian="false"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+        f"{planes}</Pixels></Image></OME>"
+    )
+    for t, frame in enumerate(frames):
+        tifffile.imwrite(
+            tmp_path / f"t{t}.ome.tif", frame, photometric="minisblack", metadata=None,
+            description=text.format(t), compression="zlib",
+        )  # fmt: skip
+    source = open_images(tmp_path / "t0.ome.tif")
+    assert (len(source.time_points), source.frame_shape) == (2, (3, 8, 9))
+    np.testing.assert_array_equal(source.read_frame(1), frames[1])
+    (tmp_path / "t1.ome.tif").unlink()
+    source = open_images(tmp_path / "t0.ome.tif")
+    np.testing.assert_array_equal(source.read_frame(0), frames[0])
+    with pytest.raises(CellTrainError, match=r"Time point 1 .*t0\.ome\.tif"):
+        source.read_frame(1)
 
 
 @pytest.mark.parametrize(

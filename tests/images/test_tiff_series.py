@@ -94,6 +94,16 @@ def test_three_planes_stored_as_colours_are_planes(tmp_path):
     assert source.read_frame(1).min() == 1
 
 
+def test_stacks_in_colour_become_grey(tmp_path):
+    for t in range(2):
+        colours = np.zeros((4, 10, 12, 3), np.uint8)
+        colours[..., 1] = 100 + t
+        tifffile.imwrite(tmp_path / f"t{t}.tif", colours, photometric="rgb")
+    source = open_images(tmp_path)
+    assert (source.n_channels, source.frame_shape) == (1, (4, 10, 12))
+    assert source.read_frame(1).tolist() == np.full((4, 10, 12), 59).tolist()
+
+
 def test_files_with_several_time_points_each_are_refused(tmp_path):
     write(tmp_path, ["t0.tif", "t1.tif"], shape=(4, 3, 10, 12), axes="TZYX")
     with pytest.raises(CellTrainError, match="4 time points"):

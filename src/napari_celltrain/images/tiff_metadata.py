@@ -76,7 +76,8 @@ def _per_pixel(resolution: Any, unit: float) -> float | None:
 
 def _lsm(metadata: dict[str, Any]) -> tuple[Any, float | None]:
     z, y, x = (positive(metadata.get(f"VoxelSize{axis}")) for axis in "ZYX")
-    return tuple(None if v is None else v * 1e6 for v in (z, y, x)), metadata.get("TimeInterval")
+    interval = metadata.get("TimeIntervall", metadata.get("TimeInterval"))  # the library's spelling
+    return tuple(None if v is None else v * 1e6 for v in (z, y, x)), interval
 
 
 def _ome(text: str, series_index: int) -> tuple[Any, float | None]:
