@@ -45,7 +45,9 @@ def found_images(
     try:
         return cast(FrameSource, open_images(location, pattern=pattern, series=series))
     except CellTrainError as error:
-        message = f"The images in {location} can't be opened: {error}"
+        message = f"The images can't be opened: {error}"
+        if str(location) not in message:
+            message = f"The images in {location} can't be opened: {error}"
         findings.append(Finding("warning", "images-missing", message))
         return None
 

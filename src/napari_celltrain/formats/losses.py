@@ -180,7 +180,8 @@ def _of_columns(cells: Annotations, keeps: Keeps) -> Found:
     ):
         left_out = _left_out(columns, kept)
         if left_out:
-            shown = ", ".join(left_out[:6]) + (", ..." if len(left_out) > 6 else "")
+            shown = ", ".join(left_out[:6])
+            shown += f" and {len(left_out) - 6} more" if len(left_out) > 6 else ""
             found.append(
                 (
                     "warning",
