@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.formats import format_named, format_of
+from napari_celltrain.formats.autlist_writing import write_autlist
 
 SETTINGS = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
@@ -30,7 +31,8 @@ def experiments(draw, *, merges=True, links=True, inside=False):
     positions = np.array(
         [[axis * 5 + draw(jitter) for axis in cell[1:]] for cell in cells], np.float64
     )
-    t = np.array([cell[0] for cell in cells])
+    first = 0 if inside else draw(st.sampled_from([0, 0, 1, 37, -5]))
+    t = np.array([cell[0] + first for cell in cells])
     pairs = [(i, j) for i in range(len(t)) for j in range(len(t)) if t[i] < t[j]]
     chosen = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=12)) if pairs else []
     if not merges:
@@ -74,6 +76,7 @@ def links_of(annotations, number=None):
 
 EXACT = [
     "OrganoidTracker",
+    "OrganoidTracker list",
     "GEFF",
     "GEFF for Mastodon",
     "TrackMate XML",
@@ -82,6 +85,7 @@ EXACT = [
 ]
 SUFFIXES = {
     "OrganoidTracker": ".aut",
+    "OrganoidTracker list": ".autlist",
     "GEFF": ".geff",
     "GEFF for Mastodon": ".geff",
     "TrackMate XML": ".xml",
@@ -171,6 +175,21 @@ def test_image_offsets_survive_in_aut(experiment, offsets, tmp_path_factory):
     assert dict(read.image_offsets) == offsets
     number = same_cells(experiment.annotations, read.annotations)
     assert links_of(read.annotations) == links_of(experiment.annotations, number)
+
+
+@SETTINGS
+@given(several=st.lists(experiments(), min_size=1, max_size=4))
+def test_lists_keep_each_experiment_in_its_place(several, tmp_path_factory):
+    path = tmp_path_factory.mktemp("round") / "made.autlist"
+    several = [one.with_(time_range=(-9, 50 + number)) for number, one in enumerate(several)]
+    write_autlist(path, several)
+    again = format_named("OrganoidTracker list").read(path)
+    assert len(again) == len(several)
+    for written, read in zip(several, again, strict=True):
+        number = same_cells(written.annotations, read.annotations)
+        assert links_of(read.annotations) == links_of(written.annotations, number)
+        assert read.time_range == written.time_range
+        assert (read.voxel_size_um is None) == (written.voxel_size_um is None)
 
 
 @SETTINGS
