@@ -138,6 +138,17 @@ def test_someone_elses_layers_are_paired_by_name_and_read_in_the_images_pixels(v
     assert read.known_voxel_size_um == (1.0, 0.25, 0.25)
 
 
+def test_of_a_multiscale_layer_the_finest_level_is_the_movie(viewer):
+    fine = np.random.default_rng(0).integers(0, 99, (4, 64, 64)).astype(np.uint8)
+    levels = [fine, fine[:, ::2, ::2]]
+    viewer.add_image(levels, multiscale=True, name="fly", scale=(1, 0.5, 0.5))
+    viewer.add_points([[2, 5.0, 10.0]], name="fly cells")
+    read = open_experiments(viewer.layers)[0].read()
+    assert read.images.frame_shape == (1, 64, 64)
+    np.testing.assert_array_equal(read.images.read_frame(2)[0], fine[2])
+    assert read.annotations.positions.tolist() == [[0, 10, 20]]
+
+
 def test_a_moved_image_layer_moves_the_pixels_not_the_cells(viewer):
     image = viewer.add_image(np.zeros((2, 5, 20, 20)), translate=(0, 0, 3, 0))
     viewer.add_points([[1, 2, 3.0, 4.0]], ndim=4)

@@ -9,14 +9,18 @@ from napari_celltrain.formats.registry import read_experiments
 from napari_celltrain.gui.writers import save_as
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".aut", ".xml"])
+@pytest.mark.parametrize("suffix", [".csv", ".aut", ".xml", ".geff"])
 def test_a_points_layer_is_saved_with_its_time_points(add_experiment, experiment, tmp_path, suffix):
     points = add_experiment(experiment)[-1]
     place = tmp_path / f"cells{suffix}"
     assert points.save(str(place), plugin="napari-celltrain") == [str(place)]
     again = read_experiments(place)[0].annotations
-    assert sorted(again.t.tolist()) == sorted(experiment.annotations.t.tolist())
-    assert len(again.links) == (3 if suffix != ".csv" else len(again.links))
+    written = experiment.annotations
+    order, expected = (np.lexsort((*one.positions.T, one.t)) for one in (again, written))
+    assert again.t[order].tolist() == written.t[expected].tolist()
+    np.testing.assert_allclose(again.positions[order], written.positions[expected], atol=1e-6)
+    np.testing.assert_allclose(again.features["score"][order], written.features["score"][expected])
+    assert len(again.links) == 3
 
 
 def test_hidden_points_are_not_saved(viewer, tmp_path):
@@ -32,7 +36,7 @@ def test_an_experiment_is_saved_by_its_suffix(experiment, tmp_path):
     assert len(read_experiments(tmp_path / "a.aut")[0].annotations) == 5
 
 
-@pytest.mark.parametrize("suffix", [".aut", ".xml"])
+@pytest.mark.parametrize("suffix", [".aut", ".xml", ".geff", ".csv"])
 def test_a_tracks_layer_is_saved_with_its_division(viewer, tmp_path, suffix):
     rows = [[1, 0, 0, 5, 5], [1, 1, 0, 6, 6], [2, 2, 0, 4, 4], [3, 2, 0, 8, 8]]
     tracks = viewer.add_tracks(np.array(rows, float), graph={2: [1], 3: [1]})
