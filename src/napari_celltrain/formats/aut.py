@@ -93,7 +93,10 @@ def _experiment(content: Any, path: Path, options: ReadOptions) -> Experiment:
     elif content and all(re.fullmatch(r"-?\d{1,10}", str(key)) for key in content):
         annotations = annotations_of_positions(content, findings)
     else:
-        raise CellTrainError(f"{path} is no OrganoidTracker file: it states no version.")
+        raise CellTrainError(
+            f"{path} is no OrganoidTracker file: it states no version, and is no plain list of "
+            "positions either. Other JSON files can't be read; export the tracks as CSV or GEFF."
+        )
 
     offsets = _image_offsets(content.get("image_offsets"))
     if offsets:

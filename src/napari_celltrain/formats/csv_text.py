@@ -81,7 +81,10 @@ def read_table(path: Path) -> Table:
     """
     text = decoded(path.read_bytes())
     if "\0" in text[:4096]:
-        raise CellTrainError(f"{path} is no text table.")
+        raise CellTrainError(
+            f"{path} is no text table: it holds binary data, so it is damaged, or has the name of "
+            "another kind of file."
+        )
     table = parse_table(text)
     if table is None or not len(table):
         raise CellTrainError(

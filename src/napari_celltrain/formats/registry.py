@@ -130,7 +130,8 @@ def format_to_read(path: Path) -> TrackingFormat:
     found = format_of(path)
     if found is not None:
         return found
-    refuse_strangers(path, lambda place: format_of(place) is not None)
+    suffixes = {suffix for one in formats() for suffix in one.suffixes}
+    refuse_strangers(path, suffixes, lambda place: format_of(place) is not None)
     for candidate in formats():
         if path.is_file() and path.suffix.lower() in candidate.suffixes:
             return candidate

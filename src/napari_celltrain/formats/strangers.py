@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats.documents import beginning
+from napari_celltrain.formats.pickles import PickledTracks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from napari_celltrain.formats.registry import TrackingFormat
@@ -38,13 +39,17 @@ _BEGINNINGS = (
 """How files of other kinds begin, what they are, and the suffixes with which they are expected."""
 
 
-def refuse_strangers(path: Path, is_tracking_data: Callable[[Path], bool]) -> None:
+def refuse_strangers(
+    path: Path, suffixes: Collection[str], is_tracking_data: Callable[[Path], bool]
+) -> None:
     """Refuse what is certainly something else.
 
     Parameters
     ----------
     path
         A file or folder that no format recognises.
+    suffixes
+        Those of tracking data.
     is_tracking_data
         Tells it of what lies in a folder.
 
@@ -59,6 +64,8 @@ def refuse_strangers(path: Path, is_tracking_data: Callable[[Path], bool]) -> No
     if not path.is_file():
         return
     suffix = path.suffix.lower()
+    if suffix in PickledTracks.suffixes:
+        return  # whatever is in them
     if not path.stat().st_size:
         raise CellTrainError(
             f"{path} is empty (0 bytes): it was not written or not copied to its end. Export or "
@@ -77,7 +84,7 @@ def refuse_strangers(path: Path, is_tracking_data: Callable[[Path], bool]) -> No
         )
     start = beginning(path, 16)
     for magic, what, usual in _BEGINNINGS:
-        if start.startswith(magic) and suffix not in usual and suffix:
+        if start.startswith(magic) and suffix in suffixes and suffix not in usual:
             raise CellTrainError(
                 f"{path} is {what} by its content, and no tracking data as {suffix!r} says. Give "
                 "it its right name, or open the file that was meant."
