@@ -179,6 +179,24 @@ def test_a_bare_table_of_positions_is_read(read):
     assert annotations.positions[2].tolist() == [9, 8, 7]
 
 
+def test_version_1_keeps_what_it_knows_of_whole_lineages(read, tmp_path):
+    content = v1()
+    content["links"]["nodes"][0]["__lineage_fate"] = "unknown"
+    experiment = read(content)
+    assert experiment.annotations.features["lineage:fate"].tolist() == ["unknown", ""]
+    write_experiment(tmp_path / "again.aut", experiment)
+    (track,) = json.loads((tmp_path / "again.aut").read_text("utf-8"))["tracks"]
+    assert track["lineage_meta"] == {"fate": "unknown"}
+
+
+@pytest.mark.parametrize("values", [["A"], ["A", None, "B", "one too many"]])
+def test_position_metadata_may_be_shorter_or_longer_than_the_positions(read, values):
+    block = {"time_point": 0, "coords_xyz_px": [[1, 2, 3], [4, 5, 6], [7, 8, 9]]}
+    experiment = read({"version": "v2", "positions": [block | {"position_meta": {"type": values}}]})
+    expected = [value or "" for value in (values + [None] * 3)[:3]]
+    assert experiment.annotations.features["type"].tolist() == expected
+
+
 def test_positions_only_in_tracks_count(read):
     experiment = read(
         {
