@@ -1,45 +1,100 @@
-"""``celltrain completion``."""
+"""``celltrain completion``, in the shells themselves."""
 
 from __future__ import annotations
 
+import os
+import re
+import select
 import shutil
 import subprocess
+import sys
+import time
 
 import pytest
 
 from napari_celltrain.cli import main, parser
 
-ASK = """
-source {script}
-COMP_WORDS=(celltrain {words})
-COMP_CWORD={place}
-_celltrain
-printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
+SHELLS = {
+    "bash": ["bash", "--norc", "--noprofile", "-i"],
+    "zsh": ["zsh", "-f", "-i"],
+    "fish": ["fish", "--no-config", "-i"],
+}
+STAND_IN = {
+    "bash": "celltrain() { printf 'with'; printf ' <%s>' \"$@\"; printf ' done\\n'; }",
+    "fish": "function celltrain; printf 'with'; printf ' <%s>' $argv; printf ' done\\n'; end",
+}
+"""Instead of the program: tells what it is called with."""
 
 
-def complete(script, *words):
-    text = ASK.format(script=script, words=" ".join(f"'{w}'" for w in words), place=len(words))
-    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, timeout=30)
-    assert done.stderr == ""
-    return done.stdout.split()
+@pytest.fixture(params=sorted(SHELLS))
+def shell(request):
+    if shutil.which(request.param) is None or sys.platform == "win32":
+        pytest.skip(f"there is no {request.param} here")
+    return request.param
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_bash_completes_commands_options_and_files(tmp_path, capsys, monkeypatch):
-    assert main(["completion", "bash"]) == 0
-    script = tmp_path / "completion.sh"
-    script.write_text(capsys.readouterr().out)
-    assert complete(script, "tr") == ["train"]
-    assert set(complete(script, "")) >= set(parser.COMMANDS)
-    assert "--threshold" in complete(script, "predict", "--")
-    assert complete(script, "train", "--res") == ["--resume"]
-    monkeypatch.chdir(tmp_path)
-    assert complete(script, "train", "comp") == ["completion.sh"]
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_know_every_command(shell, capsys):
+@pytest.fixture
+def script(shell, tmp_path, capsys):
+    """The file that a person would have the shell read."""
     assert main(["completion", shell]) == 0
+    script = tmp_path / f"completion.{shell}"
+    script.write_text(capsys.readouterr().out, "utf-8")
+    return script
+
+
+def typed(shell, script, keys, folder):
+    """Type into an interactive shell, and return the arguments that the program gets."""
+    import pty
+
+    pid, terminal = pty.fork()
+    if pid == 0:  # the shell's own process
+        os.chdir(folder)
+        os.environ.update(TERM="xterm", HOME=str(folder))
+        os.execvp(SHELLS[shell][0], SHELLS[shell])
+    try:
+        for line in (STAND_IN.get(shell, STAND_IN["bash"]), f"source '{script}'", keys):
+            os.write(terminal, f"{line}\n".encode())
+        told, patience = "", time.monotonic() + 60
+        while time.monotonic() < patience:
+            if not select.select([terminal], [], [], 1)[0]:
+                continue
+            told += os.read(terminal, 65536).decode(errors="replace")
+            called = re.search(r"with((?: <[^<>]*>)+) done\r?\n", told)
+            if called:
+                return re.findall(r"<([^>]*)>", called[1])
+        raise AssertionError(told)
+    finally:
+        os.close(terminal)  # a shell without its terminal ends
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "arguments"),
+    [
+        ("celltrain tr\t", ["train"]),
+        ("celltrain train --resu\t", ["train", "--resume"]),
+        ("celltrain train --device cu\t", ["train", "--device", "cuda"]),
+        ("celltrain sample --kind pl\t", ["sample", "--kind", "plane"]),
+        ("celltrain completion f\t", ["completion", "fish"]),
+        ("celltrain count my\t", ["count", "my movie.tif"]),
+        ("celltrain train --out last\t", ["train", "--out", "last_run/"]),
+    ],
+)
+def test_a_tab_completes(shell, script, keys, arguments, tmp_path):
+    (tmp_path / "my movie.tif").touch()
+    (tmp_path / "last_run").mkdir()
+    found = typed(shell, script, keys, tmp_path)
+    assert [one.rstrip("/") for one in found] == [one.rstrip("/") for one in arguments]
+
+
+def test_the_script_is_read_without_a_complaint(shell, script):
+    done = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("shell_s_name", sorted(SHELLS))
+def test_every_shell_knows_every_command_and_nothing_unfinished(shell_s_name, capsys):
+    assert main(["completion", shell_s_name]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in parser.COMMANDS)
+    assert "%(" not in out

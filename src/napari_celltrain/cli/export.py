@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bioimageio", type=Path, metavar="ZIP", help="a package for the bioimage.io model zoo"
     )
-    parser.add_argument("--title", default="", metavar="TEXT")
+    parser.add_argument(
+        "--title", default="", metavar="TEXT", help="of the card; default: the name of the run"
+    )
     parser.add_argument(
         "--licence", default="", metavar="TEXT", help="of the detector, e.g. CC-BY-4.0"
     )

@@ -39,7 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", type=Path, metavar="RUN|DATASET", help="a run to go on with, or a data set"
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="new or empty")
-    parser.add_argument("--kind", choices=["slurm", "shell"], default="slurm")
+    parser.add_argument(
+        "--kind",
+        choices=["slurm", "shell"],
+        default="slurm",
+        help="for a cluster with Slurm (default), or a plain shell script",
+    )
     parser.add_argument("--settings", type=Path, metavar="FILE", help="settings, a TOML file")
     parser.add_argument(
         "--minutes", type=positive, metavar="M", help="train for M minutes; sets the job's limit"

@@ -24,7 +24,12 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder")
-    parser.add_argument("--kind", choices=["organoid", "plane"], default="organoid")
+    parser.add_argument(
+        "--kind",
+        choices=["organoid", "plane"],
+        default="organoid",
+        help="stacks (default), or flat images",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another movie for each")
     add_json(parser)
 
