@@ -23,6 +23,33 @@ def test_an_exception_is_told_by_its_last_line():
     assert "no such card" in check.sentence
 
 
+def test_what_is_not_installed_is_said_in_words():
+    check = doctor._in_own_process("x", "import no_such_thing", "warning", "Get it.")()
+    assert check.sentence == "no_such_thing is not installed. Get it."
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(doctor._PLUGIN, "napari is not installed"), (doctor._QT, "not installed.")],
+)
+def test_without_napari_nobody_is_sent_astray(code, words):
+    hidden = f"""
+import importlib.util, sys
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *given: None if name == "napari" else real(name, *given)
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name == "qtpy":
+            raise ImportError("No Qt bindings could be found")
+sys.meta_path.insert(0, Hide())
+{code}
+"""
+    check = doctor._in_own_process("x", hidden, "warning", "Do this.")()
+    assert check.verdict == "warning"
+    assert words in check.sentence
+    assert "Error" not in check.sentence
+
+
 def test_this_installation_passes(capsys, monkeypatch):
     quick = [check for check in doctor.CHECKS if check in (doctor._system, doctor._packages)]
     torch = doctor._in_own_process("torch", doctor._TORCH, "problem", "")

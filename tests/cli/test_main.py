@@ -130,3 +130,22 @@ def test_the_name_alone_shows_what_there_is(capsys):
     told = capsys.readouterr()
     assert told.out == ""
     assert "examples:" in told.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals")
+@pytest.mark.parametrize("wish", ["", "1"])
+def test_a_terminal_sees_colours_and_a_pipe_sees_none(tmp_path, wish):
+    """The program itself, once on a terminal and once piped."""
+    import pty
+
+    environment = {**os.environ, "NO_COLOR": wish, "TERM": "xterm"}
+    arguments = [*PROGRAM, "count", str(tmp_path / "nothing.toml")]
+    piped = subprocess.run(arguments, capture_output=True, env=environment, timeout=60)
+    ours, theirs = pty.openpty()
+    subprocess.run(arguments, stderr=theirs, stdout=theirs, env=environment, timeout=60)
+    os.close(theirs)
+    told = os.read(ours, 65536)
+    os.close(ours)
+    assert b"\x1b" not in piped.stderr + piped.stdout
+    assert (b"\x1b[31m" in told) == (wish == "")
+    assert b"nothing.toml" in told

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
 
 from napari_celltrain.cli import output
-from napari_celltrain.cli.output import Progress, duration, print_json, table
+from napari_celltrain.cli.output import Progress, coloured, duration, print_json, table
 
 
 def test_json_is_one_line_and_valid(capsys):
@@ -58,3 +59,34 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
         for _ in range(3):
             progress.advance()
     assert "Predicting" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def no_wishes(monkeypatch):
+    """A terminal that shows colours, and a person who said nothing of them."""
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WT_SESSION", "1")  # asked for on Windows only
+
+
+def test_only_terminals_get_colours(no_wishes):
+    assert coloured("warning", "warning", Terminal()) == "\x1b[33mwarning\x1b[0m"
+    assert coloured("warning", "warning", io.StringIO()) == "warning"
+    assert coloured("info", "info", Terminal()) == "info"
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_who_wants_no_colours_gets_none(no_wishes, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert coloured("warning", "warning", Terminal()) == "warning"
+
+
+def test_a_closed_stream_has_no_colours(no_wishes):
+    closed = io.StringIO()
+    closed.close()
+    assert coloured("error", "error", closed) == "error"

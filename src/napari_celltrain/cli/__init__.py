@@ -71,6 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(sentence: str) -> None:
+    from napari_celltrain.cli.output import coloured
+
+    program, colon, what = sentence.partition(":")
     # a closed terminal must not hide why we end
     with contextlib.suppress(OSError, ValueError):
-        print(sentence, file=sys.stderr, flush=True)
+        named = coloured(program + colon, "error", sys.stderr)
+        print(named + what, file=sys.stderr, flush=True)

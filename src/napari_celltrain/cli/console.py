@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from napari_celltrain.cli.output import SECONDS_BETWEEN_LINES, duration, say
+from napari_celltrain.cli.output import SECONDS_BETWEEN_LINES, coloured, duration, say
 from napari_celltrain.errors import counted
 from napari_celltrain.training.events import (
     Choice,
@@ -45,7 +45,8 @@ class Console:
             case FindingEvent():
                 finding = event.finding
                 about = f"{finding.experiment}: " if finding.experiment else ""
-                say(f"{finding.severity}: {about}{finding.message}")
+                severity = coloured(finding.severity, finding.severity, sys.stderr)
+                say(f"{severity}: {about}{finding.message}")
             case Preparing():
                 self._preparing(event)
             case Step():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.cli.arguments import add_json
-from napari_celltrain.cli.output import print_json, table
+from napari_celltrain.cli.output import coloured, print_json, table
 
 if TYPE_CHECKING:
     import argparse
@@ -69,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\n{one.name}, positions per time point: {_per_time_point(one)}")
     for experiment, about in zip(dataset.experiments, found, strict=True):
         for finding in about:
-            print(f"{finding.severity}: {experiment.name}: {finding.message}")
+            severity = coloured(finding.severity, finding.severity, sys.stdout)
+            print(f"{severity}: {experiment.name}: {finding.message}")
     print(why)
     return 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_celltrain import __version__
 from napari_celltrain.cli.arguments import add_json
-from napari_celltrain.cli.output import print_json
+from napari_celltrain.cli.output import coloured, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -33,6 +34,7 @@ examples:
   celltrain doctor run        and what happened in this run
 """
 
+_NOT_THERE = re.compile(r"^ModuleNotFoundError: No module named '([^']+)'")
 LOG_LINES = 300
 """Of a run's log, the last so many are shown."""
 Verdict = Literal["ok", "warning", "problem"]
@@ -67,7 +69,11 @@ print(f"{torch.__version__} on {device}: {name}; {flop / (time.perf_counter() - 
       "GFLOP/s in a small convolution")
 """
 _QT = """
-import qtpy
+import sys
+try:
+    import qtpy
+except Exception as error:
+    sys.exit("not installed." if "No Qt bindings" in str(error) else str(error))
 from qtpy.QtCore import qVersion
 print(f"{qtpy.API_NAME}, Qt {qVersion()}")
 """
@@ -87,6 +93,9 @@ print(f"OpenGL {form.majorVersion()}.{form.minorVersion()}, display by {app.plat
 """
 _NAPARI = "import napari; print(napari.__version__)"
 _PLUGIN = """
+import importlib.util, sys
+if importlib.util.find_spec("napari") is None:
+    sys.exit("it is not listed anywhere, because napari is not installed.")
 from npe2 import PluginManager
 manager = PluginManager.instance()
 manager.discover(include_npe1=False)
@@ -118,6 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
         checks.append(check)
         if not arguments.json:
             sign = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}[check.verdict]
+            sign = coloured(sign, check.verdict, sys.stdout)
             print(f"{sign}  {check.name}: {check.sentence}", flush=True)
     bad = any(check.verdict == "problem" for check in checks)
     if arguments.json:
@@ -231,6 +241,9 @@ def _in_own_process(name: str, code: str, on_failure: Verdict, advice: str) -> C
         if done.returncode == 0 and done.stdout.strip():
             return Check(name, "ok", done.stdout.strip().splitlines()[-1])
         last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
+        last = _NOT_THERE.sub(r"\1 is not installed", last).removeprefix("AssertionError: ")
+        if last[-1] not in ".!?":
+            last += "."
         return Check(name, on_failure, f"{last} {advice}")
 
     return check
@@ -256,7 +269,10 @@ CHECKS: tuple[Callable[[], Check], ...] = (
         "display, and are the graphics drivers installed?",
     ),
     _in_own_process(
-        "plugin", _PLUGIN, "warning", "napari will not list the plugin; install it again."
+        "plugin",
+        _PLUGIN,
+        "warning",
+        "Where napari is there: install the plugin again, in the same environment.",
     ),
     _disk,
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 SECONDS_BETWEEN_LINES = 5.0
+_COLOURS = {"ok": "32", "warning": "33", "error": "31", "problem": "31"}
+"""What a word means, and how terminals are told its colour."""
 
 
 def say(text: str = "") -> None:
@@ -25,6 +28,40 @@ def say(text: str = "") -> None:
         tqdm.write(text, file=sys.stderr)
     else:
         print(text, file=sys.stderr, flush=True)
+
+
+def coloured(word: str, meaning: str, stream: TextIO) -> str:
+    """Return a word in the colour of its meaning, where it goes to a terminal.
+
+    Files and pipes get the word alone, and so does whoever has set NO_COLOR
+    (https://no-color.org).
+
+    Parameters
+    ----------
+    word
+        What is shown.
+    meaning
+        ``ok``, ``warning``, ``error`` or ``problem``; others have no colour.
+    stream
+        Where it is going to be printed.
+    """
+    code = _COLOURS.get(meaning)
+    if code is None or not _shows_colours(stream):
+        return word
+    return f"\x1b[{code}m{word}\x1b[0m"
+
+
+def _shows_colours(stream: TextIO) -> bool:
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    # an old console of Windows prints the codes; the newer ones name themselves
+    named = ("WT_SESSION", "TERM", "ANSICON")
+    if os.name == "nt" and not any(os.environ.get(name) for name in named):
+        return False
+    try:
+        return stream.isatty()
+    except ValueError:  # a closed one
+        return False
 
 
 def print_json(values: Mapping[str, Any]) -> None:
