@@ -108,6 +108,9 @@ def test_a_terminal_gets_bars(capsys, monkeypatch, share):
     )
     assert "Reading a frame" in text
     assert "step 5" in text
+    assert "loss 0.5000" in text
+    assert " ," not in text
+    assert "\r |" not in text  # no frame without words
     assert "F1 0.951" in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -58,6 +59,15 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
     with Progress("Predicting", 3) as progress:
         for _ in range(3):
             progress.advance()
+    assert "Predicting" in capsys.readouterr().err
+
+
+def test_a_terminal_that_says_it_has_no_columns_gets_a_bar_too(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr.fileno", lambda: 2, raising=False)
+    monkeypatch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((0, 0)))
+    with Progress("Predicting", 3) as progress:
+        progress.advance()
     assert "Predicting" in capsys.readouterr().err
 
 

@@ -7,7 +7,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from napari_celltrain.cli.output import SECONDS_BETWEEN_LINES, coloured, duration, say
+from napari_celltrain.cli.output import (
+    SECONDS_BETWEEN_LINES,
+    coloured,
+    duration,
+    progress_bar,
+    say,
+)
 from napari_celltrain.errors import counted
 from napari_celltrain.training.events import (
     Choice,
@@ -22,8 +28,9 @@ from napari_celltrain.training.events import (
 if TYPE_CHECKING:
     from napari_celltrain.training.events import Event
 
-_BAR = "{desc} |{bar}| {percentage:3.0f}% {postfix}"
-_BAR_WITHOUT_END = "{desc} {postfix}"
+# tqdm puts a comma before the postfix
+_BAR = "{desc} |{bar}| {percentage:3.0f}%{postfix}"
+_BAR_WITHOUT_END = "{desc}{postfix}"
 _LINES_SO_FAR = 50
 """The longer a run, the rarer the lines: a night's log stays readable."""
 
@@ -73,8 +80,10 @@ class Console:
 
     def _preparing(self, event: Preparing) -> None:
         if sys.stderr.isatty():
-            bar = self._bar_for("preparing", event.total, "{desc} |{bar}| {n_fmt}/{total_fmt}")
-            bar.set_description_str(event.message or "Preparing", refresh=False)
+            what = event.message or "Preparing"
+            bar_format = "{desc} |{bar}| {n_fmt}/{total_fmt}"
+            bar = self._bar_for("preparing", what, event.total, bar_format)
+            bar.set_description_str(what, refresh=False)
             bar.n = event.done
             bar.refresh()
             if event.done >= event.total:
@@ -93,21 +102,21 @@ class Console:
         )
         if sys.stderr.isatty():
             ends = event.share_done is not None
-            bar = self._bar_for("steps", 100, _BAR if ends else _BAR_WITHOUT_END)
-            bar.set_description_str(f"step {event.step}", refresh=False)
+            what = f"step {event.step}"
+            bar = self._bar_for("steps", what, 100, _BAR if ends else _BAR_WITHOUT_END)
+            bar.set_description_str(what, refresh=False)
             bar.set_postfix_str(numbers, refresh=False)
             bar.n = round(100 * (event.share_done or 0.0))
             bar.refresh()
         elif self._is_time_for_a_line(event.seconds / _LINES_SO_FAR):
             say(f"{duration(event.seconds)}  step {event.step}: {numbers}")
 
-    def _bar_for(self, what: str, total: int, bar_format: str) -> Any:
-        if self._bar is None or self._bar_is_for != what:
-            from tqdm import tqdm
-
+    def _bar_for(self, task: str, what: str, total: int, bar_format: str) -> Any:
+        if self._bar is None or self._bar_is_for != task:
             self.close()
-            self._bar = tqdm(total=total, bar_format=bar_format, file=sys.stderr, leave=False)
-            self._bar_is_for = what
+            # its first line is shown at once: without words it would be an empty frame
+            self._bar = progress_bar(total=total, desc=what, bar_format=bar_format)
+            self._bar_is_for = task
         return self._bar
 
     def _is_time_for_a_line(self, at_least_s: float = 0.0, *, last: bool = False) -> bool:

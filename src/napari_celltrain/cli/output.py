@@ -105,6 +105,25 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def progress_bar(**options: Any) -> Any:
+    """Return a bar on standard error that leaves nothing behind when it is closed.
+
+    Parameters
+    ----------
+    options
+        What ``tqdm`` takes.
+    """
+    from tqdm import tqdm
+
+    try:
+        width = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        width = 0
+    # some terminals (containers, remote shells) say that they have no columns; tqdm believes it
+    size = {} if width else {"ncols": 80, "nrows": 24}
+    return tqdm(file=sys.stderr, leave=False, **size, **options)
+
+
 class Progress:
     """A bar on a terminal; elsewhere a plain line now and then.
 
@@ -124,9 +143,7 @@ class Progress:
         self._started = self._last_line = time.monotonic()
         self._bar: Any = None
         if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, desc=what, unit=unit, file=sys.stderr, leave=False)
+            self._bar = progress_bar(total=total, desc=what, unit=unit)
 
     def __enter__(self) -> Self:
         return self
