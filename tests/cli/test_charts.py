@@ -47,6 +47,17 @@ def test_curves_have_the_run_s_values_over_the_same_minutes():
     assert ringed.get_label() == "best F1: 0.800"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "unit", "place"),
+    [(40, "seconds", 40), (600, "minutes", 10), (36000, "hours", 10)],
+)
+def test_the_time_axis_has_numbers_that_one_can_read(seconds, unit, place):
+    with drawing():
+        (chart,) = run_figure([step(seconds, 0.5)]).axes
+    assert chart.get_xlabel() == unit
+    assert list(chart.lines[0].get_xdata()) == [place]
+
+
 @pytest.mark.parametrize("history", [[step(0, 1)], [evaluation(0, 0)], [step(1, float("nan"))]])
 def test_little_data_is_no_error(history):
     with drawing():

@@ -20,7 +20,7 @@ def test_curves_as_svg(trained, tmp_path):
     out = tmp_path / "curves.svg"
     assert main(["plot", str(trained), "--out", str(out), "--errors", "0"]) == 0
     text = "".join(ET.parse(out).getroot().itertext())
-    for words in ("Training loss", "Held-out frames", "best F1", "precision", "minutes"):
+    for words in ("Training loss", "Held-out frames", "best F1", "precision", "seconds"):
         assert words in text
 
 
@@ -51,6 +51,21 @@ def test_pictures_of_errors_make_the_figure_longer(trained, tmp_path, monkeypatc
     assert sizes[0][0] < sizes[1][0]
 
 
+@pytest.mark.parametrize("place", [(0, 40, 40), (0, 0, 95), (0, 95, 50)])
+def test_a_picture_of_an_error_is_a_square_with_the_error_in_its_middle(make_blobs, place):
+    import numpy as np
+
+    from napari_celltrain.cli.error_crops import OUTSIDE, _crop
+    from napari_celltrain.sharing.pictures import ORANGE
+
+    picture = _crop(make_blobs(times=1), 0, 9.0, np.array(place, float)).picture
+    assert picture.shape[0] == picture.shape[1]
+    dots = np.argwhere((picture == ORANGE).all(axis=-1))
+    assert np.abs(dots.mean(axis=0) - picture.shape[0] / 2).max() <= 1
+    outside = (picture == OUTSIDE).all(axis=-1).mean()
+    assert outside == 0 if place == (0, 40, 40) else 0.4 < outside < 0.8
+
+
 def test_report_is_one_file_with_curves_choices_and_errors(trained, tmp_path):
     out = tmp_path / "report.html"
     assert main(["plot", str(trained), "--out", str(out), "--errors", "3"]) == 0
@@ -59,6 +74,9 @@ def test_report_is_one_file_with_curves_choices_and_errors(trained, tmp_path):
     assert "Held-out frames" in page
     assert "cell diameter" in page
     assert "Missed cells" in page
+    assert page.index("Missed cells") < page.index("What was chosen")
+    assert "one error, missed or false" in page  # F1 in words, for who never heard of it
+    assert re.search(r"<td>Trained on</td><td>\d+ \w+ \d{4}</td>", page)
     # nothing beside it is needed, and nobody is called
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
     assert "<script" not in page

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.errors import CellTrainError
@@ -109,10 +110,11 @@ def run_figure(
     heights += [0.4 + 1.55 * -(-len(crops) // _IN_A_ROW) for crops in shown.values()]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     parts = iter(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
+    clock = _Clock.of(history)
     if found:
-        _draw_scores(next(parts).subplots(), found, _end(history))
+        _draw_scores(next(parts).subplots(), found, clock)
     if steps:
-        _draw_loss(next(parts).subplots(), steps, _end(history))
+        _draw_loss(next(parts).subplots(), steps, clock)
     for title, crops in shown.items():
         _draw_pictures(next(parts), title, crops)
     return figure
@@ -157,28 +159,62 @@ def _undated(suffix: str) -> dict[str, Any]:
     return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
 
 
-def _end(history: Sequence[Event]) -> float:
-    """Return how long the run has been training, in minutes: all charts have the same axis."""
-    return max(getattr(event, "seconds", 0.0) for event in history) / 60 or 1.0
+@dataclass(frozen=True)
+class _Clock:
+    """The time that both charts of a run have as their axis.
+
+    Parameters
+    ----------
+    unit
+        ``seconds``, or ``minutes`` or ``hours`` of longer runs.
+    length
+        Seconds of one unit.
+    end
+        How long the run has been training, in units.
+    """
+
+    unit: str
+    length: float
+    end: float
+
+    @classmethod
+    def of(cls, history: Sequence[Event]) -> _Clock:
+        """Choose the unit for a run."""
+        seconds = max(getattr(event, "seconds", 0.0) for event in history) or 1.0
+        length, unit = next(
+            (length, unit)
+            for length, unit, least in ((3600, "hours", 3), (60, "minutes", 2), (1, "seconds", 0))
+            if seconds >= least * length
+        )
+        return cls(unit, length, seconds / length)
+
+    def at(self, events: Sequence[Evaluation | Step]) -> list[float]:
+        """Return when events happened, in units."""
+        return [event.seconds / self.length for event in events]
+
+    def draw(self, ax: Axes) -> None:
+        """Label the axis."""
+        ax.set(xlabel=self.unit, xlim=(0, 1.02 * self.end))
 
 
-def _draw_scores(ax: Axes, found: Sequence[Evaluation], end: float) -> None:
-    minutes = [event.seconds / 60 for event in found]
+def _draw_scores(ax: Axes, found: Sequence[Evaluation], clock: _Clock) -> None:
     for name, colour, dash in zip(("F1", "precision", "recall"), _COLOURS, _DASHES, strict=True):
         values = [getattr(event, name.lower()) for event in found]
-        ax.plot(minutes, values, dash, color=colour, label=name, marker="o", markersize=3)
+        ax.plot(clock.at(found), values, dash, color=colour, label=name, marker="o", markersize=3)
     best = next((event for event in reversed(found) if event.best), None)
     if best is not None:
         label = f"best F1: {best.f1:.3f}"
-        ax.plot(best.seconds / 60, best.f1, "o", color=_COLOURS[0], markersize=9, mfc="none",
+        ax.plot(*clock.at([best]), best.f1, "o", color=_COLOURS[0], markersize=9, mfc="none",
                 label=label)  # fmt: skip
-    ax.set(title="Held-out frames", xlabel="minutes", xlim=(0, 1.02 * end), ylim=(0, 1.05))
+    ax.set(title="Held-out frames", ylim=(0, 1.05))
+    clock.draw(ax)
     ax.legend(loc="lower right", ncols=4)
 
 
-def _draw_loss(ax: Axes, steps: Sequence[Step], end: float) -> None:
-    ax.plot([step.seconds / 60 for step in steps], [step.loss for step in steps], color=_COLOURS[0])
-    ax.set(title="Training loss", xlabel="minutes", xlim=(0, 1.02 * end))
+def _draw_loss(ax: Axes, steps: Sequence[Step], clock: _Clock) -> None:
+    ax.plot(clock.at(steps), [step.loss for step in steps], color=_COLOURS[0])
+    ax.set(title="Training loss")
+    clock.draw(ax)
     ax.set_ylim(bottom=0)
 
 

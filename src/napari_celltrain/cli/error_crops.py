@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_celltrain.cli.output import say
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.sharing.pictures import ORANGE, dot, enlarged, grey
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_celltrain.experiment import Experiment
     from napari_celltrain.training.run import RunFolder
 
 _WIDTH_IN_CELLS = 4.0
+OUTSIDE = (38, 50, 64)
+"""The colour of what lies beyond the edge of the image: no grey, so that nobody sees dark cells."""
 _Place = tuple["Experiment", int, float, "NDArray[np.float64]"]
 """Experiment, time point, cell diameter in pixels, (z, y, x)."""
 
@@ -28,7 +31,7 @@ class ErrorCrop:
     Parameters
     ----------
     picture
-        (y, x, 3), grey, the error in its middle within a ring of four dots.
+        (y, x, 3), a grey square, the error in its middle within a ring of four dots.
     experiment
         Its name.
     place
@@ -110,26 +113,43 @@ def _crop(
     z, y, x = (round(float(p)) for p in position)
     half = max(8, round(_WIDTH_IN_CELLS * diameter_px / 2))
     shape = experiment.images.frame_shape
-    low = (max(0, y - half), max(0, x - half))
-    crop = (
-        slice(min(max(z, 0), shape[0] - 1), min(max(z, 0), shape[0] - 1) + 1),
-        slice(low[0], min(shape[1], y + half + 1)),
-        slice(low[1], min(shape[2], x + half + 1)),
-    )
+    z_shown = min(max(z, 0), shape[0] - 1)
+    rows = slice(max(0, y - half), min(shape[1], y + half + 1))
+    columns = slice(max(0, x - half), min(shape[2], x + half + 1))
+    crop = (slice(z_shown, z_shown + 1), rows, columns)
     plane = experiment.images.read_crop(t, experiment.channels[0], crop)[0]
     named = [("t", t), ("z", z), ("y", y), ("x", x)]
     values = [f"{name} {value}" for name, value in named if name != "z" or shape[0] > 1]
     if score is not None:
         values.append(f"score {score:.2f}")
-    picture = _marked(plane, (y - low[0], x - low[1]), diameter_px / 2)
+    picture = _marked(plane, (y - rows.start, x - columns.start), half, diameter_px / 2)
     return ErrorCrop(picture, experiment.name, ", ".join(values))
 
 
-def _marked(plane: NDArray[Any], centre: tuple[int, int], radius: float) -> NDArray[np.uint8]:
-    """Return a plane in grey, enlarged to about 128 pixels, with dots around its centre."""
-    picture, factor = enlarged(grey(plane), 128)
-    y, x = ((c + 0.5) * factor for c in centre)
+def _marked(
+    plane: NDArray[Any], centre: tuple[int, int], half: int, radius: float
+) -> NDArray[np.uint8]:
+    """Return a square picture, enlarged to about 128 pixels, with dots around its middle.
+
+    Parameters
+    ----------
+    plane
+        (y, x); of a place near the edge of the image it is less than the square.
+    centre
+        What is going to be in the middle, in pixels of the plane.
+    half
+        So many pixels are shown to each side.
+    radius
+        Of a cell, in pixels.
+    """
+    side = 2 * half + 1
+    square = np.full((side, side, 3), OUTSIDE, np.uint8)
+    top, left = (half - c for c in centre)
+    height, width = plane.shape
+    square[top : top + height, left : left + width] = grey(plane)
+    picture, factor = enlarged(square, 128)
+    middle = (half + 0.5) * factor
     away = 1.3 * radius * factor
     for dy, dx in ((0, away), (0, -away), (away, 0), (-away, 0)):
-        dot(picture, y + dy, x + dx, 2, ORANGE)
+        dot(picture, middle + dy, middle + dx, 2, ORANGE)
     return picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,16 @@ table { border-collapse: collapse } td, th { padding: .25em 1em .25em 0; text-al
   vertical-align: top; border-bottom: 1px solid #ddd }
 figure { display: inline-block; margin: 0 1em 1em 0; font-size: 13px } img { display: block;
   width: 128px; image-rendering: pixelated }
-.charts svg { max-width: 100%; height: auto } .warning, .error { color: #a02020 }
+.charts { margin-top: 2em } .charts svg { max-width: 100%; height: auto }
+.warning, .error { color: #a02020 }
 """
+
+
+_F1_IN_WORDS = (
+    "<p>Recall is the share of the annotated cells that were found, precision the share of what "
+    "was found that is a cell, and F1 both in one number: 1 is perfect, and 0.95 means about one "
+    "error, missed or false, for ten cells.</p>"
+)
 
 
 def report(folder: RunFolder, history: list[Event], *, max_errors: int) -> str:
@@ -52,11 +61,10 @@ def report(folder: RunFolder, history: list[Event], *, max_errors: int) -> str:
         f"<h1>{escape(name)}</h1>",
         _summary(folder),
         charts,
-        _choices(history),
-        _findings(history),
     ]
     if max_errors > 0:
         parts.append(_errors(folder, max_errors))
+    parts += [_findings(history), _choices(history)]
     settings = folder.settings_file.read_text("utf-8", errors="replace")
     parts.append(f"<h2>Settings</h2><pre>{escape(settings) or 'all by default'}</pre>")
     parts.append(f"<p>napari-celltrain {escape(__version__)}</p>")
@@ -89,10 +97,21 @@ def _summary(folder: RunFolder) -> str:
         rows.append(("How it was judged", str(known.get("held_out", ""))))
         if not known.get("trustworthy", False):
             rows.append(("To be trusted?", "No: too little, or nothing independent, was held out."))
+    if "started" in state:
+        rows.append(("Trained on", _day(str(state["started"]))))
     if "seconds" in state:
         spent = f"{duration(state['seconds'])}, {state.get('step')} steps"
         rows.append(("Trained for", f"{spent} ({state.get('stopped_because', 'unfinished')})"))
-    return _table(rows)
+    return _table(rows) + (_F1_IN_WORDS if "best_f1" in state else "")
+
+
+def _day(moment: str) -> str:
+    """Return the day of a moment as one says it; what is no moment as it is."""
+    try:
+        day = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    return f"{day.day} {day:%B %Y}"
 
 
 def _choices(history: list[Event]) -> str:
@@ -118,9 +137,10 @@ def _errors(folder: RunFolder, at_most: int) -> str:
     crops = errors_of(folder, at_most)
     if not crops:
         return "<h2>Errors</h2><p>No pictures: the run's images or its detector are not here.</p>"
-    return "<h2>Errors on held-out frames</h2>" + "".join(
-        f"<h3>{title}</h3>{_figures(some)}" for title, some in crops.items()
-    )
+    return (
+        "<h2>Errors on held-out frames</h2><p>Each in the middle of four dots; blue is beyond the "
+        "edge of the image.</p>"
+    ) + "".join(f"<h3>{title}</h3>{_figures(some)}" for title, some in crops.items())
 
 
 def _figures(crops: Sequence[ErrorCrop]) -> str:
