@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -80,6 +81,18 @@ def imports(path: Path, *, also_for_types: bool = True) -> set[str]:
 def test_every_module_has_a_floor():
     unknown = {part_of(dotted(path)) for path in modules()} - set(FLOORS)
     assert not unknown, f"give these a floor, here and in docs/design.md: {sorted(unknown)}"
+
+
+def test_the_picture_of_the_house_has_every_room_on_its_floor():
+    picture = ElementTree.parse(ROOT / "docs" / "images" / "layers.svg")
+    texts = [one.text for one in picture.iter("{http://www.w3.org/2000/svg}text")]
+    shown, floor = {}, 0
+    for text in texts:
+        if text in ("1", "2", "3", "4", "5"):
+            floor = int(text)
+        elif text in FLOORS:
+            shown[text] = floor
+    assert shown == {room: floor for room, floor in FLOORS.items() if not room.startswith("_")}
 
 
 @pytest.mark.parametrize("path", modules(), ids=dotted)

@@ -180,6 +180,31 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_links_into_a_page_name_one_of_its_headings():
+    for page in PAGES:
+        links = re.findall(r"\]\(([\w./-]*\.md)?#([^)]+)\)", page.read_text("utf-8"))
+        for target, place in links:
+            text = (page.parent / target if target else page).read_text("utf-8")
+            headings = re.findall(r"^#+ (.+)$", text, re.M)
+            words = [re.sub(r"[^\w -]", "", heading).strip().lower() for heading in headings]
+            known = {one.replace(" ", "-") for one in words}
+            assert place in known, f"{page.name} links to #{place} of {target or 'itself'}"
+
+
+COMPLAINTS = (
+    "3D", "memory", "finds nothing", "NaN", "graphics card", "progress", "stop", "exported file",
+    "columns", "micrometres", "freezes", "another threshold", "annotate", "points is slow",
+    "beside the image", "cluster", "close napari",
+)  # fmt: skip
+
+
+def test_what_people_complain_of_with_other_programs_has_an_answer():
+    text = (ROOT / "docs" / "questions.md").read_text("utf-8")
+    asked = " ".join(re.findall(r"^\*\*(.+?)\*\*", text, re.M))
+    missing = [one for one in COMPLAINTS if one not in asked]
+    assert not missing
+
+
 def test_the_readme_works_where_nothing_is_beside_it():
     text = (ROOT / "README.md").read_text("utf-8")
     for target in re.findall(r"\]\(([^)]+)\)", text):
