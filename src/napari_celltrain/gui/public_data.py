@@ -13,6 +13,8 @@ import napari
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout
 
+from napari_celltrain.gui.ink import ink_of
+
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
@@ -71,7 +73,8 @@ class PublicDataDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Public tracking data")
         self.setAttribute(Qt.WA_DeleteOnClose)
-        self.text = QLabel(_as_html())
+        self.ensurePolished()  # now the theme's colours are known
+        self.text = QLabel(_as_html(ink_of(self).first.name()))
         self.text.setWordWrap(True)
         self.text.setMinimumWidth(460)
         self.text.setOpenExternalLinks(True)
@@ -83,13 +86,15 @@ class PublicDataDialog(QDialog):
         layout.addWidget(buttons)
 
 
-def _as_html() -> str:
+def _as_html(ink: str) -> str:
+    # Qt's own colour of links is a dark blue, which nobody can read in the dark theme
+    link = f'<a style="color: {ink}" href'
     parts = [
         "None of it comes with the plugin. Read the terms yourself before you publish figures, or "
         "give away a detector that was trained on it."
     ]
     for one in PUBLIC_DATA:
-        links = ", ".join(f'<a href="{escape(to)}">{escape(says)}</a>' for says, to in one.links)
+        links = ", ".join(f'{link}="{escape(to)}">{escape(says)}</a>' for says, to in one.links)
         parts.append(
             f"<b>{escape(one.name)}</b> ({links}): {escape(one.what)}.<br>"
             f"To open it: {escape(one.how_to_open)}.<br>Licence: {escape(one.licence)}."
