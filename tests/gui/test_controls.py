@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -11,13 +13,18 @@ from qtpy.QtWidgets import (
     QComboBox,
     QLabel,
     QLineEdit,
+    QScrollArea,
     QScrollBar,
+    QSplitter,
     QTabBar,
     QTableWidget,
     QWidget,
 )
 
+from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.gui import preferences
+from napari_celltrain.gui.long_texts import Title
+from napari_celltrain.training.events import Evaluation, StateChanged, Step
 
 DOCKS = ("Annotation counts", "Train detector", "Predict cells")
 CONTROLS = (
@@ -26,15 +33,34 @@ CONTROLS = (
 SMALL_SCREEN = (1366, 768)
 
 
-@pytest.fixture(params=DOCKS)
-def dock(request, viewer, small_movie, add_experiment, trained, monkeypatch, qtbot):
-    """A dock beside a movie, on a small screen, with everything in it shown."""
+def step(number):
+    return Step(number, float(number), 0.5, 1e-3, 12.0, 300.0, "cpu", 0.25, 90.0)
+
+
+def evaluation(seconds, f1, best):
+    return Evaluation(int(seconds), seconds, f1, 0.9, 0.8, 0.7, 0.5, 0.1, best)
+
+
+@pytest.fixture
+def shown(viewer, small_movie, add_experiment, trained, monkeypatch, qtbot):
+    """Return a function that opens a dock beside a movie, on a small screen."""
     monkeypatch.setattr(preferences, "runs_folder", lambda: trained.parent)
     add_experiment(small_movie)
     viewer.window.resize(*SMALL_SCREEN)
-    _, widget = viewer.window.add_plugin_dock_widget("napari-celltrain", request.param)
-    viewer.window._qt_window.show()
-    qtbot.wait(300)
+
+    def show(name):
+        _, widget = viewer.window.add_plugin_dock_widget("napari-celltrain", name)
+        viewer.window._qt_window.show()
+        qtbot.wait(300)
+        return widget
+
+    return show
+
+
+@pytest.fixture(params=DOCKS)
+def dock(request, shown, qtbot):
+    """A dock with everything in it shown."""
+    widget = shown(request.param)
     yield widget
     qtbot.waitUntil(lambda: getattr(widget, "_closer", None) is None, timeout=20_000)
 
@@ -89,20 +115,120 @@ def test_every_control_is_reached_by_the_keyboard(dock):
     assert not unreachable, unreachable
 
 
-def test_no_text_is_cut_off_on_a_small_screen(dock, qtbot):
+def test_no_text_is_cut_off_on_a_small_screen(dock):
+    assert cut_off(dock) == []
+
+
+def cut_off(dock):
+    """Return the texts that are shown in part only."""
     cut = [
         (one.text(), one.width(), one.sizeHint().width())
         for one in of_kind(dock, (QAbstractButton, QLabel))
         if one.isVisible()
         and one.text()
         and not (isinstance(one, QLabel) and one.wordWrap())
+        and not isinstance(one, Title)  # whose middle is left out
         and one.width() < one.sizeHint().width()
     ]
-    assert cut == []
     wrapped = [
         (one.text(), one.height(), one.heightForWidth(one.width()))
         for one in dock.findChildren(QLabel)
         if one.isVisible() and one.text() and one.wordWrap()
         and one.height() < one.heightForWidth(one.width())
     ]  # fmt: skip
-    assert wrapped == []
+    numbers = [
+        (one.text(), one.width())
+        for one in dock.findChildren(QAbstractSpinBox)
+        if one.isVisible()
+        and one.lineEdit().fontMetrics().horizontalAdvance(one.text()) > one.lineEdit().width() - 4
+    ]
+    return [*cut, *wrapped, *numbers]
+
+
+LONG = "an experiment with the long name that somebody gave to it, at the end of a long day, no. 17"
+
+
+def test_what_a_training_says_is_not_cut_off_and_covers_nothing(shown, trained, qtbot):
+    """Everything is on the screen at once: what runs has to be seen beside its curve."""
+    train = shown("Train detector")
+    train.run_folder = trained
+    train._begin_progress()
+    train.progress.add(
+        [StateChanged("training", f"Still improving; best F1 0.94 at 2 min on '{LONG}'.")]
+    )
+    train.progress.add([step(7), evaluation(8.0, 0.9, True)])
+    train.errors_box.setChecked(True)
+    for button in (train.predict_button, train.next_button, train.resume_button):
+        button.setVisible(True)
+    for number in range(train.tabs.count()):
+        train.tabs.setCurrentIndex(number)
+        qtbot.wait(100)
+        assert cut_off(train) == []
+        progress = train.progress
+        below = [progress.sentence, progress.bar, progress.curve, progress.numbers, progress.result]
+        for above, under in pairwise(below):
+            assert above.geometry().bottom() < under.geometry().top()
+        assert progress.curve.height() >= progress.curve.minimumHeight()
+        lowest = train.predict_button.mapTo(train, train.predict_button.rect().bottomLeft()).y()
+        assert lowest <= train.height()
+    window = train.window()
+    assert window.height() <= SMALL_SCREEN[1]
+
+
+def test_the_tab_key_goes_through_a_dock_as_it_is_read(dock):
+    """From the top to the bottom, and in a line from left to right."""
+    chain, one = [], dock
+    while (one := one.nextInFocusChain()) is not dock:
+        chain.append(one)
+    mine = controls(dock)
+    reached = [one for one in chain if one in mine and one.isVisibleTo(dock)]
+    assert len(reached) > 1
+    places = [place_in(dock, one) for one in reached]
+    assert places == sorted(places)
+
+
+def place_in(dock, one):
+    """Return where a control is read: its part of the dock, its line and its place in that."""
+    part, inside = 0, one
+    while inside is not dock and not isinstance(inside, QScrollArea):
+        inside = inside.parentWidget()
+    if inside is dock and dock.findChildren(QSplitter):
+        part = 1  # below what is scrolled
+    origin = inside if inside is dock else inside.widget()
+    middle = one.mapTo(origin, one.rect().center())
+    return part, round(middle.y() / 12), middle.x()
+
+
+def test_long_names_have_their_middle_left_out(viewer, shown, movie_class, add_experiment, qtbot):
+    """Names differ at their ends more often than not."""
+    counts = shown("Annotation counts")
+    predict = shown("Predict cells")
+    names = [f"{LONG} ({number})" for number in (1, 2)]
+    for name in names:
+        annotated = Experiment(name, Annotations([37], [[1, 10, 10]]), movie_class(name=name))
+        add_experiment(annotated)
+    qtbot.waitUntil(lambda: predict.image.box.count() == 3)
+    shown_texts = []
+    for number in (1, 2):
+        predict.image.box.setCurrentIndex(number)
+        assert predict.image.box.currentText() == names[number - 1]
+        shown_texts.append(predict.image.box.shown_text())
+    assert [text[-3:] for text in shown_texts] == ["(1)", "(2)"]
+    assert all("…" in text for text in shown_texts)
+    qtbot.waitUntil(lambda: counts.table.rowCount() == 4)
+    counts.table.selectRow(1)
+    assert counts.chart_title.toolTip() == f"{names[0]}: cells per time point"
+    assert counts.chart_title.width() <= counts.width()
+    qtbot.waitUntil(lambda: counts._closer is None, timeout=20_000)
+
+
+def test_the_tabs_of_docks_are_called_what_the_docks_are(viewer, shown, qtbot):
+    for name in DOCKS:
+        widget = shown(name)
+        assert widget.parent().windowTitle() == name
+    qtbot.waitUntil(lambda: all_quiet(viewer), timeout=20_000)
+
+
+def all_quiet(viewer):
+    docks = viewer.window.dock_widgets.values()
+    return all(getattr(one, "_closer", None) is None for one in docks)

@@ -33,6 +33,7 @@ from napari_celltrain.gui.going_there import (
     show_time_point,
     shown_time_point,
 )
+from napari_celltrain.gui.long_texts import Title
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
 from napari_celltrain.gui.scrolled import Scrolled
 from napari_celltrain.gui.work import Job
@@ -69,7 +70,7 @@ class CountsWidget(DockPage):
         self._together = ""
         self.table = QTableWidget(0, len(COLUMNS), self)
         self.chart = BarChart(self)
-        self.chart_title = QLabel("", self)
+        self.chart_title = Title("", self)
         self.enough = QLabel("", self)
         self.findings = FindingsList(self)
         self.export_button = QPushButton("Export as CSV…", self)
@@ -277,6 +278,7 @@ class CountsWidget(DockPage):
         header.setMinimumSectionSize(34)
         self.table.itemSelectionChanged.connect(self._select)
         self.chart.time_point_clicked.connect(self._go_to_time)
+        self.findings.rows_changed.connect(self.order_keys)
         self.findings.show_requested.connect(self._go_to_finding)
         self.export_button.setToolTip("Write this table and the cells per time point to a file.")
         self.export_button.clicked.connect(self._export)

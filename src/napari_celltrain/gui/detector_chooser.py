@@ -9,7 +9,6 @@ from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
@@ -22,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_celltrain.detector.package import SUFFIX, is_package, read_member
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui import preferences
+from napari_celltrain.gui.long_texts import NameBox
 from napari_celltrain.gui.run_list import summaries
 from napari_celltrain.gui.setting_row import ignore_wheel
 
@@ -102,11 +102,7 @@ class DetectorChooser(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAcceptDrops(True)
-        self.box = QComboBox(self)
-        self.box.setMinimumContentsLength(12)
-        self.box.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+        self.box = NameBox(self)
         self.box.setAccessibleName("Detector")
         self.box.setToolTip("A trained detector; a folder can be dropped here too.")
         self.browse = QPushButton("Other  ", self)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
+from napari_celltrain.gui.preferences import PLUGIN
+from napari_celltrain.gui.tab_order import order_tabs
 from napari_celltrain.gui.watching import Watcher
 
 if TYPE_CHECKING:
@@ -39,15 +41,22 @@ class DockPage(QWidget):
             if self.parent() is not None:
                 self._docked = True
                 QTimer.singleShot(0, self._share_place)
+                QTimer.singleShot(0, self.order_keys)
             elif self._docked:
                 self.stop_work()
                 QTimer.singleShot(0, self._end)
         return bool(super().event(event))
 
+    def order_keys(self) -> None:
+        """Let the Tab key go through the page from its top to its bottom."""
+        order_tabs(self)
+
     def _share_place(self) -> None:
         dock, window = self.parent(), self.window()
         if not isinstance(dock, QDockWidget) or not isinstance(window, QMainWindow):
             return  # it floats, or is gone again
+        # what napari adds, the plugin's name, would leave no room for what tabs are called
+        dock.setWindowTitle(dock.windowTitle().removesuffix(f" ({PLUGIN})"))
         area = window.dockWidgetArea(dock)
         beside = [page.parent() for page in window.findChildren(DockPage) if page is not self]
         others = [

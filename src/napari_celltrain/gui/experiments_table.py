@@ -26,6 +26,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.axes_row import AxesRow
 from napari_celltrain.gui.going_there import lay_on_movies
 from napari_celltrain.gui.layers import note
+from napari_celltrain.gui.long_texts import NameBox
 from napari_celltrain.gui.open_experiments import open_experiments
 from napari_celltrain.gui.same_movie import one_for_each_movie
 from napari_celltrain.gui.setting_row import ignore_wheel
@@ -47,6 +48,10 @@ COMPLETENESS = {
     "region": "all cells in a drawn region",
     "sparse": "only some of the cells",
 }
+NOTHING_TO_LEARN_FROM = (
+    "There is nothing to learn from yet: open a tracking file (drag it into napari), or press Add "
+    "files."
+)
 _NO_TIME = -1_000_000
 
 
@@ -140,10 +145,7 @@ class ExperimentsTable(QWidget):
         """
         members = [entry.to_member() for entry in self.entries if entry.use]
         if not members:
-            raise CellTrainError(
-                "There is nothing to learn from yet: open a tracking file (drag it into napari), "
-                "or press Add files."
-            )
+            raise CellTrainError(NOTHING_TO_LEARN_FROM)
         return one_for_each_movie(members)
 
     @property
@@ -182,7 +184,7 @@ class ExperimentsTable(QWidget):
     # --- how the selected one is used ----------------------------------------------------------
 
     def _make_details(self) -> None:
-        self.image = QComboBox()
+        self.image = NameBox()
         self.image.setPlaceholderText("none is open yet")
         self.image.setToolTip("The image layer in which these cells were marked.")
         self.axes, self.voxel = AxesRow(), VoxelSizeRow()
@@ -213,7 +215,7 @@ class ExperimentsTable(QWidget):
             "when you have looked at all of them."
         )
         self.only_corrected.toggled.connect(self._details_changed)
-        self.region = QComboBox()
+        self.region = NameBox()
         self.region.setPlaceholderText("none is chosen")
         self.region.setToolTip("A Shapes layer with polygons around the annotated part.")
         times = QHBoxLayout()
@@ -237,7 +239,7 @@ class ExperimentsTable(QWidget):
         self._image_label = form.labelForField(self.image)
         self._axes_label = form.labelForField(self.axes)
         self._voxel_label = form.labelForField(self.voxel)
-        for control in (self.image, self.role, self.channel, self.completeness, self.region):
+        for control in (self.role, self.channel, self.completeness):
             control.setMinimumContentsLength(8)
             control.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -255,7 +257,10 @@ class ExperimentsTable(QWidget):
         entry = self.selected
         self.details.setEnabled(entry is not None)
         self.remove_button.setEnabled(entry is not None)
-        if entry is None or self._filling:
+        if self._filling:
+            return
+        if entry is None:
+            self._hide_what_is_asked_sometimes()
             return
         self._filling = True
         self.role.setCurrentIndex(list(ROLES).index(entry.role))
@@ -278,6 +283,20 @@ class ExperimentsTable(QWidget):
                                         "only what I corrected: nothing yet")  # fmt: skip
         self._filling = False
         self._show_region(entry)
+
+    def _hide_what_is_asked_sometimes(self) -> None:
+        """Leave the questions that every experiment raises."""
+        for control, label in (
+            (self.axes, self._axes_label), (self.voxel, self._voxel_label),
+            (self.region, self._region_label),
+        ):  # fmt: skip
+            control.setVisible(False)
+            label.setVisible(False)
+        self.only_corrected.setVisible(False)
+        for box in (self.first, self.last):
+            box.setValue(_NO_TIME)
+        self.image.clear()
+        self.channel.clear()
 
     def _fill_images(self, entry: TrainingEntry) -> None:
         """List the image layers that the annotation could belong to."""

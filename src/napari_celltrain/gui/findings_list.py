@@ -29,6 +29,8 @@ class FindingsList(QWidget):
 
     show_requested = Signal(object)
     """The `Finding` whose Show button was pressed."""
+    rows_changed = Signal()
+    """There are other buttons than before."""
 
     def __init__(self, parent: QWidget | None = None, *, most: int = 12) -> None:
         super().__init__(parent)
@@ -55,6 +57,7 @@ class FindingsList(QWidget):
             self._rows.append(QLabel(f"and {len(ordered) - self._most} more", self))
         for row in self._rows:
             self._layout.addWidget(row)
+        self.rows_changed.emit()
 
     def _row(self, number: int, finding: Finding) -> QWidget:
         row = QWidget(self)
@@ -69,7 +72,8 @@ class FindingsList(QWidget):
         sentence = QLabel(where + finding.message, row)
         sentence.setWordWrap(True)
         sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        sentence.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.MinimumExpanding)
+        sentence.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        sentence.setAlignment(Qt.AlignmentFlag.AlignTop)
         layout.addWidget(sentence, 1)
         if finding.time_point is not None or finding.points:
             button = QPushButton("Show", row)

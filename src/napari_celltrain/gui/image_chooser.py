@@ -26,6 +26,7 @@ from napari_celltrain.gui.going_there import show_channel, shown_time_point
 from napari_celltrain.gui.image_source import source_of, voxel_size_of
 from napari_celltrain.gui.layer_axes import CHANNEL, axes_of, channel_of, choose_channel, n_channels
 from napari_celltrain.gui.layers import note
+from napari_celltrain.gui.long_texts import NameBox
 from napari_celltrain.gui.setting_row import ignore_wheel
 from napari_celltrain.gui.voxel_size import VoxelSizeRow
 
@@ -55,7 +56,7 @@ class ImageChooser(QWidget):
         self._viewer = viewer
         self._movies: list[list[Image]] = []
         self.errands = Errands(self)
-        self.box, self.channel = QComboBox(self), QComboBox(self)
+        self.box, self.channel = NameBox(self), QComboBox(self)
         self.file_button = QPushButton("File…", self)
         self.axes, self.voxel = AxesRow(self), VoxelSizeRow(self)
         self.times = QComboBox(self)
@@ -253,10 +254,6 @@ class ImageChooser(QWidget):
         self.box.setAccessibleName("Image layer")
         self.box.setPlaceholderText("none is open yet")
         self.box.setToolTip("The movie to find cells in.")
-        self.box.setMinimumContentsLength(12)
-        self.box.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
         self.channel.setToolTip("The channel to find cells in.")
         self.file_button.setToolTip("Open a movie from a file; it is read as it is needed.")
         self.times.addItems([ALL, CURRENT, RANGE])

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.error_tour import ErrorTour
+from napari_celltrain.gui.long_texts import NameBox
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
 from napari_celltrain.gui.prediction_work import comparison_work
 from napari_celltrain.gui.result_layers import add_errors
@@ -63,7 +64,7 @@ class JudgingPanel(QWidget):
         self._job: Job | None = None
         self._again = False
         self._tour = ErrorTour(viewer)
-        self.truth = QComboBox(self)
+        self.truth = NameBox(self)
         self.scores = QLabel("", self)
         self.errors_button = QPushButton("Show errors", self)
         self.next_button = QPushButton("Next error", self)
@@ -166,7 +167,6 @@ class JudgingPanel(QWidget):
     def _arrange(self) -> None:
         self.truth.setToolTip("Points that are known to be cells; the detections are scored.")
         self.truth.setAccessibleName("Compare with")
-        self.truth.setMinimumContentsLength(12)
         self.scores.setWordWrap(True)
         self.scores.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.errors_button.setToolTip(

@@ -100,6 +100,7 @@ class PredictWidget(PredictPage):
         self.findings.set_findings(())
         self.judging.judge(None)
         self.sentence.setText("Loading the detector.")
+        self.sentence.setToolTip("")  # the details of an earlier failure
         self.bar.setRange(0, 0)
         work = prediction_work(card.folder, self._movie, times, self.cell_diameter.diameter)
         self._job = Job(work, self)
@@ -320,6 +321,7 @@ class PredictWidget(PredictPage):
         self.detector.changed.connect(self._detector_changed)
         self.threshold.threshold_changed.connect(self._threshold_moved)
         self.threshold.time_point_clicked.connect(self._go_to_time)
+        self.findings.rows_changed.connect(self.order_keys)
         self.findings.show_requested.connect(self._go_to_finding)
         self.judging.said.connect(self.sentence.setText)
         self.judging.errors_shown.connect(self._errors_shown)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_celltrain.errors import counted
 from napari_celltrain.gui.curve import Curve
+from napari_celltrain.gui.long_texts import Words
 from napari_celltrain.training.events import (
     Evaluation,
     Finished,
@@ -31,21 +31,16 @@ class ProgressPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._step: Step | None = None
-        self.sentence = QLabel("", self)
-        self.sentence.setWordWrap(True)
-        self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.sentence = Words("", self)
         self.bar = QProgressBar(self)
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(True)
         self.bar.setAccessibleName("Progress of the training")
         self.bar.setVisible(False)
-        self.numbers = QLabel("", self)
-        self.numbers.setWordWrap(True)
+        self.numbers = Words("", self)
         self.curve = Curve(self)
         self.curve.setVisible(False)
-        self.result = QLabel("", self)
-        self.result.setWordWrap(True)
-        self.result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.result = Words("", self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
@@ -68,6 +63,7 @@ class ProgressPanel(QWidget):
     def say(self, sentence: str) -> None:
         """Show a sentence."""
         self.sentence.setText(sentence)
+        self.sentence.setToolTip("")  # the details of an earlier one
 
     def end(self) -> None:
         """The run is over; its curve and result stay."""

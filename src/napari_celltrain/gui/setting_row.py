@@ -84,7 +84,8 @@ class SettingRow:
         for number, part in enumerate(self.native.findChildren(QAbstractSpinBox), 1):
             part.setAccessibleName(f"{self.title}, number {number}")
             part.setToolTip(self.native.toolTip())
-        self.native.setMinimumWidth(90)
+        # the longest word that can stand there, between the two signs for less and more
+        self.native.setMinimumWidth(self.native.fontMetrics().horizontalAdvance(AUTOMATIC) + 72)
         if kind is bool:
             self.native.setText("")  # its label says it
         if kind in (int, float):

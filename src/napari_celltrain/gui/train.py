@@ -14,6 +14,7 @@ from napari_celltrain.gui import preferences
 from napari_celltrain.gui.detector_chooser import read_card
 from napari_celltrain.gui.docks import open_dock
 from napari_celltrain.gui.errands import Errands
+from napari_celltrain.gui.experiments_table import NOTHING_TO_LEARN_FROM
 from napari_celltrain.gui.going_there import go_to, show_finding
 from napari_celltrain.gui.resuming import is_unfinished, larger_budget
 from napari_celltrain.gui.run_actions import RunActions
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 FIRST_WORDS = "Open a tracked movie (drag it into napari), then press Start training."
 NOTHING_TICKED = "Tick the experiments to learn from; each needs an image and marked cells."
 READY = "Ready. Press Start training; all settings can stay as they are."
-_WAITING = ("", FIRST_WORDS, NOTHING_TICKED, READY)
+_WAITING = ("", FIRST_WORDS, NOTHING_TICKED, READY, NOTHING_TO_LEARN_FROM)
 
 
 class TrainWidget(TrainPage):
@@ -100,7 +101,7 @@ class TrainWidget(TrainPage):
 
     def pause_or_go_on(self) -> None:
         """Hold the training, or let it go on."""
-        if self.session is None:
+        if self.session is None or not self.running:
             return
         if self.session.control.paused:
             self.session.go_on()
@@ -204,6 +205,7 @@ class TrainWidget(TrainPage):
         self._run_findings, self._errors = [], None
         self.form.clear_choices()
         self._begin_progress()
+        self.progress.say("Loading the training engine.")
         if resume:
             history = RunFolder(folder).read_history()
             self._recall([event for event in history if not isinstance(event, Finished)])
@@ -371,6 +373,7 @@ class TrainWidget(TrainPage):
         self.table.add_button.clicked.connect(self._add_files)
         self.table.changed.connect(self._look_at_data)
         self.preflight.found.connect(self._show_findings)
+        self.findings.rows_changed.connect(self.order_keys)
         self.findings.show_requested.connect(self._go_to)
         self.runs.action_requested.connect(self._act)
         self.runs_folder.editingFinished.connect(self._runs_folder_changed)

@@ -52,7 +52,7 @@ class TrainPage(DockPage):
         self.start_button = QPushButton("Start training", self)
         self.extra = ExtraLayers(napari_viewer, self)
         self.preview_button = QPushButton("Preview augmentation", self)
-        self.errors_box = QCheckBox("Show held-out errors", self)
+        self.errors_box = QCheckBox("Held-out errors", self)
         self.next_button = QPushButton("Next error", self)
         self.predict_button = QPushButton("Find cells with it", self)
         self.resume_button = QPushButton("Resume", self)
