@@ -16,13 +16,13 @@ import pytest
 from napari.layers import Points
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QFileDialog, QMessageBox
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton
 
 from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.gui import preferences, training_session
 from napari_celltrain.gui.predict import PredictWidget
 from napari_celltrain.gui.train import FIRST_WORDS, NOTHING_TICKED, READY, TrainWidget
-from napari_celltrain.training.events import Step
+from napari_celltrain.training.events import Finished, Step
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
 
@@ -71,6 +71,13 @@ def training(qtbot, widget):
     qtbot.waitUntil(lambda: "Step" in widget.progress.numbers.text(), timeout=60_000)
 
 
+def press_show(findings, finding):
+    """Press the button beside a sentence."""
+    name = f"Show: {finding.message}"
+    buttons = findings.findChildren(QPushButton)
+    next(one for one in buttons if one.accessibleName() == name and not one.isHidden()).click()
+
+
 def add_files(widget, monkeypatch, qtbot, *paths):
     """Press Add files…, and answer the dialog."""
     answer = ([str(path) for path in paths], "")
@@ -85,6 +92,79 @@ def test_an_empty_viewer_says_what_to_do_first(open_widget):
     widget.start_button.click()
     assert "nothing to learn from" in widget.progress.sentence.text()
     assert not widget.running
+
+
+def test_an_empty_viewer_asks_for_nothing_that_only_some_movies_need(open_widget):
+    _, _, widget = open_widget()
+    table = widget.table
+    for one in (table.axes, table.voxel, table.region, table.only_corrected):
+        assert not one.isVisibleTo(widget)
+    assert table.first.text() == "first"
+
+
+def test_what_start_missed_is_forgotten_when_it_is_there(open_widget, small_movie, qtbot):
+    from napari.layers import Layer
+
+    from napari_celltrain.gui.layers import experiment_layers
+
+    viewer, _, widget = open_widget()
+    widget.start_button.click()
+    assert "nothing to learn from" in widget.progress.sentence.text()
+    for layer in experiment_layers(small_movie):
+        viewer.add_layer(Layer.create(*layer))
+    qtbot.waitUntil(lambda: widget.progress.sentence.text() == READY)
+
+
+def test_the_next_run_and_the_folder_are_called_as_one_likes(ready, tmp_path, monkeypatch, qtbot):
+    _, _, widget = ready
+    other = tmp_path / "other runs"
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(other))
+    widget.folder_button.click()
+    assert widget.folder == other
+    widget.run_name.setText("my detector")
+    widget.start_button.click()
+    ended(qtbot, widget)
+    assert widget.run_folder == other / "my detector"
+    assert [run.path for run in widget.runs.runs] == [other / "my detector"]
+    widget.runs_folder.setText(str(tmp_path / "runs"))
+    widget.runs_folder.editingFinished.emit()
+    assert widget.runs.runs == []
+
+
+def test_a_run_in_the_list_is_resumed_and_finds_cells(ready, qtbot):
+    viewer, _, widget = ready
+    widget.start_button.click()
+    ended(qtbot, widget)
+    folder = widget.run_folder
+    widget.form.row("budget.steps").value = 2
+    widget.runs.buttons["resume"].click()  # it was finished: so much is added to what it had
+    assert widget.running
+    assert widget.run_folder == folder
+    ended(qtbot, widget)
+    *_, last = RunFolder(folder).read_history()
+    assert isinstance(last, Finished)
+    assert last.step == 5
+    widget.runs.buttons["predict"].click()
+    predict = next(
+        one for one in viewer.window.dock_widgets.values() if isinstance(one, PredictWidget)
+    )
+    assert predict.detector.card.folder == folder
+
+
+def test_a_drawn_region_is_chosen_by_its_layer(ready, qtbot):
+    viewer, _, widget = ready
+    square = [[0, 0, 2, 2], [0, 0, 2, 40], [0, 0, 40, 40], [0, 0, 40, 2]]
+    drawn = viewer.add_shapes([square], ndim=4, name="where all are marked")
+    qtbot.waitUntil(lambda: widget.table.region.count() == 1)
+    widget.table.completeness.setCurrentIndex(2)
+    widget.table.region.setCurrentIndex(0)
+    (member,) = widget.table.members()
+    (region,) = member.experiment.regions
+    assert len(region.vertices) == 4
+    viewer.layers.remove(drawn)
+    qtbot.waitUntil(lambda: widget.table.region.count() == 0)
+    widget.start_button.click()
+    assert "no Shapes layer is chosen" in widget.progress.sentence.text()
 
 
 def test_start_trains_and_everything_is_shown_and_kept(ready, qtbot):
@@ -501,7 +581,7 @@ def test_a_finding_is_shown_in_the_experiment_it_is_about(ready, small_movie, qt
     second[-1].add((2, 0, 900, 900))
     qtbot.waitUntil(lambda: any(one.points for one in widget.findings.findings), timeout=10_000)
     finding = next(one for one in widget.findings.findings if one.points)
-    widget.findings.show_requested.emit(finding)
+    press_show(widget.findings, finding)
     assert viewer.layers.selection.active == second[-1]
     assert second[-1].selected_data == {len(second[-1].data) - 1}
 
@@ -526,13 +606,22 @@ def test_deleting_a_run_asks_first(ready, monkeypatch, qtbot):
     _, _, widget = ready
     widget.start_button.click()
     ended(qtbot, widget)
+    folder = widget.run_folder
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.No)
     widget.runs.buttons["delete"].click()
-    assert widget.run_folder.exists()
+    assert folder.exists()
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.Yes)
+    with RunFolder(folder).locked():  # another program has begun to train it since
+        widget.runs.buttons["delete"].click()
+        qtbot.waitUntil(lambda: not widget.errands.busy, timeout=20_000)
+    assert "another program" in widget.progress.sentence.text()
+    assert folder.exists()
     widget.runs.buttons["delete"].click()
-    assert not widget.run_folder.exists()
+    qtbot.waitUntil(lambda: not widget.errands.busy, timeout=20_000)
+    assert not folder.exists()
     assert widget.runs.runs == []
+    assert not widget.predict_button.isVisibleTo(widget)  # there is nothing to find cells with
+    assert not widget.errors_box.isVisibleTo(widget)
 
 
 def test_a_run_on_files_is_exported_for_another_computer(open_widget, tmp_path, monkeypatch, qtbot):
@@ -630,13 +719,13 @@ def test_settings_go_to_a_file_and_back(ready, tmp_path, monkeypatch):
     _, _, widget = ready
     place = str(tmp_path / "s.toml")
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (place, ""))
-    widget._save_settings()
+    widget.save_button.click()
     widget.form.row("budget.steps").value = 99
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (place, ""))
-    widget._load_settings()
+    widget.load_button.click()
     assert widget.form.settings().budget.steps == 3
     Path(place).write_text("nonsense")
-    widget._load_settings()
+    widget.load_button.click()
     assert "not valid TOML" in widget.progress.sentence.text()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_celltrain.detector.package import SUFFIX
-from napari_celltrain.gui.run_errands import exporting, packing
+from napari_celltrain.gui.run_errands import deleting, exporting, packing
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -55,10 +54,11 @@ class RunActions(QObject):
             self._errands.do(exporting(run, Path(chosen)), self.said.emit)
 
     def delete(self, run: Path) -> None:
-        """Delete the folder, if that is really wanted."""
+        """Delete the folder, if that is really wanted and nobody trains in it."""
         question = f"Delete the run '{run.name}' with its detector? This can't be undone."
         if QMessageBox.question(self._widget, "Delete the run", question) == QMessageBox.Yes:
-            shutil.rmtree(run, ignore_errors=True)
-            if run.exists():
-                self.said.emit(f"Not all of {run} could be deleted.")
-            self.deleted.emit()
+            self._errands.do(deleting(run), self._deleted)
+
+    def _deleted(self, sentence: str) -> None:
+        self.said.emit(sentence)
+        self.deleted.emit()

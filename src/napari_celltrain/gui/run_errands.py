@@ -48,6 +48,24 @@ def exporting(folder: Path, target: Path) -> Work:
     return work
 
 
+def deleting(folder: Path) -> Work:
+    """Return work that deletes a run's folder and returns a sentence."""
+
+    def work(report: Callable[[Any], None], stop: threading.Event) -> str:
+        import shutil
+
+        if RunFolder(folder).is_locked():  # it was idle when it was listed
+            raise CellTrainError(
+                f"'{folder.name}' is being trained by another program now, and was not deleted."
+            )
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            return f"Not all of {folder} could be deleted."
+        return f"The run '{folder.name}' was deleted."
+
+    return work
+
+
 def packing(folder: Path, target: Path) -> Work:
     """Return work that writes a run's detector into one file and returns a sentence."""
 

@@ -381,11 +381,18 @@ class TrainWidget(TrainPage):
         self.follower.ended.connect(self._follow_ended)
         self.errands.said.connect(self.progress.say)
         self.actions.said.connect(self.progress.say)
-        self.actions.deleted.connect(self._runs_folder_changed)
+        self.actions.deleted.connect(self._run_deleted)
         self.tabs.currentChanged.connect(self._tab_shown)
 
     def _runs_folder_changed(self) -> None:
         self.runs.show_folder(self.folder)
+
+    def _run_deleted(self) -> None:
+        self.runs.show_folder(self.folder)
+        if self.run_folder is not None and not self.running and not self.run_folder.exists():
+            self.follower.stop()
+            self.run_folder = None
+        self._show_state()
 
     def _follow_ended(self) -> None:
         self.progress.end()
