@@ -9,8 +9,9 @@ import pytest
 from napari.layers import Layer, Points
 from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QPushButton
 
+from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.formats.registry import read_experiments
 from napari_celltrain.gui import preferences
@@ -221,6 +222,66 @@ def test_a_layer_that_is_deleted_meanwhile_does_no_harm(with_movie, viewer, qtbo
     viewer.layers.clear()
     qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
     widget.threshold.set_threshold(0.3)
+
+
+def test_a_click_on_a_bar_of_what_was_found_goes_there(with_movie, viewer, qtbot):
+    widget = with_movie
+    find(widget, qtbot)
+    chart = widget.threshold.chart
+    place = chart.bar(4).center().toPoint()
+    qtbot.mouseClick(chart, Qt.MouseButton.LeftButton, pos=place)
+    assert viewer.dims.point[0] == 4
+    qtbot.waitUntil(lambda: "at t = 4" in widget.threshold.count.text())
+
+
+def test_a_damaged_time_point_is_told_and_one_click_away(
+    with_movie, viewer, small_movie, monkeypatch, qtbot
+):
+    widget = with_movie
+
+    class Damaged:
+        def __getattr__(self, name):
+            return getattr(small_movie.images, name)
+
+        def read_frame(self, t, channel=0):
+            if t == 3:
+                raise CellTrainError("t = 3 is cut short.")
+            return small_movie.images.read_frame(t, channel)
+
+        def read_crop(self, t, channel, crop):
+            return self.read_frame(t, channel)[crop]
+
+    movie = (Damaged(), 0, small_movie.known_voxel_size_um)
+    monkeypatch.setattr(widget.image, "movie", lambda: movie)
+    find(widget, qtbot)
+    assert 3 not in widget.candidates.times
+    assert "5 time points" in widget.sentence.text()
+    assert "1 more can't be read" in widget.sentence.text()
+    finding = next(one for one in widget.findings.findings if one.time_point == 3)
+    viewer.dims.set_point(0, 0)
+    name = f"Show: {finding.message}"
+    buttons = widget.findings.findChildren(QPushButton)
+    next(one for one in buttons if one.accessibleName() == name).click()
+    assert viewer.dims.point[0] == 3
+
+
+def test_another_movie_and_another_detector_are_chosen_from_their_lists(
+    widget, viewer, add_experiment, small_movie, trained, tmp_path, monkeypatch, qtbot
+):
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "first")
+    shutil.copytree(trained, tmp_path / "second")
+    monkeypatch.setattr(preferences, "runs_folder", lambda: tmp_path)
+    widget.detector.refresh()
+    widget.detector.box.setCurrentIndex(widget.detector.box.findText("second"))
+    assert widget.detector.card.folder == tmp_path / "second"
+    first = add_experiment(small_movie)[0]
+    second = add_experiment(small_movie)[0]
+    qtbot.waitUntil(lambda: widget.image.box.count() == 2)
+    for row, layer in enumerate((first, second)):
+        widget.image.box.setCurrentIndex(row)
+        assert widget.image.layer is layer
 
 
 def test_a_movie_without_a_single_candidate_is_shown_without_a_complaint(viewer):

@@ -190,7 +190,8 @@ class PredictWidget(PredictPage):
                 self._add_layer()
                 self.sentence.setText(report.sentence)
             elif isinstance(report, Progress):
-                frames.append((report.t, report.positions, report.scores))
+                if not report.damaged:
+                    frames.append((report.t, report.positions, report.scores))
                 self._show_progress(report)
             else:
                 self.findings.set_findings([*self.findings.findings, report])

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_celltrain.errors import counted
 from napari_celltrain.gui import preferences
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Ready:
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """A time point is done."""
+    """A time point is done, or can't be read."""
 
     t: int
     positions: NDArray[np.float64]
@@ -41,6 +42,8 @@ class Progress:
     done: int
     total: int
     seconds_left: float
+    damaged: bool = False
+    """Nothing could be looked for in it, so nothing is known of it."""
 
 
 def prediction_work(
@@ -102,16 +105,21 @@ def prediction_work(
             stopping=stop.is_set,
             tell=report,
         )
-        begin, done = time.monotonic(), 0
+        begin, done, damaged = time.monotonic(), 0, 0
         for result in results:
             done += 1
+            damaged += result.damage is not None
             pace = (time.monotonic() - begin) / done
             left = pace * (total - done)
-            report(Progress(result.t, result.positions, result.scores, done, total, left))
+            report(Progress(
+                result.t, result.positions, result.scores, done, total, left,
+                damaged=result.damage is not None,
+            ))  # fmt: skip
         took = time.monotonic() - begin
         if stop.is_set():
             return f"Cancelled after {done} of {total} time points:"
-        return f"Done: {done} time points in {took:.1f} s,"
+        unread = f" ({damaged} more can't be read)" if damaged else ""
+        return f"Done: {counted(done - damaged, 'time point')} in {took:.1f} s{unread},"
 
     return work
 
