@@ -7,6 +7,8 @@ import time
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.gui.counts import CountsWidget
@@ -77,7 +79,8 @@ def test_the_chart_and_the_viewer_show_the_same_time_point(
 ):
     add_experiment(experiment)
     qtbot.waitUntil(lambda: widget.table.rowCount() == 2)
-    widget.chart.time_point_clicked.emit(40)
+    place = widget.chart.bar(40).center().toPoint()
+    qtbot.mouseClick(widget.chart, Qt.MouseButton.LeftButton, pos=place)
     assert shown_time_point(viewer) == 40
     assert viewer.dims.point[0] == 40
     qtbot.waitUntil(lambda: widget.chart._current == 40)
@@ -90,7 +93,8 @@ def test_a_finding_can_be_gone_to(viewer, widget, add_experiment, movie_class, q
     points = add_experiment(Experiment("far", Annotations(t, positions), movie_class()))[-1]
     qtbot.waitUntil(lambda: bool(widget.findings.findings), timeout=10_000)
     finding = next(one for one in widget.findings.findings if one.points)
-    widget.findings.show_requested.emit(finding)
+    buttons = {one.accessibleName(): one for one in widget.findings.findChildren(QPushButton)}
+    buttons[f"Show: {finding.message}"].click()
     assert points.selected_data == {8}
     assert viewer.dims.point[0] == 38
     camera = getattr(viewer, "scene", viewer).camera
@@ -166,14 +170,23 @@ def test_a_layer_that_is_no_movie_is_a_row_with_its_problem(viewer, widget, qtbo
     assert "has 6 axes" in widget.table.item(0, 0).toolTip()
 
 
-def test_the_table_is_written_as_csv(widget, add_experiment, experiment, tmp_path, qtbot):
+def test_the_table_is_written_as_csv(
+    widget, add_experiment, experiment, tmp_path, monkeypatch, qtbot
+):
     add_experiment(experiment)
     qtbot.waitUntil(lambda: widget.table.rowCount() == 2)
-    widget.export(tmp_path / "counts.csv")
+    place = tmp_path / "counts.csv"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(place), ""))
+    widget.export_button.click()
+    assert "Written to" in widget.message.text()
     rows = list(csv.reader((tmp_path / "counts.csv").read_text("utf-8").splitlines()))
     assert rows[1][:6] == ["embryo", "3", "3", "5", "3", "1"]
     assert ["embryo", "39", "0"] in rows
     assert ["embryo", "38", "2"] in rows
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path), ""))
+    widget.export_button.click()  # to a folder
+    assert str(tmp_path) in widget.message.text()
+    assert "Written" not in widget.message.text()
 
 
 def test_two_hundred_thousand_points_are_counted_within_a_tenth_of_a_second(

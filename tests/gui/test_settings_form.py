@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from qtpy.QtWidgets import QToolButton
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.settings_form import SettingsForm
@@ -39,6 +40,17 @@ def test_the_everyday_settings_are_in_sight_and_the_others_folded(form, qtbot):
     assert shown == {
         "budget.minutes", "design.diameter_um", "augmentation.strength", "compute.device",
     }  # fmt: skip
+
+
+def test_a_click_unfolds_the_others_and_folds_them_again(form, qtbot):
+    form.show()
+    width = form.row("design.width").native
+    title = next(one for one in form.findChildren(QToolButton) if one.text() == "Advanced: Design")
+    assert not width.isVisible()
+    title.click()
+    assert width.isVisible()
+    title.click()
+    assert not width.isVisible()
 
 
 @pytest.mark.parametrize(
