@@ -150,6 +150,7 @@ LONG = "an experiment with the long name that somebody gave to it, at the end of
 
 def test_what_a_training_says_is_not_cut_off_and_covers_nothing(shown, trained, qtbot):
     """Everything is on the screen at once: what runs has to be seen beside its curve."""
+    shown("Predict cells")
     train = shown("Train detector")
     train.run_folder = trained
     train._begin_progress()
@@ -158,19 +159,24 @@ def test_what_a_training_says_is_not_cut_off_and_covers_nothing(shown, trained, 
     )
     train.progress.add([step(7), evaluation(8.0, 0.9, True)])
     train.errors_box.setChecked(True)
+    train.start_button.setText("Train further from 'an exper…, no. 17'")
     for button in (train.predict_button, train.next_button, train.resume_button):
         button.setVisible(True)
+    progress = train.progress
+    below = [progress.sentence, progress.bar, progress.curve, progress.numbers, progress.result]
+
+    def laid_out():
+        lowest = train.predict_button.mapTo(train, train.predict_button.rect().bottomLeft()).y()
+        return (
+            cut_off(train) == []
+            and all(a.geometry().bottom() < b.geometry().top() for a, b in pairwise(below))
+            and progress.curve.height() >= progress.curve.minimumHeight()
+            and lowest <= train.height()
+        )
+
     for number in range(train.tabs.count()):
         train.tabs.setCurrentIndex(number)
-        qtbot.wait(100)
-        assert cut_off(train) == []
-        progress = train.progress
-        below = [progress.sentence, progress.bar, progress.curve, progress.numbers, progress.result]
-        for above, under in pairwise(below):
-            assert above.geometry().bottom() < under.geometry().top()
-        assert progress.curve.height() >= progress.curve.minimumHeight()
-        lowest = train.predict_button.mapTo(train, train.predict_button.rect().bottomLeft()).y()
-        assert lowest <= train.height()
+        qtbot.waitUntil(laid_out)
     window = train.window()
     assert window.height() <= SMALL_SCREEN[1]
 

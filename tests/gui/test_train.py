@@ -125,6 +125,7 @@ def test_the_next_run_and_the_folder_are_called_as_one_likes(ready, tmp_path, mo
     widget.start_button.click()
     ended(qtbot, widget)
     assert widget.run_folder == other / "my detector"
+    assert widget.run_name.text() == ""  # or the next one would be called so too
     assert [run.path for run in widget.runs.runs] == [other / "my detector"]
     widget.runs_folder.setText(str(tmp_path / "runs"))
     widget.runs_folder.editingFinished.emit()
@@ -294,6 +295,7 @@ def test_a_place_that_cannot_be_written_is_a_sentence(ready, tmp_path, qtbot):
     ended(qtbot, widget)
     assert widget.progress.sentence.text().startswith("✖")
     assert "unforeseen" not in widget.progress.sentence.text()
+    assert not widget.progress.curve.isVisibleTo(widget)  # none will come
     assert widget.start_button.isVisibleTo(widget)
 
 
@@ -664,6 +666,7 @@ def test_held_out_errors_are_a_layer(ready, qtbot):
     assert set(layer.features["outcome"]) <= {"found", "missed", "false"}
     assert len(layer.data) > 0
     assert "Held-out frames" in widget.progress.sentence.text()
+    assert f"F1 {widget.runs.selected.f1:.3f}" in widget.progress.sentence.text()  # as was kept
 
 
 def test_each_held_out_error_is_one_click_away(ready, small_movie, qtbot):

@@ -58,6 +58,8 @@ _TIPS = (
 class CountsWidget(DockPage):
     """What is annotated in every open experiment, live."""
 
+    NARROWEST = 420
+
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
         self._open: list[OpenExperiment] = []
@@ -298,4 +300,3 @@ class CountsWidget(DockPage):
                 self.findings, last,
             )
         )  # fmt: skip
-        self.setMinimumWidth(420)

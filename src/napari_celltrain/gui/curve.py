@@ -65,6 +65,11 @@ class Curve(QWidget):
         self.update()
 
     @property
+    def is_empty(self) -> bool:
+        """True until a run has told something that can be drawn."""
+        return not self._steps and not self._evaluations
+
+    @property
     def best(self) -> Evaluation | None:
         """The last evaluation that was the best so far."""
         return next((one for one in reversed(self._evaluations) if one.best), None)
@@ -91,7 +96,7 @@ class Curve(QWidget):
         losses = self.losses()
         last = max([1.0, *losses[-1:, 0].tolist(), *(one.seconds for one in self._evaluations)])
         self._draw_axes(painter, ink, area, last)
-        if not len(losses) and not self._evaluations:
+        if self.is_empty:
             painter.setPen(ink.text)
             painter.drawText(area, Qt.AlignmentFlag.AlignCenter, "the curve appears here")
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QEvent, QSize, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_celltrain.gui.preferences import PLUGIN
@@ -26,11 +26,18 @@ class DockPage(QWidget):
     height of a small screen, so they become tabs.
     """
 
+    NARROWEST = 330
+
     def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = viewer
         self.watcher = Watcher(viewer, self)
         self._docked = False
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as what is shown now has to be; a set minimum would let it be cut off."""
+        hint = super().minimumSizeHint()
+        return QSize(max(hint.width(), self.NARROWEST), hint.height())
 
     def stop_work(self) -> None:
         """Ask what runs in threads to end."""

@@ -205,12 +205,19 @@ def _preview_work(dataset: Dataset, settings: TrainingSettings) -> Work:
 def _errors_work(dataset: Dataset | Path, run_folder: Path, settings: TrainingSettings) -> Work:
     def work(report: Callable[[Any], None], stop: threading.Event) -> Any:
         from napari_celltrain.dataset import load_dataset, split
+        from napari_celltrain.detector.compute import cores_beside_a_window
         from napari_celltrain.detector.detector import Detector
         from napari_celltrain.gui.comparison import compare
         from napari_celltrain.prediction.judge import annotated_diameter, candidates, voxel_size_of
 
         data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
-        detector = Detector.from_folder(run_folder)
+        compute = settings.compute  # as in training: another rounding finds a cell more or less
+        detector = Detector.from_folder(
+            run_folder,
+            device=compute.device,
+            threads=compute.threads or cores_beside_a_window(),
+            precision=compute.precision,
+        )
         held_out = split(data, settings.data.held_out_share, settings.design.time_window).held_out
         judged = list(
             candidates(

@@ -94,5 +94,4 @@ class PredictPage(DockPage):
                 self.result,
             )
         )
-        self.setMinimumWidth(330)
         ignore_wheel(self)

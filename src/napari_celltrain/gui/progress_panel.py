@@ -68,6 +68,7 @@ class ProgressPanel(QWidget):
     def end(self) -> None:
         """The run is over; its curve and result stay."""
         self.bar.setVisible(False)
+        self.curve.setVisible(not self.curve.is_empty)
         self._show_numbers()
 
     def add(self, events: Sequence[Event]) -> None:

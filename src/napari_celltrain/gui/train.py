@@ -83,6 +83,8 @@ class TrainWidget(TrainPage):
         )
         dataset = Dataset(members)
         self._begin(dataset, self.folder / name, settings, start_from=self._start_from)
+        if self.running:
+            self.run_name.clear()  # it is the name of this one
 
     def resume(self, folder: Path) -> None:
         """Go on with a run from its last checkpoint, with its own data and settings."""
@@ -419,4 +421,4 @@ class TrainWidget(TrainPage):
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:22]}…"
+    return name if len(name) <= 16 else f"{name[:8]}…{name[-7:]}"

@@ -136,4 +136,3 @@ class TrainPage(DockPage):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(4, 4, 4, 4)
         outer.addWidget(splitter)
-        self.setMinimumWidth(330)
