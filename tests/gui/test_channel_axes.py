@@ -116,6 +116,28 @@ def test_cells_without_a_channel_tell_which_axis_is_that_of_channels(viewer, kin
     assert read.images.n_channels == 2
 
 
+def test_labels_without_a_channel_tell_it_by_their_shape(viewer, qtbot):
+    image = viewer.add_image(np.zeros((9, 2, 30, 40)), name="movie")
+    painted = np.zeros((9, 30, 40), np.uint8)
+    painted[:, 10, 12] = 1
+    labels = viewer.add_labels(painted, name="cells")
+    widget = CountsWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="counts")
+    qtbot.waitUntil(lambda: widget.counted[0].counts is not None, timeout=10_000)
+    assert axes_of(image) == "tcyx"
+    (found,) = open_experiments(viewer.layers)
+    assert found.labels is labels
+    assert found.read().annotations.t.tolist() == list(range(9))
+    qtbot.waitUntil(lambda: widget._closer is None, timeout=20_000)
+
+
+def test_labels_of_one_stack_of_a_movie_say_nothing_of_channels(viewer):
+    image = viewer.add_image(np.zeros((9, 4, 30, 40)), name="movie")
+    viewer.add_labels(np.zeros((4, 30, 40), np.uint8), name="the first stack")
+    open_experiments(viewer.layers)
+    assert axes_of(image) == "tzyx"
+
+
 def test_positions_in_five_axes_tell_too(viewer):
     image = viewer.add_image(np.zeros((3, 4, 5, 30, 40)), name="movie")
     assert axes_of(image) == "tczyx"

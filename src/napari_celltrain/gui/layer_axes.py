@@ -150,7 +150,7 @@ def choose_axes(layer: Image, axes: str) -> None:
     layer.metadata.setdefault(METADATA, {})[AXES] = axes
 
 
-def note_likely_axes(images: Iterable[Image], marked: Sequence[Points | Tracks]) -> None:
+def note_likely_axes(images: Iterable[Image], marked: Sequence[Points | Tracks | Labels]) -> None:
     """Find out, by the cells marked in them, which axis of unnamed images is that of channels."""
     for image in images:
         if image.ndim not in (4, 5) or named_axes(image) is not None:
@@ -160,7 +160,7 @@ def note_likely_axes(images: Iterable[Image], marked: Sequence[Points | Tracks])
             image.metadata.setdefault(METADATA, {})[LIKELY] = likely
 
 
-def _by_cells(image: Image, marked: Sequence[Points | Tracks]) -> str | None:
+def _by_cells(image: Image, marked: Sequence[Points | Tracks | Labels]) -> str | None:
     """Return the axes with which cells that have no channel lie within the image."""
     shape = shape_of(image)
     usual = _by_shape(shape)
@@ -179,9 +179,11 @@ def _by_cells(image: Image, marked: Sequence[Points | Tracks]) -> str | None:
     return None
 
 
-def _lie_in(layer: Points | Tracks, image: Image, channel_axis: int) -> bool:
-    """Tell whether positions lie in an image when one of its axes is that of channels."""
+def _lie_in(layer: Points | Tracks | Labels, image: Image, channel_axis: int) -> bool:
+    """Tell whether cells lie in an image when one of its axes is that of channels."""
     kept = [axis for axis in range(image.ndim) if axis != channel_axis]
+    if hasattr(layer, "selected_label"):  # labels are as large as their image
+        return shape_of(layer) == tuple(shape_of(image)[axis] for axis in kept)
     outer = np.asarray(image.extent.world)[:, kept]
     slack = np.abs(np.asarray(image.scale))[kept] / 4
     own = np.asarray(layer.extent.world)

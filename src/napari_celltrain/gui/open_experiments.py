@@ -208,7 +208,8 @@ def open_experiments(layers: Iterable[Layer]) -> list[OpenExperiment]:
     tracks = [layer for layer in ours if isinstance(layer, Tracks)]
     of_key = {note(layer)["key"]: layer for layer in tracks if "key" in note(layer)}
     points = [layer for layer in ours if isinstance(layer, Points)]
-    note_likely_axes([group[0] for group in images.values()], [*points, *tracks])
+    labels = [layer for layer in ours if isinstance(layer, Labels)]
+    note_likely_axes([group[0] for group in images.values()], [*points, *tracks, *labels])
     used: set[str | None] = set()
 
     taken = {note(layer).get("key") for layer in ours if not isinstance(layer, Image)}
@@ -228,9 +229,8 @@ def open_experiments(layers: Iterable[Layer]) -> list[OpenExperiment]:
         found.append(OpenExperiment(group_images, layer, of_key.pop(key or "", None)))
     for line in [*(one for one in tracks if "key" not in note(one)), *of_key.values()]:
         found.append(OpenExperiment(group(line)[1], None, line))
-    for layer in ours:
-        if isinstance(layer, Labels):
-            found.append(OpenExperiment(group(layer)[1], labels=layer))
+    for painted in labels:
+        found.append(OpenExperiment(group(painted)[1], labels=painted))
     found += [OpenExperiment(one) for key, one in images.items() if key not in used]
     return found
 
