@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 from napari.layers import Layer, Points
-from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
+from qtpy.QtCore import QEvent, QMimeData, QPoint, Qt, QUrl
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QFileDialog, QPushButton
+from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment
@@ -19,7 +19,11 @@ from napari_celltrain.gui.candidates import Candidates
 from napari_celltrain.gui.docks import open_dock
 from napari_celltrain.gui.layers import experiment_layers
 from napari_celltrain.gui.open_experiments import open_experiments
-from napari_celltrain.gui.predict import PredictWidget
+from napari_celltrain.gui.predict import (
+    LOWER_THE_THRESHOLD,
+    NOTHING_LIKE_A_CELL,
+    PredictWidget,
+)
 from napari_celltrain.gui.result_layers import add_detections, show_candidates
 from napari_celltrain.gui.saving import filters
 from napari_celltrain.gui.train import TrainWidget
@@ -126,6 +130,41 @@ def test_only_the_chosen_time_points_are_looked_at(with_movie, viewer, choice, t
     widget.image.last.setValue(3)
     find(widget, qtbot)
     assert set(widget.candidates.times) == times
+
+
+def test_finding_nothing_says_what_to_look_at(with_movie, viewer, qtbot):
+    widget = with_movie
+    empty = viewer.add_image(
+        np.full((2, 64, 64), 7, np.uint16), name="empty", scale=(1, 0.5, 0.5),
+        units=("pixel", "um", "um"),
+    )  # fmt: skip
+    qtbot.waitUntil(lambda: widget.image.box.count() == 2)
+    widget.image.choose(empty)
+    find(widget, qtbot)
+    assert "0 cells. Nothing" in widget.sentence.text()
+    assert NOTHING_LIKE_A_CELL in widget.sentence.text() or (
+        LOWER_THE_THRESHOLD in widget.sentence.text() and len(widget.candidates)
+    )
+
+
+def test_two_windows_do_not_meddle_with_each_other(with_movie, make_napari_viewer, qtbot):
+    """Each dock knows its own window; when that is closed the other one works on."""
+    widget = with_movie
+    other = make_napari_viewer(strict_qt="raise")
+    _, second = other.window.add_plugin_dock_widget("napari-celltrain", "Predict cells")
+    _, counts = other.window.add_plugin_dock_widget("napari-celltrain", "Annotation counts")
+    assert second is not widget
+    assert second.image.layer is None
+    assert counts.table.rowCount() == 0
+    second.run_button.click()
+    assert "Open a movie first" in second.sentence.text()
+    # a mouse would do this too; napari ends the work of the window that was in front as it began
+    QApplication.sendEvent(widget.window(), QEvent(QEvent.Type.WindowActivate))
+    widget.run_button.click()
+    other.close()
+    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+    assert "Done" in widget.sentence.text()
+    assert widget.layer in widget.viewer.layers
 
 
 def test_a_file_is_opened_lazily_and_its_channel_chosen(

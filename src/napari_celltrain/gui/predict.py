@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Points
 
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, counted
 from napari_celltrain.experiment import Experiment
 from napari_celltrain.gui.candidates import Candidates
 from napari_celltrain.gui.docks import open_dock
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
     from napari_celltrain.gui.detector_chooser import DetectorCard
+
+
+LOWER_THE_THRESHOLD = (
+    "Nothing scored high enough; move the threshold to the left to see weaker ones."
+)
+NOTHING_LIKE_A_CELL = (
+    "Nothing looked like a cell to this detector. Are image, channel and voxel size right?"
+)
 
 
 class PredictWidget(PredictPage):
@@ -225,7 +233,11 @@ class PredictWidget(PredictPage):
 
     def _returned(self, sentence: str) -> None:
         self._show_candidates()
-        self.sentence.setText(f"{sentence} {self._counted()} cells.")
+        found = self._counted()
+        words = f"{sentence} {counted(found, 'cell')}."
+        if not found and self.candidates.times:
+            words += " " + (LOWER_THE_THRESHOLD if len(self.candidates) else NOTHING_LIKE_A_CELL)
+        self.sentence.setText(words)
 
     def _failed(self, sentence: str) -> None:
         self._show_candidates()
