@@ -71,10 +71,11 @@ class Title(QLabel):
     def paintEvent(self, event: Any) -> None:
         """Draw what there is room for."""
         painter = QPainter(self)
+        area = self.contentsRect().adjusted(4, 0, 0, 0)  # where other labels of napari begin
         shown = self.fontMetrics().elidedText(
-            self.text(), Qt.TextElideMode.ElideMiddle, self.contentsRect().width()
+            self.text(), Qt.TextElideMode.ElideMiddle, area.width()
         )
-        painter.drawText(self.contentsRect(), Qt.AlignmentFlag.AlignVCenter, shown)
+        painter.drawText(area, Qt.AlignmentFlag.AlignVCenter, shown)
 
 
 class NameBox(QComboBox):
