@@ -12,6 +12,8 @@ from napari_celltrain.gui.tab_order import order_tabs
 from napari_celltrain.gui.watching import Watcher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.viewer import Viewer
 
 
@@ -33,6 +35,10 @@ class DockPage(QWidget):
         self.viewer = viewer
         self.watcher = Watcher(viewer, self)
         self._docked = False
+        # timers of its own: one that outlived the page would call what is no longer there
+        self._docking, self._raising, self._ending = (
+            self._at_once(act) for act in (self._settle, self._raise, self._end)
+        )
 
     def minimumSizeHint(self) -> QSize:
         """As wide as what is shown now has to be; a set minimum would let it be cut off."""
@@ -47,11 +53,10 @@ class DockPage(QWidget):
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._docked = True
-                QTimer.singleShot(0, self._share_place)
-                QTimer.singleShot(0, self.order_keys)
+                self._docking.start()
             elif self._docked:
                 self.stop_work()
-                QTimer.singleShot(0, self._end)
+                self._ending.start()
         return bool(super().event(event))
 
     def order_keys(self) -> None:
@@ -73,7 +78,24 @@ class DockPage(QWidget):
         ]
         if others and not any(other in others for other in window.tabifiedDockWidgets(dock)):
             window.tabifyDockWidget(others[-1], dock)
-            QTimer.singleShot(0, dock.raise_)  # Qt lays the tabs out first
+            self._raising.start()  # Qt lays the tabs out first
+
+    def _settle(self) -> None:
+        self.order_keys()
+        self._share_place()
+
+    def _raise(self) -> None:
+        dock = self.parent()
+        if isinstance(dock, QDockWidget):
+            dock.raise_()
+
+    def _at_once(self, act: Callable[[], None]) -> QTimer:
+        """Return a timer that lets Qt finish what it is at first."""
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(0)
+        timer.timeout.connect(act)
+        return timer
 
     def _end(self) -> None:
         if self.parent() is None:
