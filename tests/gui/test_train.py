@@ -352,11 +352,12 @@ def test_how_an_experiment_is_used_can_be_changed(ready):
     _, _, widget = ready
     table = widget.table
     table.role.setCurrentIndex(2)
+    table.first.setValue(1)
     table.last.setValue(3)
     table.completeness.setCurrentIndex(3)
     (member,) = table.members()
     assert member.role == "held-out"
-    assert member.experiment.time_range == (0, 3)
+    assert member.experiment.time_range == (1, 3)
     assert member.experiment.completeness == "sparse"
     assert table.table.item(0, 1).text() == "test on"
 

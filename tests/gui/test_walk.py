@@ -87,7 +87,8 @@ def test_from_an_autlist_to_corrected_and_saved_cells(
     assert 3 in changed
     assert len(changed) <= 2
     assert set(used.read().annotations.t.tolist()) == set(changed)  # only those are known
-    used.only_corrected = False
+    train.table.table.selectRow(train.table.entries.index(used))
+    train.table.only_corrected.click()  # all of it was looked at
     assert len(used.read().annotations) == found
 
     # save
