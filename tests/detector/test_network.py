@@ -145,12 +145,20 @@ def test_gradients_in_bfloat16_are_those_of_float32_but_for_rounding(planes, sha
         assert float((rounded - exact).norm()) < 0.15 * float(exact.norm())
 
 
-def test_an_image_smaller_than_the_kernel_is_answered_the_same_in_bfloat16():
+@pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2), (1, 1, 2)])
+@pytest.mark.parametrize("kernel", [(3, 5, 3), (1, 3, 3), (3, 5, 5)])
+def test_small_images_are_answered_the_same_in_bfloat16(kernel, stride):
     torch.manual_seed(0)
-    layer = Convolution(2, 3, (3, 5, 3), (1, 2, 2), (1, 2, 1))
-    for shape in [(2, 2, 2), (2, 7, 1), (3, 1, 8), (4, 6, 8)]:
+    layer = Convolution(2, 3, kernel, stride, tuple(k // 2 for k in kernel))
+    for shape in [(2, 2, 2), (2, 7, 1), (1, 33, 2), (3, 1, 8), (4, 6, 3), (4, 6, 8)]:
         image = torch.rand(2, 2, *shape)
-        with torch.autocast("cpu", torch.bfloat16):
-            rounded = layer(image)
-        assert torch.allclose(rounded.float(), layer(image), atol=0.05)
-        assert rounded.shape == layer(image).shape
+        for size in range(4, 18):
+            torch.full((2**size,), -1e31)  # what is freed here is what comes next
+        results = []
+        for narrow in (False, True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+                output = layer(image).float()
+            results.append((output, *torch.autograd.grad(output.sum(), list(layer.parameters()))))
+        for exact, rounded in zip(*results, strict=True):
+            assert rounded.shape == exact.shape
+            assert torch.allclose(rounded, exact, atol=0.06, rtol=0.06)

@@ -37,7 +37,9 @@ class Convolution(nn.Conv3d):
     In bfloat16 on a processor, oneDNN (3.12) returns what happened to lie in memory as the gradient
     of the weights, or writes outside of it, when a kernel is larger than the padded image leaves
     room for, such as a kernel of three planes on an image of two. There the zeros around the image
-    are made before, which gives the same result.
+    are made before, which gives the same result. On processors with AMX it also computes nonsense
+    for an output of a single column where the stride along x is larger than 1; there a second one
+    is computed, and dropped.
     """
 
     def taps(self, planes: int) -> int:
@@ -60,9 +62,15 @@ class Convolution(nn.Conv3d):
             return torch.mkldnn_convolution(
                 input, weight, self.bias, padding, self.stride, self.dilation, 1
             )
+        single_column = False
         if input.device.type == "cpu" and not self._exported():
             input, padding = _with_zeros_around(input, weight.shape[2:], padding)
-        return F.conv3d(input, weight, self.bias, self.stride, padding, self.dilation)
+            step = self.stride[2]
+            single_column = input.shape[4] + 2 * padding[2] - weight.shape[4] < step > 1
+            if single_column:
+                input = F.pad(input, (0, step))
+        output = F.conv3d(input, weight, self.bias, self.stride, padding, self.dilation)
+        return output[..., :1] if single_column else output
 
     @staticmethod
     def _exported() -> bool:
