@@ -212,6 +212,18 @@ def load_of_positions(points: int, times: int, experiments: int) -> Row:
     )
 
 
+def training_on_positions(folder: Path, points: int, times: int, experiments: int) -> Row:
+    """Prepare and train on all of them."""
+    module = load("reliability/test_load")
+    settings = small_settings(20).changed(["data.max_held_out_frames=4"])
+    seconds, mib, finished = module.train_on_many(points, times, experiments, settings, folder)
+    return (
+        f"many positions: prepare and train {finished.step} steps",
+        f"{points:_} positions, {times:_} time points, {experiments} experiments".replace("_", " "),
+        f"{seconds:.0f} s, {mib:.0f} MiB of memory at most",
+    )
+
+
 def soak(folder: Path, steps: int) -> Row:
     """Many steps of a stub network, with evaluations and checkpoints."""
     module = load("reliability/test_load")
@@ -243,6 +255,7 @@ def table(arguments: argparse.Namespace) -> str:
     add(lambda folder: system_calls())
     add(lambda folder: mutations(folder, arguments.mutations))
     add(lambda folder: load_of_positions(arguments.points, 5000, 50))
+    add(lambda folder: training_on_positions(folder, arguments.points, 5000, 50))
     add(lambda folder: soak(folder, arguments.steps))
     add(lambda folder: kills(folder, arguments.kills))
     return "\n".join(lines)

@@ -119,6 +119,39 @@ def test_two_million_positions_take_minutes(fast_settings):
     assert psutil.Process().memory_info().rss - before < 1500 * 2**20
 
 
+def train_on_many(
+    points: int, times: int, experiments: int, settings, folder
+) -> tuple[float, float, Finished]:
+    """Prepare and train; returns seconds, MiB of memory at most, and how it ended."""
+    dataset = _large(points, times, experiments)
+    before, most = psutil.Process().memory_info().rss, 0
+
+    def look(event) -> None:
+        nonlocal most
+        most = max(most, psutil.Process().memory_info().rss)
+
+    begin = time.perf_counter()
+    finished = train(dataset, folder / "run", settings, [look])
+    return time.perf_counter() - begin, (most - before) / 2**20, finished
+
+
+def test_many_positions_are_prepared_and_trained_on_in_little_memory(fast_settings, tmp_path):
+    few = fast_settings.changed(["budget.steps=5", "data.max_held_out_frames=2"])
+    _, mib, finished = train_on_many(40_000, 100, 4, few, tmp_path)
+    assert finished.step == 5
+    assert mib < 600
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_million_positions_are_prepared_and_trained_on(fast_settings, tmp_path):
+    few = fast_settings.changed(["budget.steps=20", "data.max_held_out_frames=4"])
+    seconds, mib, finished = train_on_many(2_000_000, 5000, 50, few, tmp_path)
+    assert finished.step == 20
+    assert seconds < 900
+    assert mib < 1500
+
+
 MANY_FRAMES = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))
