@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import napari.settings
 import pytest
 
 from napari_celltrain.gui import preferences
@@ -10,10 +11,7 @@ from napari_celltrain.gui import preferences
 @pytest.fixture
 def preferred(viewer):
     """Return napari's preferences for this plugin; they are as before afterwards."""
-    settings = pytest.importorskip("napari.settings")
-    if not hasattr(settings, "get_plugin_settings"):
-        pytest.skip("napari before 0.9 has no preferences for plugins")
-    training = settings.get_plugin_settings(preferences.PLUGIN).training
+    training = napari.settings.get_plugin_settings(preferences.PLUGIN).training
     before = training.device, training.threads, training.runs_folder
     yield training
     training.device, training.threads, training.runs_folder = before
@@ -25,6 +23,10 @@ def test_without_a_choice_all_is_automatic(viewer):
     assert preferences.runs_folder().name == "celltrain-runs"
 
 
+@pytest.mark.skipif(
+    not hasattr(napari.settings, "get_plugin_settings"),
+    reason="napari before 0.9 has no preferences for plugins",
+)
 def test_what_is_preferred_is_what_the_docks_begin_with(viewer, preferred, tmp_path):
     preferred.device, preferred.threads = "cpu", 3
     preferred.runs_folder = str(tmp_path)
