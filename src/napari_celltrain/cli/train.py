@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.cli.arguments import add_device, add_json, positive, positive_int
-from napari_celltrain.cli.output import duration, print_json, say
+from napari_celltrain.cli.output import coloured, duration, print_json, say
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     speaks = _is_first_process()
     folder = RunFolder(arguments.out)
     if speaks:
-        _check_folder(folder, resume=arguments.resume)
+        folder.check_free(resume=arguments.resume)
     places = arguments.dataset
     if not places:
         if not (arguments.resume and folder.dataset_file.is_file()):
@@ -154,18 +154,8 @@ def _tell_findings(dataset: Dataset) -> None:
 
     for experiment in dataset.experiments:
         for finding in dict.fromkeys([*experiment.findings, *findings(experiment)]):
-            say(f"{finding.severity}: {experiment.name}: {finding.message}")
-
-
-def _check_folder(folder: RunFolder, *, resume: bool) -> None:
-    path = folder.path
-    if path.exists() and not path.is_dir():
-        raise CellTrainError(f"{path} is a file; --out names the folder of the run.")
-    if resume or not path.exists():
-        return
-    if folder.is_run() or folder.foreign_files():
-        hint = "go on with the run in it with --resume" if folder.is_run() else "empty it"
-        raise CellTrainError(f"The folder {path} is not empty. Choose another --out, or {hint}.")
+            severity = coloured(finding.severity, finding.severity, sys.stderr)
+            say(f"{severity}: {experiment.name}: {finding.message}")
 
 
 def _stored_settings(folder: RunFolder) -> TrainingSettings:

@@ -100,7 +100,7 @@ def train(
     try:
         if not sitting.is_first:  # it follows: nothing is told and nothing written
             return _Loop(sitting, begin(sitting)).go()
-        _check_folder(sitting.run, resume=resume)
+        sitting.run.check_free(resume=resume)
         if start_from is not None:
             find_detector(Path(start_from))  # a wrong name is told before a folder is made
         choose_device(settings.compute.device)  # the same for a device that is not there
@@ -115,17 +115,6 @@ def train(
                 raise
     finally:
         processes.leave()
-
-
-def _check_folder(run: RunFolder, *, resume: bool) -> None:
-    others = [] if not run.path.exists() else run.foreign_files()
-    if not resume and (others or run.is_run()):
-        raise CellTrainError(
-            f"{run.path} is not empty. Choose another folder, or go on with the run in it "
-            "(--resume)."
-        )
-    if resume and others and not run.is_run():
-        raise CellTrainError(f"{run.path} holds other things, but no run to resume.")
 
 
 class _Loop:

@@ -123,6 +123,29 @@ class RunFolder:
         if not self.is_run():
             raise CellTrainError(f"{self.path} is no run folder: there is no settings.toml in it.")
 
+    def check_free(self, *, resume: bool) -> None:
+        """Refuse a folder that a run must not be written to.
+
+        Raises
+        ------
+        CellTrainError
+            When it is a file, or holds a run that is not to be resumed, or other things.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise CellTrainError(f"{self.path} is a file; name a folder for the run.")
+        others = self.foreign_files() if self.path.exists() else []
+        if self.is_run():
+            if not resume:
+                raise CellTrainError(
+                    f"The folder {self.path} is not empty. Choose another one (--out), or go on "
+                    "with the run in it (--resume)."
+                )
+        elif others:
+            raise CellTrainError(
+                f"The folder {self.path} is not empty: it holds other things"
+                + (", but no run to resume." if resume else ". Choose another one (--out).")
+            )
+
     def foreign_files(self) -> list[Path]:
         """Return what is in the folder besides what a start leaves that was refused."""
         try:
