@@ -12,7 +12,6 @@ import platform
 import re
 import shutil
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 TEMPORARY_PREFIX = ".celltrain-"
 """What the names of unfinished files and folders begin with."""
-PATIENCE = 40
-"""How often the removal of a folder is tried: for two seconds."""
 OLD = "replaced"
 """Beside an unfinished folder: the folder that it takes the place of."""
 
@@ -78,7 +75,7 @@ def replacing(path: Path) -> Iterator[Path]:
         # whatever happened, even Ctrl+C between two moves: what was there is there
         if (holder / OLD).exists() and not path.exists():
             os.replace(holder / OLD, path)
-        _remove_folder(holder)
+        shutil.rmtree(holder, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -127,15 +124,6 @@ def _remove(leftover: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             leftover.unlink()
-
-
-def _remove_folder(folder: Path) -> None:
-    """Remove a folder, also when threads of a failed writer still put files into it."""
-    for _ in range(PATIENCE):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.05)
 
 
 def _put_in_place(leftover: Path, folder: Path) -> None:

@@ -54,6 +54,7 @@ def write_geff(path: Path, experiment: Experiment, *, for_mastodon: bool = False
         When the place can't be written, or other things are there.
     """
     from geff.core_io import write_arrays
+    from zarr.storage import MemoryStore
 
     refuse_other_folders(path, r"nodes|edges|\.zgroup|\.zattrs|\.zmetadata|zarr\.json")
     annotations = in_between(cells_of(experiment))
@@ -77,21 +78,25 @@ def write_geff(path: Path, experiment: Experiment, *, for_mastodon: bool = False
         )
     columns |= numbers_only(annotations.features, _OWN_COLUMNS)
     edges = annotations.links.astype(np.uint32).reshape(-1, 2)
+    # zarr writes files in threads, which go on when one of them has failed: so into memory first
+    files: dict[str, Any] = {}
+    try:
+        write_arrays(
+            MemoryStore(files),
+            np.arange(n, dtype=np.uint32),
+            _properties(columns),
+            edges,
+            _properties(numbers_only(annotations.link_features, set())),
+            _metadata(experiment, annotations, columns, for_mastodon, physical),
+            zarr_format=2,
+        )
+    except (ValueError, TypeError) as error:
+        raise CellTrainError(f"{path} can't be written as GEFF: {error}.") from error
     with replacing(path) as temporary:
-        try:
-            write_arrays(
-                temporary,
-                np.arange(n, dtype=np.uint32),
-                _properties(columns),
-                edges,
-                _properties(numbers_only(annotations.link_features, set())),
-                _metadata(experiment, annotations, columns, for_mastodon, physical),
-                zarr_format=2,
-            )
-        except OSError:
-            raise
-        except (ValueError, TypeError) as error:
-            raise CellTrainError(f"{path} can't be written as GEFF: {error}.") from error
+        for name, content in files.items():
+            place = temporary / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content.to_bytes())
 
 
 class GeffForMastodonFormat(GeffFormat):
