@@ -8,8 +8,10 @@ The cases are those of tests/reliability, which run shorter in the everyday suit
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib.util
+import os
 import platform
 import random
 import re
@@ -31,7 +33,7 @@ from napari_celltrain.training.loop import train
 from napari_celltrain.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
@@ -94,6 +96,70 @@ def kills(folder: Path, number: int) -> Row:
     )
 
 
+def prediction_kills(folder: Path, number: int) -> Row:
+    """Kill -9 the predictor at random moments, resume, compare with what was never killed."""
+    movies = load("prediction/test_movie")
+    with quiet():
+        detector = load("prediction/conftest").eager_detector(planes=4)
+        killed = movies.kill_and_resume(detector, folder, number)
+    assert killed == number
+    return (
+        "kill -9 of a prediction at a random moment, then resume",
+        f"{killed} kills",
+        "the file is byte for byte that of one sitting: nothing lost, no time point twice",
+    )
+
+
+def writer_kills(folder: Path, number: int) -> Row:
+    """Kill -9 every writer in the midst of a writing."""
+    writers = load("reliability/test_writers_killed")
+    names = [*writers.PLACES, *writers.OTHERS]
+    tries = 0
+    for place, name in enumerate(names):
+        (folder / str(place)).mkdir()
+        tries += writers.kill_in_writing(name, folder / str(place), number, seed=place)
+    return (
+        f"kill -9 in the midst of a writing, each of {len(names)} writers",
+        f"{number * len(names)} kills inside a writing, {tries} in all",
+        "the old or the new content, whole; the next writing there tidies up",
+    )
+
+
+def dask_kills() -> Row:
+    """Kill -9 the workers of a dask cluster."""
+    tests("-m", "slow", "prediction/test_cluster.py")
+    return (
+        "kill -9 of a worker of a dask cluster during a prediction",
+        "20 kills",
+        "the results are those of one process, each time point once",
+    )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing is printed, not even by processes that are started meanwhile."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def tests(*arguments: str) -> int:
+    """Run some of the tests; returns how many passed."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT / "tests")
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert done.returncode == 0, done.stdout
+    assert passed is not None
+    return int(passed[1])
+
+
 def resumes(folder: Path) -> Row:
     """Stop after each step and resume, all the way to the end."""
     from napari_celltrain.training import pace
@@ -128,27 +194,10 @@ def resumes(folder: Path) -> Row:
 
 def system_calls() -> Row:
     """Let each system call of a write fail once, with each error."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            str(ROOT / "tests" / "test_files.py"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    passed = re.search(r"(\d+) passed", done.stdout)
-    assert done.returncode == 0, done.stdout
-    assert passed is not None
+    passed = tests("test_files.py")
     return (
         "a system call of a write fails (ENOSPC, EIO, EACCES, EINTR), Ctrl+C or kill -9 in between",
-        f"{passed[1]} cases, files and folders",
+        f"{passed} cases, files and folders",
         "the old or the new content, whole; a sentence",
     )
 
@@ -258,12 +307,16 @@ def table(arguments: argparse.Namespace) -> str:
     add(lambda folder: training_on_positions(folder, arguments.points, 5000, 50))
     add(lambda folder: soak(folder, arguments.steps))
     add(lambda folder: kills(folder, arguments.kills))
+    add(lambda folder: prediction_kills(folder, arguments.kills))
+    add(lambda folder: dask_kills())
+    add(lambda folder: writer_kills(folder, arguments.writer_kills))
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--writer-kills", type=int, default=100, help="of each writer")
     parser.add_argument("--mutations", type=int, default=5000)
     parser.add_argument("--points", type=int, default=2_000_000)
     parser.add_argument("--steps", type=int, default=60_000)
@@ -277,8 +330,8 @@ def main() -> None:
         _, after = rest.split(END)
         command = (
             f"python benchmarks/reliability.py --kills {arguments.kills} "
-            f"--mutations {arguments.mutations} --points {arguments.points} "
-            f"--steps {arguments.steps}"
+            f"--writer-kills {arguments.writer_kills} --mutations {arguments.mutations} "
+            f"--points {arguments.points} --steps {arguments.steps}"
         )
         made = (
             f"Made {datetime.date.today()} with `{command}` on Python "
