@@ -151,11 +151,11 @@ def sets(keys: list[str], minutes: float, seeds: int, threads: int) -> None:
         )
 
 
-def parts(keys: list[str], steps: int, seeds: int) -> None:
-    """What is lost without each part of the design."""
+def parts(keys: list[str], steps: int, seeds: int, chosen: list[str]) -> None:
+    """What is lost without each part of the design, or without the chosen ones."""
     print("| part | " + " | ".join(keys) + " |\n" + "|---" * (len(keys) + 1) + "|")
-    for part, assignments in PARTS.items():
-        cells = []
+    for part in chosen:
+        assignments, cells = PARTS[part], []
         for key in keys:
             f1, error = [], []
             for seed in range(seeds):
@@ -235,12 +235,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", nargs="*", choices=[*SETS], default=[])
+    parser.add_argument("--parts", nargs="*", choices=[*PARTS], default=[*PARTS])
     parser.add_argument("--unseen", choices=[*SETS], default="laptrack")
     chosen = parser.parse_args()
     if chosen.what == "sets":
         sets(chosen.only or [*SETS], chosen.minutes, chosen.seeds or 3, chosen.threads)
     elif chosen.what == "parts":
-        parts(chosen.only or ["hela", "bbbc039", "dense"], chosen.steps or 400, chosen.seeds or 1)
+        keys = chosen.only or ["hela", "bbbc039", "dense"]
+        parts(keys, chosen.steps or 400, chosen.seeds or 1, chosen.parts)
     else:
         budget = f"budget.minutes={chosen.minutes}"
         if chosen.steps is not None:
