@@ -137,5 +137,6 @@ def test_nothing_is_left_when_it_is_removed(path):
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no such place on this system")
 def test_a_place_where_nothing_can_be_made_is_not_taken_for_one_in_use():
-    with pytest.raises(CellTrainError, match="/proc can't be written to"):
+    # which of the two it is depends on how filelock meets it
+    with pytest.raises(CellTrainError, match=r"^/proc(/cells\.csv\.partial)? can't be written"):
         PartialResults(Path("/proc/cells.csv.partial"), {}, resume=False)

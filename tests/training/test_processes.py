@@ -118,7 +118,9 @@ def test_two_processes_learn_what_one_does_and_one_can_go_on(on_disk, tmp_path):
     both = _train(on_disk, tmp_path / "both", size=2)
     assert [status for status, _, _ in both] == [0, 0], both
     assert json.loads(both[0][1].splitlines()[-1])["steps"] == 4
-    assert both[1][1] == ""  # one speaks for all
+    # one speaks for all; the library that connects them says in PyTorch 2.9 that it did
+    said = [line for line in both[1][1].splitlines() if not line.startswith("[Gloo] ")]
+    assert said == []
     one, two = _weights(tmp_path / "alone"), _weights(tmp_path / "both")
     # the first steps of Adam turn rounding of tiny gradients into steps: nearly all are the same
     assert (one - two).abs().median() < 1e-6
