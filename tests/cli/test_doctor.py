@@ -109,3 +109,15 @@ def test_no_display_is_said_in_words(monkeypatch):
     opengl = doctor._in_own_process("OpenGL", doctor._OPENGL, "warning", "Get one.")()
     assert opengl.verdict == "warning"
     assert opengl.sentence.startswith("There is no display here")
+
+
+def test_licences_are_listed(capsys):
+    assert main(["doctor", "--licences"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in out if line.startswith("numpy "))
+    assert "BSD-3-Clause" in line
+    assert "packages." in out[-1]
+    assert main(["doctor", "--licenses", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["packages"]
+    assert {"name", "version", "licence"} == set(told[0])
+    assert len(told) > 20

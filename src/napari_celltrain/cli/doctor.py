@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_celltrain import __version__
 from napari_celltrain.cli.arguments import add_json
+from napari_celltrain.cli.installed import direct_requirements, installed_packages
 from napari_celltrain.cli.output import coloured, print_json
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ EXAMPLES = """\
 examples:
   celltrain doctor            paste its output when you ask for help
   celltrain doctor run        and what happened in this run
+  celltrain doctor --licences whose work is installed, and on what conditions
 """
 
 _NOT_THERE = re.compile(r"^ModuleNotFoundError: No module named '([^']+)'")
@@ -115,11 +117,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="also tell what is known of a training run",
     )
+    parser.add_argument(
+        "--licences",
+        "--licenses",
+        action="store_true",
+        help="list everything that is installed with the plugin, with its licence, instead",
+    )
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check everything; problems make the exit status 1."""
+    if arguments.licences:
+        return _tell_licences(as_json=arguments.json)
     checks = []
     log = [] if arguments.run_folder is None else _run_log(arguments.run_folder)
     for make in CHECKS:
@@ -136,6 +146,28 @@ def run(arguments: argparse.Namespace) -> int:
     elif log:
         print("\n" + "\n".join(log))
     return 1 if bad else 0
+
+
+def _tell_licences(*, as_json: bool) -> int:
+    packages = installed_packages()
+    if as_json:
+        print_json({"packages": [asdict(one) for one in packages]})
+        return 0
+    name, version = (
+        max(len(text) for text in texts)
+        for texts in zip(*((one.name, one.version) for one in packages), strict=True)
+    )
+    for one in packages:
+        print(f"{one.name:{name}}  {one.version:{version}}  {one.licence or 'does not say'}")
+    strict = [one.name for one in packages if one.passes_on_conditions]
+    said = (
+        f"Parts or all of {', '.join(strict)} are under the GPL or LGPL: that matters to whoever "
+        "passes them on, not to whoever uses them."
+        if strict
+        else "None is under the GPL or LGPL."
+    )
+    print(f"\n{len(packages)} packages. {said}")
+    return 0
 
 
 def _run_log(path: Path) -> list[str]:
@@ -198,12 +230,7 @@ def _memory() -> Check:
 
 def _packages() -> Check:
     missing, versions = [], []
-    for requirement in metadata.requires("napari-celltrain") or []:
-        if "extra ==" in requirement:
-            continue
-        name = requirement.split(";")[0]
-        for separator in ("[", "<", ">", "=", "!", "~", " "):
-            name = name.split(separator)[0]
+    for name in direct_requirements():
         try:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
