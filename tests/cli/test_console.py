@@ -66,6 +66,14 @@ def test_evaluation_in_words(capsys):
     assert "1:01" in text
 
 
+def test_a_detector_that_is_kept_although_another_had_more_says_why(capsys):
+    text = told(capsys, evaluation(f1=0.96), evaluation(f1=0.955), evaluation(f1=0.97))
+    first, second, third = text.splitlines()
+    assert "[best so far]" in first
+    assert "[kept: as good, and depends less on the threshold]" in second
+    assert "[best so far]" in third
+
+
 def test_evaluation_that_matched_nothing(capsys):
     event = evaluation(localisation_error_um=math.nan, f1=0.0, best=False, trustworthy=False)
     text = told(capsys, event)

@@ -43,6 +43,7 @@ class Console:
         self._bar_is_for = ""
         self._last_line = -math.inf
         self._last_sentence = ""
+        self._highest_f1 = -math.inf
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -59,7 +60,8 @@ class Console:
             case Step():
                 self._step(event)
             case Evaluation():
-                say(evaluation_line(event))
+                say(evaluation_line(event, self._highest_f1))
+                self._highest_f1 = max(self._highest_f1, event.f1)
             case StateChanged() if event.state != "evaluating":  # its result is a line anyway
                 self._sentence(event.sentence)
             case Finished():
@@ -127,17 +129,19 @@ class Console:
         return False
 
 
-def evaluation_line(event: Evaluation) -> str:
-    """Return an evaluation in words."""
+def evaluation_line(event: Evaluation, highest_f1: float = -math.inf) -> str:
+    """Return an evaluation in words; `highest_f1` is that of all evaluations before."""
     distance = (
         "nothing matched"
         if math.isnan(event.localisation_error_um)
         else f"off by {event.localisation_error_um:.2f} {event.unit} on average"
     )
+    lower = event.f1 < highest_f1
     remarks = [
         remark
         for remark, holds in (
-            ("best so far", event.best),
+            ("best so far", event.best and not lower),
+            ("kept: as good, and depends less on the threshold", event.best and lower),
             ("not to be trusted: too little is held out", not event.trustworthy),
         )
         if holds

@@ -10,7 +10,7 @@ from napari_celltrain.dataset import split as split_frames
 from napari_celltrain.dataset import write_dataset
 from napari_celltrain.detector.design import Design
 from napari_celltrain.detector.detector import Detector
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, counted
 from napari_celltrain.files import write_text
 from napari_celltrain.training.checkpoint import Checkpoint, load_newest
 from napari_celltrain.training.crop_groups import as_before
@@ -161,7 +161,9 @@ def _write_what_was_asked(sitting: Sitting) -> None:
 
 
 def _prepare(sitting: Sitting, split: Split, plan: Plan) -> list[PreparedFrame]:
-    sitting.tell(StateChanged("preparing", f"Reading {len(split.train)} annotated frames."))
+    sitting.tell(
+        StateChanged("preparing", f"Reading {counted(len(split.train), 'annotated frame')}.")
+    )
     return prepare(
         sitting.dataset.experiments,
         split.train,
