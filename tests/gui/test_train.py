@@ -19,6 +19,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton
 
 from napari_celltrain.dataset import Dataset, Member
+from napari_celltrain.experiment import Experiment
 from napari_celltrain.gui import preferences, training_session
 from napari_celltrain.gui.predict import PredictWidget
 from napari_celltrain.gui.train import FIRST_WORDS, NOTHING_TICKED, READY, TrainWidget
@@ -395,6 +396,23 @@ def test_the_image_of_an_annotation_can_be_chosen(ready, small_movie, qtbot):
     assert entry.open_experiment.images == [other]
     assert entry.use
     assert widget.table.image.currentText() == "another movie"
+
+
+def test_a_movie_in_several_layers_is_one_image_and_its_channel_is_chosen_below(
+    ready, annotations, movie_class, qtbot
+):
+    from napari.layers import Layer
+
+    from napari_celltrain.gui.layers import experiment_layers
+
+    viewer, _, widget = ready
+    movie = movie_class("two", n_channels=2)
+    for layer in experiment_layers(Experiment("two", annotations, movie, channels=(1,))):
+        viewer.add_layer(Layer.create(*layer))
+    qtbot.waitUntil(lambda: len(widget.table.entries) == 2)
+    widget.table.table.selectRow(1)
+    assert widget.table.image.currentText() == "two, 2 channels"
+    assert widget.table.channel.currentText() == "2"
 
 
 def test_the_voxel_size_is_asked_for_where_nobody_knows_it(ready, qtbot):

@@ -311,13 +311,15 @@ class ExperimentsTable(QWidget):
             label.setVisible(asked)
         if found is None:
             return
-        keys = set()
+        movies: dict[object, list[Image]] = {}
         for layer in self._viewer.layers:
-            key = note(layer).get("key", id(layer))
-            is_movie = isinstance(layer, Image) and note(layer).get("role") != "preview"
-            if is_movie and key not in keys:  # the channels of a movie are one image
-                keys.add(key)
-                self.image.addItem(layer.name, layer)
+            if isinstance(layer, Image) and note(layer).get("role") != "preview":
+                movies.setdefault(note(layer).get("key", id(layer)), []).append(layer)
+        for first, *others in movies.values():  # the channels of a movie are one image
+            name = first.name
+            if others and "experiment" in note(first):
+                name = f"{note(first)['experiment'].name}, {len(others) + 1} channels"
+            self.image.addItem(name, first)
         offered = [self.image.itemData(row) for row in range(self.image.count())]
         chosen = [row for row, layer in enumerate(offered) if layer in found.images]
         self.image.setCurrentIndex(chosen[0] if chosen else -1)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from napari_celltrain.experiment import Finding
 
-MARKS = {"info": "ⓘ", "warning": "⚠", "error": "✖"}
+MARKS = {"info": "ℹ", "warning": "⚠", "error": "✖"}
 """A sign as well as a colour: not everybody tells red from green."""
 _COLOURS = {"info": "", "warning": "#e69f00", "error": "#e05050"}
 _ORDER = ("error", "warning", "info")
