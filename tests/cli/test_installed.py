@@ -57,18 +57,35 @@ def test_what_is_asked_for_is_told_whether_it_is_there_or_not():
     assert direct_requirements(["other"]) == ["zz-array", "zz-not-there"]
 
 
+@pytest.mark.usefixtures("environment")
+def test_a_licence_field_that_is_stricter_than_the_classifiers_is_not_passed_over(tmp_path):
+    about = tmp_path / "zz_array-1.5.dist-info" / "METADATA"
+    about.write_text(
+        "Metadata-Version: 2.1\nName: zz-array\nVersion: 1.5\nLicense: GPLv3\n"
+        "Classifier: License :: OSI Approved :: BSD License\n"
+    )
+    (array,) = (one for one in installed_packages() if one.name == "zz-array")
+    assert array.licence == "BSD License; GPLv3"
+    assert array.is_under_gpl
+
+
 @pytest.mark.parametrize(
-    ("licence", "strict"),
+    ("licence", "gpl", "lgpl"),
     [
-        ("GPL-3.0-only", True),
-        ("GNU Lesser General Public License v3 (LGPLv3)", True),
-        ("AGPL-3.0", True),
-        ("GNU General Public License (GPL); BSD License", True),
-        ("MIT OR GPL-2.0-only", False),
-        ("Mozilla Public License 2.0 (MPL 2.0)", False),
-        ("BSD-3-Clause", False),
-        ("", False),
+        ("GPL-3.0-only", True, False),
+        ("AGPL-3.0", True, False),
+        ("GPLv2+", True, False),
+        ("GNU General Public License (GPL); BSD License", True, False),
+        ("GNU Lesser General Public License v3 (LGPLv3)", False, True),
+        ("LGPL v3", False, True),
+        ("GPL-3.0-only AND LGPL-2.1-only", True, True),
+        ("GNU Lesser General Public License; GNU General Public License (GPL)", True, True),
+        ("MIT OR GPL-2.0-only", False, False),
+        ("Mozilla Public License 2.0 (MPL 2.0)", False, False),
+        ("BSD-3-Clause", False, False),
+        ("", False, False),
     ],
 )
-def test_licences_that_ask_something_of_others_are_told_apart(licence, strict):
-    assert Package("x", "1", licence).passes_on_conditions == strict
+def test_licences_that_ask_something_of_others_are_told_apart(licence, gpl, lgpl):
+    package = Package("x", "1", licence)
+    assert (package.is_under_gpl, package.is_under_lgpl) == (gpl, lgpl)

@@ -159,7 +159,7 @@ def _tell_licences(*, as_json: bool) -> int:
     )
     for one in packages:
         print(f"{one.name:{name}}  {one.version:{version}}  {one.licence or 'does not say'}")
-    strict = [one.name for one in packages if one.passes_on_conditions]
+    strict = [one.name for one in packages if one.is_under_gpl or one.is_under_lgpl]
     said = (
         f"Parts or all of {', '.join(strict)} are under the GPL or LGPL: that matters to whoever "
         "passes them on, not to whoever uses them."

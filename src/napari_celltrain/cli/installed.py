@@ -14,6 +14,8 @@ NAME = "napari-celltrain"
 LONGEST = 60
 """Characters of a licence; some packages have the whole text in its place."""
 _REQUIREMENT = re.compile(r"^([\w.-]+)\s*(?:\[([^\]]*)\])?")
+_GPL = re.compile(r"\bA?GPL|(?<!Lesser )General Public")
+_LGPL = re.compile(r"LGPL|Lesser General Public")
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
 
 
@@ -34,12 +36,14 @@ class Package:
     licence: str
 
     @property
-    def passes_on_conditions(self) -> bool:
-        """Tell whether the licence asks something of programs that use it, as the GPL does."""
-        words = self.licence
-        return " OR " not in words and bool(
-            re.search(r"\b[AL]?GPL|General Public|Lesser", words, re.IGNORECASE)
-        )
+    def is_under_gpl(self) -> bool:
+        """Tell whether all of it, or a part, is under the GPL or AGPL, with no other choice."""
+        return " OR " not in self.licence and _GPL.search(self.licence) is not None
+
+    @property
+    def is_under_lgpl(self) -> bool:
+        """Tell whether all of it, or a part, is under the LGPL, with no other choice."""
+        return " OR " not in self.licence and _LGPL.search(self.licence) is not None
 
 
 def direct_requirements(extras: Iterable[str] = ()) -> list[str]:
@@ -94,7 +98,9 @@ def _licence(about: metadata.PackageMetadata) -> str:
     classifiers = about.get_all("Classifier") or []
     told = [one.split(" :: ")[-1] for one in classifiers if one.startswith("License ::")]
     told = [one for one in told if one != "OSI Approved"]
-    if told:
-        return "; ".join(told)
     words = about["License"].strip() if "License" in about else ""
-    return "" if words.upper() == "UNKNOWN" else words.partition("\n")[0][:LONGEST]
+    words = "" if words.upper() == "UNKNOWN" else words.partition("\n")[0][:LONGEST]
+    # mostly both say the same; what is stricter must not be passed over
+    if words and (not told or _GPL.search(words) or _LGPL.search(words)):
+        told.append(words)
+    return "; ".join(dict.fromkeys(told))
