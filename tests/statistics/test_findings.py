@@ -219,3 +219,47 @@ def test_real_experiments_are_enough_and_without_findings(data_folder):
     assert enough(experiments)[0]
     for experiment in experiments:
         assert [one.message for one in findings(experiment) if one.severity != "info"] == []
+
+
+def with_frames(annotated, images, cells=40):
+    """Return a movie of so many images, with so many of them annotated."""
+    t, positions = lattice(frames=annotated)
+    keep = np.arange(len(t)) % 16 < cells
+    pixels = np.zeros((images, 100, 100), np.uint8)
+    return Experiment("made", Annotations(t[keep], positions[keep]), ArraySource(pixels, "tyx"))
+
+
+def test_more_time_points_are_advised_only_where_there_are_more():
+    assert "More time points" in enough([with_frames(12, 30)])[1]
+    good, sentence = enough([with_frames(12, 12)])
+    assert good
+    assert "More time points" not in sentence
+    assert "All of the movie is annotated: a second movie" in sentence
+    good, sentence = enough([with_frames(2, 2), with_frames(3, 3)])
+    assert good
+    assert "all that is open is annotated: another movie" in sentence.lower()
+
+
+def test_too_few_images_are_not_asked_for_more_time_points():
+    good, sentence = enough([with_frames(1, 1)])
+    assert not good
+    assert "annotate a second image or movie" in sentence
+    assert "in time" not in sentence
+    alone = found(with_frames(1, 1), "one-frame").message
+    assert "annotate a second image or movie" in alone
+    assert "Annotate a second image or movie" in enough([with_frames(12, 12, cells=2)])[1]
+    assert "more time points" in enough([with_frames(12, 90, cells=2)])[1]
+    assert "annotate a second one, far from it" in found(with_frames(1, 9), "one-frame").message
+
+
+def test_as_many_time_points_are_asked_for_as_a_test_needs():
+    """Whoever did what was asked for was told after the training that it had not been enough."""
+    from napari_celltrain.dataset import Dataset, Member
+    from napari_celltrain.dataset.splitting import split
+
+    assert "every cell of 2 more" in enough([with_frames(2, 30)])[1]
+    for frames in range(1, 8):
+        experiment = with_frames(frames, 30)
+        good, _ = enough([experiment])
+        if good:
+            assert split(Dataset((Member(experiment),))).trustworthy

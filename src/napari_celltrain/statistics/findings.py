@@ -85,11 +85,12 @@ def _about_amount(experiment: Experiment) -> Iterator[Finding]:
         yield Finding("error", "no-annotations", "No cell is annotated.")
         return
     if len(times) == 1:
+        alone = len(experiment.image_time_points()) == 1
         yield Finding(
             "warning",
             "one-frame",
             f"Only time point {times[0]} is annotated, so nothing is left to test the detector on; "
-            "annotate a second one, far from it.",
+            f"annotate {'a second image or movie' if alone else 'a second one, far from it'}.",
             time_point=int(times[0]),
         )
     if len(t) < FEW_CELLS:

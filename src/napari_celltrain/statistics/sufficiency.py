@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_celltrain.experiment import Experiment
+    from napari_celltrain.statistics.counts import Totals
 
 CELLS_TO_START = 50
 """Thin real stacks with 10 cells a frame trained well with ten frames, and poorly with two."""
 FRAMES_TO_START = 3
+FRAMES_TO_TEST = 4
+"""A single movie with fewer has none to spare for the honest test (`dataset/splitting.py`)."""
 CELLS_TO_BE_GOOD = 500
 FRAMES_TO_BE_GOOD = 15
 
@@ -41,7 +44,7 @@ def enough(experiments: Sequence[Experiment]) -> tuple[bool, str]:
                 "both in a dataset.toml.",
             )
         return False, (
-            f"Nothing is annotated yet. Mark the centre of every cell in {FRAMES_TO_START} or "
+            f"Nothing is annotated yet. Mark the centre of every cell in {FRAMES_TO_TEST} or "
             "more time points that lie far apart."
         )
     sums = total([count(experiment) for experiment in with_images])
@@ -49,20 +52,23 @@ def enough(experiments: Sequence[Experiment]) -> tuple[bool, str]:
         f"{sums.positions} cells in {sums.annotated_time_points} time point"
         f"{'' if sums.annotated_time_points == 1 else 's'}"
     )
-    if sums.annotated_time_points < FRAMES_TO_START:
-        return False, (
-            f"{here} are too little to train and to test on: annotate every cell of "
-            f"{FRAMES_TO_START - sums.annotated_time_points} more, far from the others in time."
-        )
+    left = sums.time_points - sums.annotated_time_points
+    other = f"{'a second' if len(with_images) == 1 else 'another'} image or movie"
+    needed = FRAMES_TO_TEST if len(with_images) == 1 else FRAMES_TO_START
+    missing = needed - sums.annotated_time_points
+    if missing > 0:
+        more = f"every cell of {missing} more, far from the others in time"
+        more = more if missing <= left else other
+        return False, f"{here} are too little to train and to test on: annotate {more}."
     if sums.positions < CELLS_TO_START:
         missing = FRAMES_TO_START * max(
             1, (CELLS_TO_START - sums.positions) // max(1, sums.positions)
         )
         return False, (
             f"{here} are too little to begin with; about {CELLS_TO_START} cells are needed. "
-            f"Annotate {missing} more time points."
+            f"Annotate {f'{missing} more time points' if missing <= left else other}."
         )
-    advice = _what_next(with_images, sums.positions, sums.annotated_time_points)
+    advice = _what_next(with_images, sums)
     return True, f"{here}: enough to start. {advice}"
 
 
@@ -73,13 +79,19 @@ def _with_image(experiment: Experiment) -> Experiment:
     return experiment.with_(annotations=annotations.select(has_image))
 
 
-def _what_next(experiments: Sequence[Experiment], cells: int, frames: int) -> str:
+def _what_next(experiments: Sequence[Experiment], sums: Totals) -> str:
     if any(experiment.completeness == "sparse" for experiment in experiments):
         return (
             "Marking every cell of a few time points would help most: where only some are marked, "
             "nobody knows what is background."
         )
-    if cells < CELLS_TO_BE_GOOD or frames < FRAMES_TO_BE_GOOD:
+    if sums.annotated_time_points == sums.time_points and (
+        sums.positions < CELLS_TO_BE_GOOD or sums.annotated_time_points < FRAMES_TO_BE_GOOD
+    ):
+        if len(experiments) == 1:
+            return "All of the movie is annotated: a second movie would help most."
+        return "All that is open is annotated: another movie would help most."
+    if sums.positions < CELLS_TO_BE_GOOD or sums.annotated_time_points < FRAMES_TO_BE_GOOD:
         return "More time points, spread over the movie, would help most."
     if len(experiments) == 1:
         return (
