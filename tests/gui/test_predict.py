@@ -460,6 +460,23 @@ def test_train_further_goes_to_the_training_dock(with_movie, viewer, trained, qt
     assert train._start_from == trained
 
 
+def test_train_further_from_a_copy_that_is_not_corrected_says_what_is_missing(
+    with_movie, viewer, qtbot
+):
+    widget = with_movie
+    find(widget, qtbot)
+    copy = widget.use_as_annotations()
+    widget.further_button.click()
+    train = next(one for one in viewer.window.dock_widgets.values() if isinstance(one, TrainWidget))
+    sentence = train.progress.sentence
+    qtbot.waitUntil(lambda: "Nothing is corrected" in sentence.text())
+    train.start_button.click()
+    assert not train.running
+    assert "untick 'only what I corrected'" in sentence.text()
+    copy.add((0, 0, 3, 3))
+    qtbot.waitUntil(lambda: "Nothing is corrected" not in sentence.text())
+
+
 def test_a_dock_that_is_open_already_comes_to_the_front(viewer, qtbot):
     """Two docks under each other would both be too low on a small screen: they are tabs."""
     viewer.window._qt_window.show()

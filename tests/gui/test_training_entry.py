@@ -6,6 +6,7 @@ import pytest
 
 from napari_celltrain.dataset import Member
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.layers import note
 from napari_celltrain.gui.open_experiments import open_experiments
 from napari_celltrain.gui.training_entry import TrainingEntry
 
@@ -81,3 +82,15 @@ def test_a_file_keeps_what_it_says_until_that_is_changed(experiment):
     again = entry.to_member()
     assert again.role == "train"
     assert again.experiment.time_range == (37, 38)
+
+
+def test_a_copy_in_which_nothing_is_corrected_says_what_to_do(entry):
+    points = entry.open_experiment.points
+    note(points)["copied"] = entry.read().annotations
+    with pytest.raises(CellTrainError, match=r"Nothing is corrected in 'embryo' yet.*untick 'only"):
+        entry.read()
+    entry.only_corrected = False
+    assert len(entry.read().annotations) == 5
+    entry.only_corrected = True
+    points.data = points.data[1:]  # now a time point is
+    assert len(entry.read().annotations) < 5

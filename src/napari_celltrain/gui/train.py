@@ -130,9 +130,8 @@ class TrainWidget(TrainPage):
         """Let the next Start begin from a detector instead of from nothing."""
         self._start_from = folder
         self.tabs.setCurrentIndex(0)
-        self.progress.say(
-            f"The next training starts from '{folder.name}'. Check the data, then press Start."
-        )
+        next_step = self._data_problem or "Check the data, then press Start."
+        self.progress.say(f"The next training starts from '{folder.name}'. {next_step}")
         self.start_button.setText(f"Train further from '{_short(folder.name)}'")
 
     def preview(self) -> None:
@@ -281,7 +280,9 @@ class TrainWidget(TrainPage):
         self.preflight.look(experiments)
         if problem:
             self.progress.say(problem)
-        elif self.progress.sentence.text() in (*_WAITING, self._data_problem):
+        elif (said := self.progress.sentence.text()) in _WAITING or (
+            self._data_problem and said.endswith(self._data_problem)
+        ):
             nothing = NOTHING_TICKED if self.table.entries else FIRST_WORDS
             self.progress.say(READY if experiments else nothing)
         self._data_problem = problem

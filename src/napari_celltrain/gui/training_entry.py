@@ -98,7 +98,8 @@ class TrainingEntry:
         Raises
         ------
         CellTrainError
-            When a layer is no movie, or the region is missing.
+            When a layer is no movie, the region is missing, or only corrections are wanted and
+            there are none.
         """
         if self.open_experiment is not None:
             experiment = self.open_experiment.read()
@@ -107,6 +108,12 @@ class TrainingEntry:
             experiment = self.member.experiment
         corrected = self.corrected_time_points()
         if self.only_corrected and corrected is not None:
+            if not corrected:
+                raise CellTrainError(
+                    f"Nothing is corrected in '{self.name}' yet, so nothing can be learnt from it: "
+                    "correct some of its cells, or select it and untick 'only what I corrected' if "
+                    "all of them are right."
+                )
             annotations = experiment.annotations
             kept = annotations.select(np.isin(annotations.t, corrected))
             experiment = experiment.with_(annotations=kept)
