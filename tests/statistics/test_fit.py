@@ -105,6 +105,39 @@ def test_real_movies_are_left_in_peace_and_their_shifts_noticed(data_folder):
         assert _codes(_moved(experiment, lambda p: p[:, [0, 2, 1]])) == ["off-cells"]
 
 
+def _only(experiment, keep):
+    return experiment.with_(annotations=experiment.annotations.select(keep))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_cells_that_are_left_unmarked_are_noticed(blobs, dark):
+    """A corner of the movie was annotated, and nobody said so: the rest would be background."""
+    if dark:
+        blobs = blobs.with_(images=type(blobs.images)(2000 - blobs.images.array, "tzyx"))
+    corner = _only(blobs, blobs.annotations.positions[:, 2] < 90)
+    (finding,) = fit_findings(corner)
+    assert finding.code == "unmarked"
+    assert "will be learnt as background" in finding.message
+    every_fourth = np.arange(len(blobs.annotations)) % 4 == 0
+    assert _codes(_only(blobs, every_fourth)) == ["unmarked"]
+
+
+def test_unmarked_cells_are_no_news_where_only_some_should_be_marked(blobs):
+    some = _only(blobs, np.arange(len(blobs.annotations)) % 4 == 0)
+    for completeness in ("box", "region", "sparse"):
+        assert _codes(some.with_(completeness=completeness)) == []
+
+
+def test_marks_that_say_no_cell_are_marks_too(blobs):
+    told = blobs.annotations
+    status = np.where(np.arange(len(told)) % 2, 1, -1)
+    assert _codes(blobs.with_(annotations=Annotations(told.t, told.positions, status=status))) == []
+
+
+def test_a_few_oversights_are_no_news(blobs):
+    assert _codes(_only(blobs, np.arange(len(blobs.annotations)) % 5 > 0)) == []
+
+
 def test_the_channel_that_was_meant_is_named(blobs):
     """Exchanged channels: the cells are in the second, and the first is used."""
     cells = blobs.images.array
