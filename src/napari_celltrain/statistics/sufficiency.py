@@ -54,20 +54,20 @@ def enough(experiments: Sequence[Experiment]) -> tuple[bool, str]:
     )
     left = sums.time_points - sums.annotated_time_points
     other = f"{'a second' if len(with_images) == 1 else 'another'} image or movie"
-    needed = FRAMES_TO_TEST if len(with_images) == 1 else FRAMES_TO_START
-    missing = needed - sums.annotated_time_points
-    if missing > 0:
-        more = f"every cell of {missing} more, far from the others in time"
-        more = more if missing <= left else other
+    to_test = FRAMES_TO_TEST if len(with_images) == 1 else FRAMES_TO_START
+    frames = to_test - sums.annotated_time_points
+    more = f"every cell of {frames} more, far from the others in time" if frames <= left else other
+    if sums.annotated_time_points < FRAMES_TO_START:
         return False, f"{here} are too little to train and to test on: annotate {more}."
     if sums.positions < CELLS_TO_START:
-        missing = FRAMES_TO_START * max(
-            1, (CELLS_TO_START - sums.positions) // max(1, sums.positions)
-        )
+        times = max(1, (CELLS_TO_START - sums.positions) // max(1, sums.positions))
+        frames = FRAMES_TO_START * times
         return False, (
             f"{here} are too little to begin with; about {CELLS_TO_START} cells are needed. "
-            f"Annotate {f'{missing} more time points' if missing <= left else other}."
+            f"Annotate {f'{frames} more time points' if frames <= left else other}."
         )
+    if frames > 0:
+        return True, f"{here}: enough to start, but too few to test on: annotate {more}."
     advice = _what_next(with_images, sums)
     return True, f"{here}: enough to start. {advice}"
 
