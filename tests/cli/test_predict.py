@@ -49,6 +49,20 @@ def test_time_points_are_inclusive(sample, trained, tmp_path, result):
     assert {row["t"] for row in rows(out)} == {"2", "3", "4"}
 
 
+def test_a_stated_gamma_changes_what_is_found_and_an_impossible_one_is_refused(
+    sample, trained, tmp_path, result, capsys
+):
+    plain, darker = tmp_path / "plain.csv", tmp_path / "darker.csv"
+    result("predict", trained, pattern(sample), "--out", plain, "--time-points", "0:1")
+    result(
+        "predict", trained, pattern(sample), "--out", darker, "--time-points", "0:1", "--gamma", "4"
+    )
+    assert rows(plain) != rows(darker)
+    refused = ["predict", trained, pattern(sample), "--out", tmp_path / "no.csv", "--gamma", "1e9"]
+    assert main([str(one) for one in refused]) == 2
+    assert "from 0.1 to 10" in capsys.readouterr().err
+
+
 def test_a_higher_threshold_finds_fewer_of_the_same(sample, trained, tmp_path, result):
     everything, sure = tmp_path / "all.csv", tmp_path / "sure.csv"
     result("predict", trained, pattern(sample), "--out", everything, "--floor", "0.05")

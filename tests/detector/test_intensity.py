@@ -95,3 +95,18 @@ def test_magnified_cells_get_the_same_levels():
     a, b = intensity_range(image, ONES), intensity_range(large, (1.0, 2.0, 2.0))
     assert b.low == pytest.approx(a.low, rel=0.02)
     assert b.high == pytest.approx(a.high, rel=0.02)
+
+
+@given(st.floats(0.1, 10), st.integers(0, 5))
+@settings(deadline=None)
+def test_a_gamma_keeps_dark_and_bright_and_the_order_between(gamma, seed):
+    image = _cells(seed)
+    level = intensity_range(image, ONES)
+    plain = level.normalise(resample(image, ONES))
+    changed = level.normalise(resample(image, ONES), gamma)
+    assert float(changed.min()) >= CLIP[0]
+    assert float(changed.max()) <= CLIP[1]
+    order = plain.reshape(-1).argsort()
+    assert (changed.reshape(-1)[order].diff() >= 0).all()
+    steady = torch.tensor([level.low, level.high])
+    assert torch.allclose(level.normalise(steady, gamma), torch.tensor([0.0, 1.0]), atol=1e-5)

@@ -593,6 +593,20 @@ def test_a_stated_cell_diameter_is_looked_for_and_drawn(with_movie, trained, qtb
     assert float(np.max(widget.layer.size, initial=3 * size)) == pytest.approx(3 * size, rel=0.02)
 
 
+def test_a_stated_gamma_is_what_is_looked_with(with_movie, qtbot):
+    widget = with_movie
+    assert widget.gamma.gamma is None
+    assert widget.gamma.box.text() == "chosen by itself"
+    find(widget, qtbot)
+    plain = widget.candidates.scores.copy()
+    widget.gamma.box.setValue(3)
+    find(widget, qtbot)
+    assert not np.array_equal(widget.candidates.scores, plain)
+    widget.gamma.box.setValue(1)
+    find(widget, qtbot)
+    assert np.array_equal(widget.candidates.scores, plain)
+
+
 def test_a_cell_diameter_that_is_impossible_is_refused_in_a_sentence(with_movie, qtbot):
     widget = with_movie
     widget.cell_diameter.box.setValue(9999)

@@ -9,7 +9,7 @@ from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.array import ArraySource
-from napari_celltrain.prediction.cell_size import look_at_movie
+from napari_celltrain.prediction.first_look import look_at_movie
 from napari_celltrain.prediction.judge import candidates, total, voxel_size_of
 from napari_celltrain.prediction.predict import check_request, predict
 from napari_celltrain.training.loop import train
@@ -41,7 +41,8 @@ def of_pixels(make_blobs, fast_settings, tmp_path_factory) -> Detector:
 def _look(detector, experiment):
     voxel_size = detector.voxel_size_for(experiment.known_voxel_size_um)
     times = list(experiment.images.time_points)
-    return look_at_movie(detector, experiment.images, (0,), voxel_size, times)
+    look = look_at_movie(detector, experiment.images, (0,), voxel_size, times, gamma=1.0)
+    return look.cell_diameter, list(look.findings)
 
 
 def _f1(detector, experiment) -> float:
@@ -118,7 +119,7 @@ def test_annotated_cells_say_how_large_a_voxel_is_when_nothing_else_does(of_two_
 def test_a_stated_diameter_is_taken_and_nothing_is_read(of_two_sizes, make_blobs, monkeypatch):
     movie = make_blobs(times=2)
     monkeypatch.setattr(type(movie.images), "read_frame", None)
-    request = check_request(of_two_sizes, movie.images, cell_diameter=12.0)
+    request = check_request(of_two_sizes, movie.images, cell_diameter=12.0, gamma=1.0)
     assert request.cell_diameter == 12.0
     assert request.findings == ()
 

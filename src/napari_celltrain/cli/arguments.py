@@ -18,6 +18,17 @@ def add_diameter(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_gamma(parser: argparse.ArgumentParser) -> None:
+    """Add ``--gamma``."""
+    parser.add_argument(
+        "--gamma",
+        type=positive,
+        metavar="G",
+        help="power of the brightness: above 1 faint things get fainter; default: 1, or what makes "
+        "unlike images look like those of the training",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument(

@@ -84,7 +84,11 @@ def error_crops(folder: RunFolder, at_most: int) -> tuple[list[ErrorCrop], list[
     missed: list[_Place] = []
     false: list[tuple[float, _Place]] = []
     for judged in candidates(
-        detector, dataset.experiments, held_out, exclude_dying=settings.data.exclude_dying
+        detector,
+        dataset.experiments,
+        held_out,
+        gamma=1.0,
+        exclude_dying=settings.data.exclude_dying,
     ):
         frame = judged.scored
         verdict = frame.verdict_at(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_celltrain.cli.arguments import (
     add_device,
     add_diameter,
+    add_gamma,
     add_json,
     not_negative,
     positive,
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cells and detections within PX pixels of the image's edge count for nobody",
     )
     add_diameter(parser)
+    add_gamma(parser)
     parser.add_argument(
         "--threshold", type=share, metavar="T", help="score threshold; default: the detector's own"
     )
@@ -104,6 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
                 dataset.experiments,
                 own,
                 cell_diameters=widths,
+                gamma=arguments.gamma,
                 tolerance=_tolerance(arguments, detector, dataset, member),
                 border_px=arguments.border,
             ):

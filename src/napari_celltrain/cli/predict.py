@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_celltrain.cli.arguments import (
     add_device,
     add_diameter,
+    add_gamma,
     add_json,
     channels,
     positive_int,
@@ -79,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="in um; overrides what the file says",
     )
     add_diameter(parser)
+    add_gamma(parser)
     parser.add_argument(
         "--threshold", type=share, metavar="T", help="lowest score; default: the detector's own"
     )
@@ -146,6 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
         channels=arguments.channel,
         voxel_size_um=arguments.voxel_size,
         cell_diameter=arguments.diameter,
+        gamma=arguments.gamma,
         threshold=arguments.threshold,
         like=arguments.like,
         floor=arguments.floor,

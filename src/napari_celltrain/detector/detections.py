@@ -21,6 +21,7 @@ class Job(NamedTuple):
     frames: Sequence[NDArray[Any]]
     voxel_size_um: ZYX | None = None
     cell_diameter: float | None = None
+    gamma: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

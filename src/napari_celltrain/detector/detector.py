@@ -182,6 +182,7 @@ class Detector:
         voxel_size_um: ZYX | None = None,
         *,
         cell_diameter: float | None = None,
+        gamma: float = 1.0,
         floor: float = FLOOR,
         tile: tuple[int, int, int] | None = None,
     ) -> Detections:
@@ -196,6 +197,8 @@ class Detector:
             (z, y, x) of the image.
         cell_diameter
             How wide its cells are, in the detector's unit; None: as those it was trained on.
+        gamma
+            Power to which the brightness, from 0 (dark) to 1 (bright), is raised first.
         floor
             Lowest score of a candidate; use `Detections.above` with the threshold afterwards.
         tile
@@ -206,7 +209,7 @@ class Detector:
         -------
         Detections, ordered by (z, y, x).
         """
-        job = Job(frames, voxel_size_um, cell_diameter)
+        job = Job(frames, voxel_size_um, cell_diameter, gamma)
         return next(self.detect_each([job], floor=floor, tile=tile))
 
     def detect_each(
@@ -309,7 +312,8 @@ class Detector:
                 f"A frame must be (z, y, x) and all of one shape, not "
                 f"{[frame.shape for frame in frames]}."
             )
-        frame = FrameUnderWay(frames, voxel_size, self.design.steps(voxel_size, shape[0]), floor)
+        steps = self.design.steps(voxel_size, shape[0])
+        frame = FrameUnderWay(frames, voxel_size, steps, job.gamma, floor)
         self._cut(frame, tile)
         if ahead and self.device.type == "cpu" and len(frame.tiles) == 1:
             frame.ready = self._input(frame, frame.tiles[0])
@@ -410,11 +414,11 @@ class Detector:
             thinned = [resample_in_plane(one, frame.steps, tile.part[1:]) for one in frame.images]
             for k, (planes, level) in enumerate(zip(thinned, frame.levels(thinned), strict=True)):
                 deep = resample_in_depth(planes, len(planes), frame.steps[0], tile.part[0])
-                image[0, k][inside] = level.normalise(deep)
+                image[0, k][inside] = level.normalise(deep, frame.gamma)
             return image
         for k, (one, level) in enumerate(zip(frame.images, frame.levels(), strict=True)):
             image[0, k][inside] = level.normalise(
-                resample(one, frame.steps, tile.part, self.device)
+                resample(one, frame.steps, tile.part, self.device), frame.gamma
             )
         return image
 

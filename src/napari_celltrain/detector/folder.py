@@ -70,6 +70,10 @@ class DetectorInfo(BaseModel):
     intensity: tuple[float, float] | None = None
     """Typical dark and bright levels of the training frames, as stored in their files."""
     contrast: float | None = None
+    undecided: float | None = None
+    """On held-out frames: candidates near the threshold, for each that is clearly a cell."""
+    brightness: float | None = None
+    """There too: of the clear ones, 0 (the image's dark level) to about 1 (its bright level)."""
     weights_file: str = Field("weights-000000000000.safetensors", pattern=f"^{WEIGHTS_PATTERN}$")
     weights_sha256: str = ""
 

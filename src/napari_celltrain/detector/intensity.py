@@ -31,9 +31,16 @@ class IntensityRange:
     constant: bool = False
     """True when there is nothing between them: all but single voxels have one value."""
 
-    def normalise(self, image: torch.Tensor) -> torch.Tensor:
-        """Map `low` to 0 and `high` to 1, in place, limited to `CLIP`."""
-        return image.sub_(self.low).mul_(1.0 / (self.high - self.low)).clamp_(*CLIP)
+    def normalise(self, image: torch.Tensor, gamma: float = 1.0) -> torch.Tensor:
+        """Map `low` to 0 and `high` to 1, in place, limited to `CLIP`.
+
+        With a `gamma`, what lies above 0 is raised to that power, and what lies below to its
+        mirror image.
+        """
+        image = image.sub_(self.low).mul_(1.0 / (self.high - self.low)).clamp_(*CLIP)
+        if gamma != 1.0:
+            image.copy_(image.sign() * image.abs() ** gamma).clamp_(*CLIP)
+        return image
 
 
 def intensity_range(frame: NDArray[np.generic], steps: Sequence[float]) -> IntensityRange:

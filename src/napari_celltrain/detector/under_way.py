@@ -24,9 +24,15 @@ class FrameUnderWay:
     """One time point on its way through the threads."""
 
     def __init__(
-        self, images: Sequence[NDArray[Any]], voxel_size: ZYX, steps: ZYX, floor: float
+        self,
+        images: Sequence[NDArray[Any]],
+        voxel_size: ZYX,
+        steps: ZYX,
+        gamma: float,
+        floor: float,
     ) -> None:
-        self.images, self.voxel_size, self.steps, self.floor = images, voxel_size, steps, floor
+        self.images, self.voxel_size, self.steps = images, voxel_size, steps
+        self.gamma, self.floor = gamma, floor
         self.n_bytes = sum(one.nbytes for one in images)
         self.futures: list[Future[list[tuple[NDArray[np.float64], NDArray[np.float64]]]]] = []
         self.tiles: Sequence[Tile] = ()

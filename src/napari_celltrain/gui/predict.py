@@ -110,7 +110,9 @@ class PredictWidget(PredictPage):
         self.sentence.setText("Loading the detector.")
         self.sentence.setToolTip("")  # the details of an earlier failure
         self.bar.setRange(0, 0)
-        work = prediction_work(card.folder, self._movie, times, self.cell_diameter.diameter)
+        work = prediction_work(
+            card.folder, self._movie, times, self.cell_diameter.diameter, self.gamma.gamma
+        )
         self._job = Job(work, self)
         self._job.reported.connect(self._told)
         self._job.returned.connect(self._returned)

@@ -19,6 +19,7 @@ from napari_celltrain.gui.cell_diameter import CellDiameterRow
 from napari_celltrain.gui.detector_chooser import DetectorChooser
 from napari_celltrain.gui.dock_page import DockPage
 from napari_celltrain.gui.findings_list import FindingsList
+from napari_celltrain.gui.gamma import GammaRow
 from napari_celltrain.gui.image_chooser import ImageChooser
 from napari_celltrain.gui.judging_panel import JudgingPanel
 from napari_celltrain.gui.prominence import make_prominent
@@ -37,7 +38,7 @@ class PredictPage(DockPage):
         super().__init__(napari_viewer, parent)
         self.detector = DetectorChooser(self)
         self.image = ImageChooser(napari_viewer, self)
-        self.cell_diameter = CellDiameterRow(self)
+        self.cell_diameter, self.gamma = CellDiameterRow(self), GammaRow(self)
         self.run_button = QPushButton("Find cells", self)
         self.cancel_button = QPushButton("Cancel", self)
         self.bar = QProgressBar(self)
@@ -87,6 +88,7 @@ class PredictPage(DockPage):
                 self.detector,
                 self.image,
                 self.cell_diameter,
+                self.gamma,
                 act,
                 self.bar,
                 self.sentence,

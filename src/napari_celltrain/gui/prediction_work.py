@@ -51,6 +51,7 @@ def prediction_work(
     movie: Experiment,
     times: Sequence[int] | None,
     cell_diameter: float | None = None,
+    gamma: float | None = None,
 ) -> Work:
     """Return work that reports `Ready`, then `Progress` and findings, and returns a sentence.
 
@@ -64,6 +65,8 @@ def prediction_work(
         Time points; None: all.
     cell_diameter
         In the detector's unit; None: as in training, or measured first.
+    gamma
+        Power of the brightness; None: 1, or what makes the movie look like the training.
     """
 
     def work(report: Callable[[Any], None], stop: threading.Event) -> str:
@@ -93,6 +96,7 @@ def prediction_work(
             channels=movie.channels,
             voxel_size_um=movie.known_voxel_size_um,
             cell_diameter=cell_diameter,
+            gamma=gamma,
             on_damaged="skip",
         )
         sentence = f"Looking for cells on {detector.device}: {detector.device_reason}."

@@ -8,7 +8,6 @@ as those that were looked for.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +17,16 @@ from napari_celltrain.detector.detector import WIDEST_CELL
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment, Finding
 from napari_celltrain.images import ArraySource
-from napari_celltrain.prediction.frames import read_inputs
+from napari_celltrain.prediction.frames import middle_piece
 from napari_celltrain.statistics.diameter import estimate_diameter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from napari_celltrain.detector.detector import Detector
-    from napari_celltrain.experiment import ZYX, FrameSource
+    from napari_celltrain.experiment import ZYX
 
 RATIO = 1.4
 """From one size that is looked for to the next; augmentation makes a network bear that."""
@@ -35,54 +34,35 @@ BEYOND = 1.4
 """Cells may be so much smaller or larger than those of the training."""
 FARTHEST = 4.0
 """The same where not even the magnification is known."""
-FRAMES = 3
-"""First, middle and last of a movie: cells grow and divide, and the median counts."""
 FEWEST = 5
 """Cells, or nothing is said of their size."""
-ALIKE = 1.3
+ALIKE = 1.2
 """Cells that are less than so many times as wide as usual are taken as usual."""
-PIECE_VOXELS = 2_000_000
-"""Working voxels of the middle of a frame that are looked at, at each size."""
-PIECE_PLANES = 16
-"""Of a deep stack these are enough, if something has to be left out."""
 
 
-def look_at_movie(
-    detector: Detector,
-    source: FrameSource,
-    channels: Sequence[int],
-    voxel_size: ZYX,
-    time_points: Sequence[int],
-) -> tuple[float | None, list[Finding]]:
-    """Find out how wide the cells of a movie are, if the detector has to be told.
-
-    The same movie gives the same answer.
+def size_of_cells(
+    detector: Detector, looks: Iterable[Sequence[NDArray[Any]]], voxel_size: ZYX, name: str
+) -> tuple[float, list[Finding]]:
+    """Find out how wide the cells of a movie are, for a detector that has to be told.
 
     Parameters
     ----------
     detector
         That is to look for them.
-    source, channels
-        The movie, and what of it is looked at.
+    looks
+        What the detector sees of some time points, as in `Detector.detect`.
     voxel_size
         (z, y, x) in the detector's unit.
-    time_points
-        That will be looked at; a few of them are used.
+    name
+        Of the movie.
 
     Returns
     -------
-    The diameter in the detector's unit (None: the detector need not be told), and what was found
-    out in words.
+    The diameter in the detector's unit, and what was found out in words.
     """
-    design, name = detector.design, source.name
-    if not needs_size(detector):
-        return None, []
-    some = np.unique(np.linspace(0, len(time_points) - 1, FRAMES).round().astype(int))
-    widths = []
-    for t in (time_points[i] for i in some):
-        with contextlib.suppress(CellTrainError):  # told when this time point is looked at
-            width = cell_diameter_in(detector, read_inputs(design, source, t, channels), voxel_size)
-            widths += [] if width is None else [width]
+    design = detector.design
+    measured = (cell_diameter_in(detector, frames, voxel_size) for frames in looks)
+    widths = [width for width in measured if width is not None]
     unit = "um" if design.unit == "um" else "pixels"
     if not widths:
         if design.sizes is None:
@@ -182,7 +162,7 @@ def _measured_at(
     """Look for cells of a size, and measure those that are found; None when they are too few."""
     design = detector.design
     steps = design.steps(design.relative(voxel_size, size), len(frames[0]))
-    piece = _middle(frames, steps)
+    piece = middle_piece(frames, steps)
     found = detector.detect(piece, voxel_size, cell_diameter=size).above(detector.threshold)
     if len(found) < FEWEST:
         return None
@@ -210,20 +190,3 @@ def _sizes(detector: Detector, voxel_size: ZYX) -> list[float]:
     finest = min(voxel_size[1:])
     possible = [size for size in sizes if 3 <= size / finest <= WIDEST_CELL]
     return possible or sizes[:1]
-
-
-def _middle(frames: Sequence[NDArray[Any]], steps: Sequence[float]) -> list[NDArray[Any]]:
-    """Cut the middle out of frames that would be too large at the working scale."""
-    shape = frames[0].shape
-    working = [n / step for n, step in zip(shape, steps, strict=True)]
-    excess = math.prod(working) / PIECE_VOXELS
-    if excess <= 1:
-        return list(frames)
-    # less depth first: cells are as wide in every plane
-    deep = max(min(1.0, PIECE_PLANES / working[0]), 1 / excess)
-    share = (deep, *(2 * [math.sqrt(min(1.0, 1 / (excess * deep)))]))
-    box = []
-    for n, part in zip(shape, share, strict=True):
-        length = max(1, round(n * part))
-        box.append(slice((n - length) // 2, (n - length) // 2 + length))
-    return [frame[tuple(box)] for frame in frames]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.detector.window import window_time_points
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
     from napari_celltrain.detector.design import Design
     from napari_celltrain.experiment import FrameSource
+
+
+PIECE_VOXELS = 2_000_000
+"""Working voxels of the middle of a frame that are enough to get an impression of it."""
+PIECE_PLANES = 16
+"""Of a deep stack these are enough, if something has to be left out."""
 
 
 def read_inputs(
@@ -66,3 +73,20 @@ def check_channels(design: Design, source: FrameSource, channels: Sequence[int])
             f"This detector looks at {counted(design.n_channels, 'channel')} at once, "
             f"but {len(channels)} were given."
         )
+
+
+def middle_piece(frames: Sequence[NDArray[Any]], steps: Sequence[float]) -> list[NDArray[Any]]:
+    """Cut the middle out of frames that would be too large at the working scale."""
+    shape = frames[0].shape
+    working = [n / step for n, step in zip(shape, steps, strict=True)]
+    excess = math.prod(working) / PIECE_VOXELS
+    if excess <= 1:
+        return list(frames)
+    # less depth first: cells are as wide in every plane
+    deep = max(min(1.0, PIECE_PLANES / working[0]), 1 / excess)
+    share = (deep, *(2 * [math.sqrt(min(1.0, 1 / (excess * deep)))]))
+    box = []
+    for n, part in zip(shape, share, strict=True):
+        length = max(1, round(n * part))
+        box.append(slice((n - length) // 2, (n - length) // 2 + length))
+    return [frame[tuple(box)] for frame in frames]

@@ -5,6 +5,7 @@ Used by training for its held-out frames and by ``celltrain evaluate``; there is
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ from napari_celltrain.evaluation.scores import Scores
 from napari_celltrain.evaluation.threshold import ScoredFrame
 from napari_celltrain.experiment import Status
 from napari_celltrain.known import frame_annotations, known_place
-from napari_celltrain.prediction.cell_size import look_at_movie
+from napari_celltrain.prediction.contrast import brightness_at
+from napari_celltrain.prediction.first_look import FirstLook, look_at_movie
 from napari_celltrain.prediction.frames import read_inputs
 from napari_celltrain.statistics import estimate_diameter
 from napari_celltrain.training.events import FrameErrors
@@ -41,11 +43,14 @@ class JudgedFrame:
         Which frame of the data set.
     scored
         Candidates and annotation.
+    brightness
+        Of each candidate, 0 (the image's dark level) to about 1 (its bright level).
     """
 
     member: int
     t: int
     scored: ScoredFrame
+    brightness: NDArray[np.float64]
 
     def errors(self, threshold: float, experiment: str) -> FrameErrors:
         """Return where detections at a threshold are right and wrong."""
@@ -67,6 +72,7 @@ def candidates(
     *,
     voxel_sizes: Sequence[ZYX] | None = None,
     cell_diameters: Sequence[float] | None = None,
+    gamma: float | None = None,
     tolerance: float | None = None,
     border_px: float = 0.0,
     exclude_dying: bool = False,
@@ -89,6 +95,8 @@ def candidates(
     cell_diameters
         Of each experiment, in the detector's unit; None: as the detector has them, or measured
         first where it has to be told (`cell_size`).
+    gamma
+        Power of the brightness of all; None: as in `predict`, for each experiment.
     tolerance
         Greatest distance of a match in the detector's unit; None: half the cell diameter.
     border_px
@@ -101,8 +109,10 @@ def candidates(
         Looked at between frames.
     """
     design = detector.design
+    own = -design.time_window[0] * design.n_channels
     sizes: dict[int, ZYX] = {}
-    widths: dict[int, float | None] = {}
+    looks: dict[int, FirstLook] = {}
+    images: deque[NDArray[np.generic]] = deque()
 
     def jobs() -> Iterator[Job]:
         for member, t in frames:
@@ -113,23 +123,31 @@ def candidates(
                 sizes[member] = voxel_sizes[member]
             else:
                 sizes[member] = voxel_size_of(detector, experiment)
-            if cell_diameters is not None:
-                widths[member] = cell_diameters[member]
-            elif member not in widths:
+            if member not in looks:
                 assert experiment.images is not None
-                times = [u for other, u in frames if other == member]
-                widths[member] = look_at_movie(
-                    detector, experiment.images, experiment.channels, sizes[member], times
-                )[0]
+                looks[member] = look_at_movie(
+                    detector,
+                    experiment.images,
+                    experiment.channels,
+                    sizes[member],
+                    [u for other, u in frames if other == member],
+                    cell_diameter=None if cell_diameters is None else cell_diameters[member],
+                    gamma=gamma,
+                )
             if read is not None:
                 inputs = read(member, t)
             else:
                 assert experiment.images is not None
                 inputs = read_inputs(design, experiment.images, t, experiment.channels)
-            yield Job(inputs, sizes[member], widths[member])
+            images.append(inputs[own])
+            yield Job(inputs, sizes[member], looks[member].cell_diameter, looks[member].gamma)
 
     for (member, t), found in zip(frames, detector.detect_each(jobs(), floor=FLOOR), strict=False):
-        diameter = widths[member] or design.diameter
+        look, image = looks[member], images.popleft()
+        diameter = look.cell_diameter or design.diameter
+        brightness = np.empty(0)
+        if len(found):
+            brightness = brightness_at(image, found.positions, found.levels[own], look.gamma)
         yield JudgedFrame(
             member,
             t,
@@ -144,6 +162,7 @@ def candidates(
                 border_px=border_px,
                 exclude_dying=exclude_dying,
             ),
+            brightness,
         )
         if stopping():
             return

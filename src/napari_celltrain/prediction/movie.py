@@ -45,6 +45,8 @@ class Options:
         (z, y, x); None: what the experiment or its images say.
     cell_diameter
         In the detector's unit; None: see `predict`.
+    gamma
+        Power of the brightness; None: see `predict`.
     threshold
         Lowest score of a cell; None: the detector's own for this experiment or what it is `like`.
     like
@@ -63,6 +65,7 @@ class Options:
     channels: tuple[int, ...] | None = None
     voxel_size_um: ZYX | None = None
     cell_diameter: float | None = None
+    gamma: float | None = None
     threshold: float | None = None
     like: str | None = None
     floor: float | None = None
@@ -234,6 +237,7 @@ class _Work:
             channels=options.channels or experiment.channels or None,
             voxel_size_um=self.size,
             cell_diameter=options.cell_diameter,
+            gamma=options.gamma,
             floor=options.search_floor(detector, experiment.name),
             tile=options.tile,
             on_damaged=options.on_damaged,

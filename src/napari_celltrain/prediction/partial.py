@@ -46,6 +46,7 @@ def header_for(detector: Detector, source: FrameSource, request: Request) -> dic
         "channels": list(request.channels),
         "voxel_size": [float(size) for size in request.voxel_size],
         "cell_diameter": request.cell_diameter,
+        "gamma": float(request.gamma),
         "floor": float(request.floor),
     }
 

@@ -12,7 +12,9 @@ from napari_celltrain.detector.detections import Job
 from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
-from napari_celltrain.prediction.cell_size import check_cell_diameter, look_at_movie
+from napari_celltrain.prediction.cell_size import check_cell_diameter
+from napari_celltrain.prediction.contrast import check_gamma
+from napari_celltrain.prediction.first_look import look_at_movie
 from napari_celltrain.prediction.frames import check_channels
 from napari_celltrain.prediction.reading import read_ahead
 from napari_celltrain.prediction.unlike import unlike_before, unlike_intensity, unlike_size
@@ -80,6 +82,8 @@ class Request:
         (z, y, x) in the detector's unit.
     cell_diameter
         How wide the cells are, in the detector's unit; None: as those it was trained on.
+    gamma
+        Power to which the brightness is raised first.
     floor, tile, on_damaged
         As in `predict`.
     findings
@@ -91,6 +95,7 @@ class Request:
     channels: tuple[int, ...]
     voxel_size: ZYX
     cell_diameter: float | None = None
+    gamma: float = 1.0
     floor: float = FLOOR
     tile: tuple[int, int, int] | None = None
     on_damaged: OnDamaged = "stop"
@@ -124,6 +129,7 @@ def check_request(
     channels: Sequence[int] | None = None,
     voxel_size_um: ZYX | None = None,
     cell_diameter: float | None = None,
+    gamma: float | None = None,
     floor: float = FLOOR,
     tile: tuple[int, int, int] | None = None,
     on_damaged: OnDamaged = "stop",
@@ -132,8 +138,8 @@ def check_request(
 
     Parameters
     ----------
-    detector, source, time_points, channels, voxel_size_um, cell_diameter, floor, tile, on_damaged
-        As in `predict`.
+    detector, source, time_points, channels, voxel_size_um, cell_diameter, gamma, floor, tile
+        As in `predict`, and so is `on_damaged`.
 
     Raises
     ------
@@ -161,21 +167,23 @@ def check_request(
     voxel_size = detector.voxel_size_for(
         source.voxel_size_um if voxel_size_um is None else voxel_size_um, source.name
     )
-    findings = unlike_before(detector.info, source, voxel_size)
-    if cell_diameter is None:
-        cell_diameter, measured = look_at_movie(detector, source, channels, voxel_size, times)
-        findings += measured
-    else:
+    if cell_diameter is not None:
         check_cell_diameter(detector, voxel_size, cell_diameter)
+    if gamma is not None:
+        check_gamma(gamma)
+    look = look_at_movie(
+        detector, source, channels, voxel_size, times, cell_diameter=cell_diameter, gamma=gamma
+    )
     return Request(
         times,
         tuple(channels),
         voxel_size,
-        cell_diameter,
+        look.cell_diameter,
+        look.gamma,
         floor,
         tile,
         on_damaged,
-        tuple(findings),
+        (*unlike_before(detector.info, source, voxel_size), *look.findings),
     )
 
 
@@ -187,6 +195,7 @@ def predict(
     channels: Sequence[int] | None = None,
     voxel_size_um: ZYX | None = None,
     cell_diameter: float | None = None,
+    gamma: float | None = None,
     floor: float = FLOOR,
     tile: tuple[int, int, int] | None = None,
     on_damaged: OnDamaged = "stop",
@@ -214,6 +223,9 @@ def predict(
     cell_diameter
         How wide the cells of this movie are, in the detector's unit; None: as those it was trained
         on, or measured first where it has to be told (`prediction.cell_size`).
+    gamma
+        Power to which the brightness, from 0 (dark) to 1 (bright), is raised first; None: 1, or
+        what makes unlike images look like those of the training (`prediction.contrast`).
     floor
         Lowest score of a candidate. Use `FrameResult.above` with a threshold afterwards, such as
         `Detector.threshold`.
@@ -242,6 +254,7 @@ def predict(
         channels=channels,
         voxel_size_um=voxel_size_um,
         cell_diameter=cell_diameter,
+        gamma=gamma,
         floor=floor,
         tile=tile,
         on_damaged=on_damaged,
@@ -286,7 +299,7 @@ def _results(
                 tell(_damage(inputs, source.name))
             waiting.append(inputs)
             if inputs.frames:
-                yield Job(inputs.frames, request.voxel_size, request.cell_diameter)
+                yield Job(inputs.frames, request.voxel_size, request.cell_diameter, request.gamma)
 
     def skipped() -> Iterator[FrameResult]:
         while waiting and not waiting[0].frames:

@@ -81,7 +81,11 @@ def held_out_screenshot(folder: Path) -> Screenshot:
     detector = Detector.from_folder(run.path)
     member, t = frames.held_out[len(frames.held_out) // 2]
     (judged,) = candidates(
-        detector, dataset.experiments, [(member, t)], exclude_dying=settings.data.exclude_dying
+        detector,
+        dataset.experiments,
+        [(member, t)],
+        gamma=1.0,
+        exclude_dying=settings.data.exclude_dying,
     )
     errors = judged.errors(detector.threshold, dataset.experiments[member].name)
     return draw_errors(

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from napari_celltrain.detector.folder import DetectorInfo, TrainedOn
+from napari_celltrain.prediction.contrast import FEWEST
 from napari_celltrain.training.run import time_stamp
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def describe(
 def judged(info: DetectorInfo, verdict: Verdict, experiments: Sequence[Experiment]) -> DetectorInfo:
     """Return the description with the figures of a judgement."""
     names = [one.name for one in experiments]
-    scores = verdict.scores
+    scores, seen = verdict.scores, verdict.impression
+    enough = seen.clear >= FEWEST
     return info.model_copy(
         update={
             "threshold": verdict.threshold,
@@ -84,6 +86,8 @@ def judged(info: DetectorInfo, verdict: Verdict, experiments: Sequence[Experimen
             "precision": finite(scores.precision),
             "recall": finite(scores.recall),
             "localisation_error": finite(scores.localisation_error),
+            "undecided": seen.undecided_share if enough else None,
+            "brightness": finite(seen.brightness) if enough else None,
         }
     )
 

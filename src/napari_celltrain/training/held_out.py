@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.detector.detector import FLOOR
+from napari_celltrain.evaluation.scores import as_mask
 from napari_celltrain.evaluation.threshold import best_threshold
+from napari_celltrain.prediction.contrast import impression
 from napari_celltrain.prediction.frames import read_inputs
 from napari_celltrain.prediction.judge import candidates, total
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from napari_celltrain.evaluation.scores import Scores
     from napari_celltrain.evaluation.threshold import Calibration
     from napari_celltrain.experiment import ZYX, Experiment
+    from napari_celltrain.prediction.contrast import Impression
     from napari_celltrain.prediction.judge import JudgedFrame
 
 KEPT_BYTES = 200 * 2**20
@@ -48,6 +51,8 @@ class Verdict:
         Annotated cells that count.
     frames
         The candidates of each frame beside its annotation.
+    impression
+        What the candidates look like at that threshold, where it is known what is a cell.
     thresholds
         As `threshold`, for each experiment (by its number) with enough cells, if there are several.
     """
@@ -57,6 +62,7 @@ class Verdict:
     steadiness: float
     cells: int
     frames: tuple[JudgedFrame, ...]
+    impression: Impression
     thresholds: Mapping[int, float] = field(default_factory=dict)
 
     @property
@@ -133,6 +139,7 @@ class HeldOut:
                 frames,
                 voxel_sizes=self._voxel_sizes,
                 cell_diameters=self._cell_diameters,
+                gamma=1.0,  # what is learnt from is the measure, and is never changed
                 exclude_dying=self._exclude_dying,
                 read=read,
                 stopping=stopping,
@@ -150,12 +157,14 @@ class HeldOut:
             if len(own) > 1 and sum(len(f.scored.truth) for f in some) >= ENOUGH
         }
         probes = [total(judged, threshold).f1 for threshold in PROBES]
+        threshold = _within(calibration.threshold)
         return Verdict(
             calibration.scores,
-            _within(calibration.threshold),
+            threshold,
             float(np.nan_to_num(np.mean(probes))),
             cells,
             judged,
+            _impression(judged, threshold),
             thresholds,
         )
 
@@ -168,6 +177,16 @@ def _calibrate(judged: Sequence[JudgedFrame]) -> Calibration:
         groups=[frame.member for frame in judged],
         floor=FLOOR,
         slack=max(0.002, 1 / max(1, cells)),
+    )
+
+
+def _impression(judged: Sequence[JudgedFrame], threshold: float) -> Impression:
+    known = [~as_mask(frame.scored.ignore_found, len(frame.brightness)) for frame in judged]
+    scores = [frame.scored.scores[here] for frame, here in zip(judged, known, strict=True)]
+    brightness = [frame.brightness[here] for frame, here in zip(judged, known, strict=True)]
+    nothing = [np.empty(0)]
+    return impression(
+        np.concatenate(nothing + scores), np.concatenate(nothing + brightness), threshold
     )
 
 

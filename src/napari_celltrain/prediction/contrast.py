@@ -1,0 +1,142 @@
+"""Images that are flatter or steeper than those of the training, and the gamma that mends it.
+
+Dark and bright levels are the same in all normalised images, but not what lies between them. Where
+a camera, an export or another stain lifts the faint things (a gamma below 1), blurred cells of
+other planes and debris look like cells, and the detector can't make up its mind about them; where
+faint things are pushed down (a gamma above 1), dim cells are missed. Both show in what the detector
+finds: how many candidates it is undecided about, and how bright its cells are, each compared with
+the held-out frames of its training. To choose the input for which a network is most decided is the
+idea of test-time adaptation by entropy minimisation (Wang et al., ICLR 2021); here one number is
+adapted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.errors import CellTrainError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.detector.folder import DetectorInfo
+    from napari_celltrain.detector.intensity import IntensityRange
+
+STEEPER = (1.41, 2.0)
+"""Powers that are tried where faint things stand out."""
+FLATTER = (0.71, 0.5)
+"""The same where cells are dim."""
+FEWEST = 20
+"""Cells that are clearly seen, or nothing is said of the contrast."""
+MANY_UNDECIDED = 0.15
+"""Undecided candidates for each clear one that are worth trying something, if those are also so
+many times as many as in training: on images like those of the training there were 0.01 to 0.20 of
+them, with a gamma of 0.5 up to 0.57."""
+MORE_UNDECIDED = 1.5
+DIM = 0.7
+"""Cells that have less than so much of the usual brightness are worth it too."""
+
+
+@dataclass(frozen=True)
+class Impression:
+    """What a detector makes of images.
+
+    Parameters
+    ----------
+    clear
+        Candidates that are clearly cells.
+    undecided
+        Candidates that may be cells or not.
+    brightness
+        Median of the clear ones, 0 (the image's dark level) to about 1 (its bright level).
+    """
+
+    clear: int
+    undecided: int
+    brightness: float
+
+    @property
+    def undecided_share(self) -> float:
+        """Undecided candidates for each clear one."""
+        return self.undecided / max(1, self.clear)
+
+
+def check_gamma(gamma: float) -> None:
+    """Refuse a gamma that leaves nothing of an image.
+
+    Raises
+    ------
+    CellTrainError
+        Saying which are possible.
+    """
+    if not 0.1 <= gamma <= 10:  # NaN neither
+        raise CellTrainError(
+            f"A gamma of {gamma:g} is not possible: from 0.1 to 10, 1 changes nothing."
+        )
+
+
+def impression(
+    scores: NDArray[np.float64], brightness: NDArray[np.float64], threshold: float
+) -> Impression:
+    """Sum up candidates.
+
+    Clear are those whose odds are more than e times those at the threshold, and undecided those
+    that are nearer to it on either side.
+    """
+    scores = np.clip(scores, 1e-6, 1 - 1e-6)
+    beyond = np.log(scores / (1 - scores)) - np.log(threshold / (1 - threshold))
+    clear = beyond >= 1
+    return Impression(
+        int(np.count_nonzero(clear)),
+        int(np.count_nonzero(np.abs(beyond) < 1)),
+        float(np.median(brightness[clear])) if clear.any() else np.nan,
+    )
+
+
+def brightness_at(
+    frame: NDArray[Any], positions: NDArray[np.float64], level: IntensityRange, gamma: float = 1.0
+) -> NDArray[np.float64]:
+    """Return how bright a frame is at (z, y, x) positions, in what the network sees."""
+    last = np.array(frame.shape) - 1
+    at = np.clip(np.rint(positions), 0, last).astype(np.int64)
+    values = (frame[tuple(at.T)].astype(np.float64) - level.low) / (level.high - level.low)
+    return np.asarray(np.sign(values) * np.abs(values) ** gamma)
+
+
+def mending_gamma(info: DetectorInfo, look: Callable[[float], Impression]) -> float:
+    """Find the power of the brightness with which images look like those of the training.
+
+    Parameters
+    ----------
+    info
+        Of the detector: its held-out frames are the measure.
+    look
+        Returns what the detector makes of the images with such a gamma.
+
+    Returns
+    -------
+    1.0 where nothing has to be mended, where nothing helps, and where there are too few cells.
+    """
+    usual = info.brightness
+    if info.undecided is None or usual is None:
+        return 1.0
+    plain = look(1.0)
+    if plain.clear < FEWEST:
+        return 1.0
+    share = plain.undecided_share
+    if plain.brightness < DIM * usual:
+        tried = {gamma: look(gamma) for gamma in FLATTER}
+        best = min(tried, key=lambda gamma: abs(tried[gamma].brightness - usual))
+        if tried[best].undecided_share <= share + 0.05 and tried[best].clear >= plain.clear:
+            return best
+    if share > max(MANY_UNDECIDED, MORE_UNDECIDED * info.undecided):
+        tried = {gamma: look(gamma) for gamma in STEEPER}
+        best = min(tried, key=lambda gamma: tried[gamma].undecided_share)
+        if tried[best].undecided_share < share / 2 and tried[best].clear > plain.clear / 2:
+            return best
+    return 1.0

@@ -1,0 +1,169 @@
+"""A look at a few frames before a movie is searched: what the detector has to be told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Finding
+from napari_celltrain.prediction.cell_size import needs_size, size_of_cells
+from napari_celltrain.prediction.contrast import (
+    Impression,
+    brightness_at,
+    impression,
+    mending_gamma,
+)
+from napari_celltrain.prediction.frames import middle_piece, read_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.experiment import ZYX, FrameSource
+
+FRAMES = 3
+"""Middle, first and last of a movie: cells grow and divide, and not all images are alike."""
+ENOUGH = 60
+"""Candidates, and no further frame has to be looked at for the contrast."""
+TOO_LARGE = 2**29
+"""Bytes of a frame that takes too long to be read once more just to judge its contrast."""
+HELD_BYTES = 2**28
+"""Frames that are kept between two looks, at most."""
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """What a detector has to be told of a movie.
+
+    Parameters
+    ----------
+    cell_diameter
+        In the detector's unit; None: as in training.
+    gamma
+        Power of the brightness with which the images look like those of the training.
+    findings
+        What was found out, in words.
+    """
+
+    cell_diameter: float | None
+    gamma: float
+    findings: tuple[Finding, ...] = ()
+
+
+def look_at_movie(
+    detector: Detector,
+    source: FrameSource,
+    channels: Sequence[int],
+    voxel_size: ZYX,
+    time_points: Sequence[int],
+    *,
+    cell_diameter: float | None = None,
+    gamma: float | None = None,
+) -> FirstLook:
+    """Find out what the detector has to be told of a movie.
+
+    The same movie gives the same answer.
+
+    Parameters
+    ----------
+    detector
+        That is to look for cells.
+    source, channels
+        The movie, and what of it is looked at.
+    voxel_size
+        (z, y, x) in the detector's unit.
+    time_points
+        That will be looked at; a few of them are used.
+    cell_diameter, gamma
+        What is known already; None: find it out.
+    """
+    looks = _Looks(detector, source, channels, time_points)
+    findings: list[Finding] = []
+    if cell_diameter is None and needs_size(detector):
+        cell_diameter, findings = size_of_cells(detector, looks.frames(), voxel_size, source.name)
+    if gamma is None:
+        gamma = mending_gamma(
+            detector.info, lambda power: looks.impression(voxel_size, cell_diameter, power)
+        )
+        if gamma != 1.0:
+            findings = [*findings, _told(gamma, source.name)]
+    return FirstLook(cell_diameter, gamma, tuple(findings))
+
+
+def _told(gamma: float, name: str) -> Finding:
+    unlike = (
+        f"Faint things stand out more in {name} than in the training images"
+        if gamma > 1
+        else f"The cells of {name} are dimmer, beside its brightest places, than in training"
+    )
+    return Finding(
+        "info",
+        "gamma",
+        f"{unlike}: a gamma of {gamma:g} is applied before cells are looked for. Give a gamma of "
+        "1 if that is not right.",
+        name,
+    )
+
+
+class _Looks:
+    """The few time points of a movie that are looked at; each is read once if memory allows."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        source: FrameSource,
+        channels: Sequence[int],
+        time_points: Sequence[int],
+    ) -> None:
+        self._detector, self._source, self._channels = detector, source, channels
+        places = np.linspace(0, len(time_points) - 1, FRAMES).round().astype(int)
+        first, middle, last = (time_points[place] for place in places)
+        self._times = list(dict.fromkeys((middle, first, last)))
+        self._held: dict[int, list[NDArray[Any]]] = {}
+
+    def frames(self) -> Iterator[list[NDArray[Any]]]:
+        """Yield what the detector sees of each time point that can be read."""
+        for t in self._times:
+            if t not in self._held:
+                try:
+                    read = read_inputs(self._detector.design, self._source, t, self._channels)
+                except CellTrainError:
+                    continue  # told when this time point's turn comes
+                held = sum(frame.nbytes for frames in self._held.values() for frame in frames)
+                if held + sum(frame.nbytes for frame in read) > HELD_BYTES:
+                    yield read
+                    continue
+                self._held[t] = read
+            yield self._held[t]
+
+    def impression(self, voxel_size: ZYX, cell_diameter: float | None, gamma: float) -> Impression:
+        """Look for cells in the middle of the frames, until there are enough candidates."""
+        detector, design = self._detector, self._detector.design
+        own = -design.time_window[0] * design.n_channels
+        scores, brightness = [np.empty(0)], [np.empty(0)]
+        seen = impression(scores[0], brightness[0], detector.threshold)
+        if self._bytes() > TOO_LARGE:
+            return seen
+        for frames in self.frames():
+            relative = design.relative(voxel_size, cell_diameter)
+            piece = middle_piece(frames, design.steps(relative, len(frames[0])))
+            found = detector.detect(piece, voxel_size, cell_diameter=cell_diameter, gamma=gamma)
+            scores.append(found.scores)
+            if found.levels:
+                at = brightness_at(piece[own], found.positions, found.levels[own], gamma)
+                brightness.append(at)
+            seen = impression(
+                np.concatenate(scores), np.concatenate(brightness), detector.threshold
+            )
+            if seen.clear + seen.undecided >= ENOUGH:
+                break
+        return seen
+
+    def _bytes(self) -> int:
+        voxels = int(np.prod(self._source.frame_shape, dtype=np.int64))
+        return self._detector.design.n_inputs * voxels * np.dtype(self._source.dtype).itemsize

@@ -1,0 +1,207 @@
+"""Images with another gamma than those of the training are brought to it, and others left alone."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_celltrain.dataset import Dataset, Member
+from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.intensity import IntensityRange
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.images.array import ArraySource
+from napari_celltrain.prediction.contrast import (
+    Impression,
+    brightness_at,
+    impression,
+    mending_gamma,
+)
+from napari_celltrain.prediction.judge import candidates, total
+from napari_celltrain.prediction.predict import check_request, predict
+from napari_celltrain.training.loop import train
+
+SIDE = 160
+
+
+def _plate(seed: int, times: int = 3) -> Experiment:
+    """Cells that are annotated, some very bright, and faint ones that nobody annotated."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    frames, ts, centres = np.zeros((times, 1, SIDE, SIDE)), [], []
+    for t in range(times):
+        places: list[np.ndarray] = []
+        while len(places) < 32:
+            place = rng.uniform(8, SIDE - 8, 2)
+            if all(np.hypot(*(place - other)) > 18 for other in places):
+                places.append(place)
+        for number, place in enumerate(places):
+            cell = number % 2 == 0
+            usual = rng.uniform(0.35, 0.5) if cell else rng.uniform(0.07, 0.14)
+            strength = 1.0 if number % 8 == 0 else usual
+            distance = ((y - place[0]) ** 2 + (x - place[1]) ** 2) / (2 * 3.5**2)
+            frames[t, 0] += strength * np.exp(-distance)
+            if cell:
+                ts.append(t)
+                centres.append((0.0, *place))
+    frames += rng.normal(0, 0.01, frames.shape) + 0.02
+    annotations = Annotations(np.array(ts), np.array(centres))
+    return Experiment("plate", annotations, _movie(frames), voxel_size_um=(1.0, 1.0, 1.0))
+
+
+def _movie(frames: np.ndarray) -> ArraySource:
+    return ArraySource(
+        frames.astype(np.float32), "tzyx", name="plate", voxel_size_um=(1.0, 1.0, 1.0)
+    )
+
+
+def _with_gamma(experiment: Experiment, gamma: float) -> Experiment:
+    return experiment.with_(images=_movie(np.clip(experiment.images.array, 0, None) ** gamma))
+
+
+@pytest.fixture(scope="module")
+def detector(fast_settings, tmp_path_factory) -> Detector:
+    folder = tmp_path_factory.mktemp("contrast") / "run"
+    settings = fast_settings.changed(["budget.steps=400", "optimiser.ema=0.98"])
+    train(Dataset((Member(_plate(0, times=8)),)), folder, settings)
+    return Detector.from_folder(folder, device="cpu", precision="float32")
+
+
+def _f1(detector, experiment, gamma=None) -> float:
+    frames = [(0, t) for t in experiment.images.time_points]
+    return total(
+        list(candidates(detector, [experiment], frames, gamma=gamma)), detector.threshold
+    ).f1
+
+
+def test_what_a_detector_is_sure_of_is_known_from_its_held_out_frames(detector):
+    assert 0 <= detector.info.undecided < 0.25
+    assert 0.3 < detector.info.brightness < 1.5
+
+
+def test_images_like_those_of_the_training_are_left_alone(detector):
+    request = check_request(detector, _plate(1).images)
+    assert request.gamma == 1.0
+    assert request.findings == ()
+
+
+def test_faint_things_that_stand_out_are_pushed_back_and_it_is_said(detector):
+    flat = _with_gamma(_plate(1), 0.5)
+    request = check_request(detector, flat.images)
+    assert request.gamma > 1
+    (finding,) = request.findings
+    assert finding.code == "gamma"
+    assert "Faint things stand out more in plate" in finding.message
+    assert _f1(detector, flat, gamma=1.0) < 0.85
+    assert _f1(detector, flat) > 0.95
+
+
+def test_dim_cells_are_brought_up_and_it_is_said(detector):
+    steep = _with_gamma(_plate(1), 2.0)
+    request = check_request(detector, steep.images)
+    assert request.gamma < 1
+    assert "dimmer" in request.findings[0].message
+    mended, plain = (
+        np.concatenate([one.above(0.3).scores for one in predict(detector, steep.images, gamma=g)])
+        for g in (None, 1.0)
+    )
+    assert np.median(mended) > np.median(plain)
+    assert _f1(detector, steep) > 0.95
+
+
+def test_a_stated_gamma_is_taken_and_nothing_is_read(detector, monkeypatch):
+    movie = _plate(1).images
+    monkeypatch.setattr(type(movie), "read_frame", None)
+    request = check_request(detector, movie, gamma=0.8)
+    assert request.gamma == 0.8
+    assert request.findings == ()
+
+
+@pytest.mark.parametrize("gamma", [0.0, -1.0, 50.0, float("nan")])
+def test_a_gamma_that_leaves_nothing_is_refused(detector, gamma):
+    with pytest.raises(CellTrainError, match=r"from 0\.1 to 10"):
+        predict(detector, _plate(1).images, gamma=gamma)
+
+
+def test_a_gamma_undoes_that_of_the_images(detector):
+    """x ** 0.5 with a gamma of 2 is x: the same cells are found as in the untouched image."""
+    plate = _plate(1, times=1)
+    shaped = _with_gamma(plate, 0.5)
+    (plain,) = predict(detector, _with_gamma(plate, 1.0).images, gamma=1.0)
+    (undone,) = predict(detector, shaped.images, gamma=2.0)
+    found, again = plain.above(detector.threshold), undone.above(detector.threshold)
+    assert len(found) == len(again)
+    apart = np.linalg.norm(found.positions[:, None] - again.positions[None], axis=2)
+    assert apart.min(axis=1).max() < 0.5
+
+
+def test_tiles_change_nothing_with_a_gamma_either(detector):
+    frame = [_plate(1, times=1).images.read_frame(0, 0)]
+    whole = detector.detect(frame, (1.0, 1.0, 1.0), gamma=2.0)
+    tiled = detector.detect(frame, (1.0, 1.0, 1.0), gamma=2.0, tile=(1, 60, 60))
+    assert np.allclose(whole.positions, tiled.positions, atol=1e-3)
+    assert np.allclose(whole.scores, tiled.scores, atol=1e-4)
+
+
+def test_an_older_detector_is_used_as_it_is(detector):
+    older = Detector(
+        detector.info.model_copy(update={"undecided": None, "brightness": None}),
+        detector.weights,
+        device="cpu",
+        precision="float32",
+    )
+    assert check_request(older, _with_gamma(_plate(1), 0.5).images).gamma == 1.0
+
+
+def test_too_few_cells_say_nothing(detector):
+    empty = np.random.default_rng(0).normal(0.1, 0.01, (2, 1, SIDE, SIDE))
+    assert check_request(detector, _movie(empty)).gamma == 1.0
+
+
+def _info(detector, undecided=0.05, brightness=0.6):
+    return detector.info.model_copy(update={"undecided": undecided, "brightness": brightness})
+
+
+def test_what_does_not_help_is_not_done(detector):
+    """The images are unlike the training, but in another way than by a gamma."""
+    unsure = Impression(clear=100, undecided=60, brightness=0.6)
+    assert mending_gamma(_info(detector), lambda gamma: unsure) == 1.0
+    dim = Impression(clear=100, undecided=5, brightness=0.2)
+    worse = Impression(clear=100, undecided=40, brightness=0.6)
+    assert mending_gamma(_info(detector), lambda gamma: dim if gamma == 1 else worse) == 1.0
+    lost = Impression(clear=30, undecided=2, brightness=0.6)
+    assert mending_gamma(_info(detector), lambda gamma: unsure if gamma == 1 else lost) == 1.0
+
+
+def test_a_detector_that_was_never_sure_is_no_reason_to_change_images(detector):
+    unsure = Impression(clear=100, undecided=60, brightness=0.6)
+    sure = Impression(clear=100, undecided=5, brightness=0.6)
+    look = {1.0: unsure, 1.41: sure, 2.0: sure}.__getitem__
+    assert mending_gamma(_info(detector), look) > 1
+    assert mending_gamma(_info(detector, undecided=0.4), look) == 1.0
+
+
+@given(
+    st.lists(st.floats(0.01, 0.99), max_size=40),
+    st.floats(0.05, 0.95),
+)
+def test_every_candidate_is_counted_once_at_most_and_the_higher_threshold_has_fewer_clear_ones(
+    scores, threshold
+):
+    array = np.array(scores)
+    seen = impression(array, array, threshold)
+    assert seen.clear + seen.undecided <= len(scores)
+    clear = [impression(array, array, t).clear for t in (0.2, 0.5, 0.8)]
+    assert all(low >= high for low, high in pairwise(clear))
+
+
+def test_brightness_is_what_the_network_sees():
+    frame = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+    level = IntensityRange(0.0, 16.0)
+    positions = np.array([(0.2, 1.4, 2.0), (9.0, 9.0, 9.0), (-1.0, 0.0, 0.0)])
+    assert brightness_at(frame, positions, level).tolist() == [6 / 16, 23 / 16, 0.0]
+    assert brightness_at(frame, positions, level, 2.0)[0] == pytest.approx((6 / 16) ** 2)
