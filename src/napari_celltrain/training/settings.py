@@ -147,7 +147,7 @@ class Augmentation(_Section):
     shear: float = _setting(0.1, "Shear and stretch", "Small distortions.", ge=0, le=0.5)
     brightness: float = _setting(0.15, "Brightness", "Added or taken off.", ge=0, le=1)
     contrast: float = _setting(0.35, "Contrast", "Range multiplied by up to 1 + this.", ge=0, le=2)
-    gamma: float = _setting(1.0, "Gamma", "Exponent between 1/(1 + this) and 1 + this.", ge=0, le=3)
+    gamma: float = _setting(0.4, "Gamma", "Exponent between 1/(1 + this) and 1 + this.", ge=0, le=3)
     noise: float = _setting(0.08, "Noise", "Gaussian and Poisson-like, at most this.", ge=0, le=1)
     blur: float = _setting(0.8, "Blur", "Gaussian, at most so many working pixels.", ge=0, le=5)
     z_decay: float = _setting(
