@@ -1,8 +1,10 @@
 """F1 of one detector on its test images, changed as other microscopes and days change them.
 
-    python benchmarks/robustness.py [hela sim+ ...] [--minutes 1]
+    python benchmarks/robustness.py [hela sim+ ...] [--minutes 1] [--others]
 
-Rescaled images come with their new voxel size, as they would from another magnification.
+Rescaled images come with their new voxel size, as they would from another magnification. With
+``--others`` each detector looks at the images of the other sets too, with a gamma of 1 and with the
+one it finds by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from scipy.ndimage import zoom
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.evaluation.scores import Scores
 from napari_celltrain.images import ArraySource
-from napari_celltrain.prediction.judge import scored_frame
+from napari_celltrain.prediction.first_look import look_at_movie
+from napari_celltrain.prediction.judge import candidates, scored_frame, total, voxel_size_of
 from napari_celltrain.prediction.predict import predict
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.settings import TrainingSettings
@@ -58,11 +61,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], dest="assignments")
     parser.add_argument("--detector", type=Path, help="use this one instead of training")
+    parser.add_argument("--others", action="store_true", help="look at the other sets as well")
     arguments = parser.parse_args()
     budget = f"budget.minutes={arguments.minutes}"
     if arguments.steps:
         budget = f"budget.steps={arguments.steps}"
     print("| set | " + " | ".join(changes()) + " |\n" + "|---" * (len(changes()) + 1) + "|")
+    foreign = []
     for key in arguments.sets:
         chosen = SETS[key]
         folder = Path(tempfile.mkdtemp(prefix="celltrain-robust-"))
@@ -80,6 +85,31 @@ def main() -> None:
             f"| {key} | " + " | ".join(f"{f1:.3f}" for f1 in row(chosen, detector)) + " |",
             flush=True,
         )
+        if arguments.others:
+            foreign += [other_set(key, detector, other) for other in arguments.sets if other != key]
+    if foreign:
+        print("\n| learnt from | looks at | gamma 1 | as found | gamma |\n|---|---|---|---|---|")
+        print("\n".join(foreign))
+
+
+def other_set(key: str, detector: Detector, other: str) -> str:
+    """Return a row of the table: F1 in the images of another set."""
+    chosen = SETS[other]
+    experiment = chosen.experiment()
+    frames = [(0, t) for _, t in chosen.test_frames()]
+    voxel = voxel_size_of(detector, experiment)
+    times = [t for _, t in frames]
+    look = look_at_movie(detector, experiment.images, experiment.channels, voxel, times)
+    f1 = [
+        total(
+            list(
+                candidates(detector, [experiment], frames, gamma=gamma, border_px=chosen.border_px)
+            ),
+            detector.threshold,
+        ).f1
+        for gamma in (1.0, None)
+    ]
+    return f"| {key} | {other} | {f1[0]:.3f} | {f1[1]:.3f} | {look.gamma:g} |"
 
 
 def row(chosen, detector: Detector) -> list[float]:

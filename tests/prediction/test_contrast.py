@@ -41,7 +41,7 @@ def _plate(seed: int, times: int = 3) -> Experiment:
                 places.append(place)
         for number, place in enumerate(places):
             cell = number % 2 == 0
-            usual = rng.uniform(0.35, 0.5) if cell else rng.uniform(0.07, 0.14)
+            usual = rng.uniform(0.35, 0.5) if cell else rng.uniform(0.04, 0.16)
             strength = 1.0 if number % 8 == 0 else usual
             distance = ((y - place[0]) ** 2 + (x - place[1]) ** 2) / (2 * 3.5**2)
             frames[t, 0] += strength * np.exp(-distance)
@@ -90,7 +90,7 @@ def test_images_like_those_of_the_training_are_left_alone(detector):
 
 
 def test_faint_things_that_stand_out_are_pushed_back_and_it_is_said(detector):
-    flat = _with_gamma(_plate(1), 0.5)
+    flat = _with_gamma(_plate(1), 0.7)
     request = check_request(detector, flat.images)
     assert request.gamma > 1
     (finding,) = request.findings
@@ -154,7 +154,7 @@ def test_an_older_detector_is_used_as_it_is(detector):
         device="cpu",
         precision="float32",
     )
-    assert check_request(older, _with_gamma(_plate(1), 0.5).images).gamma == 1.0
+    assert check_request(older, _with_gamma(_plate(1), 0.7).images).gamma == 1.0
 
 
 def test_too_few_cells_say_nothing(detector):
@@ -183,6 +183,24 @@ def test_a_detector_that_was_never_sure_is_no_reason_to_change_images(detector):
     look = {1.0: unsure, 1.41: sure, 2.0: sure}.__getitem__
     assert mending_gamma(_info(detector), look) > 1
     assert mending_gamma(_info(detector, undecided=0.4), look) == 1.0
+
+
+def test_noise_that_becomes_cells_is_not_what_dim_cells_are_brought_up_for(detector):
+    dim = Impression(clear=100, undecided=5, brightness=0.2)
+    right = Impression(clear=120, undecided=5, brightness=0.5)
+    assert mending_gamma(_info(detector), lambda gamma: dim if gamma == 1 else right) < 1
+    many = Impression(clear=300, undecided=5, brightness=0.5)
+    assert mending_gamma(_info(detector), lambda gamma: dim if gamma == 1 else many) == 1.0
+    dark = Impression(clear=120, undecided=5, brightness=0.1)
+    assert mending_gamma(_info(detector), lambda gamma: dim if gamma == 1 else dark) == 1.0
+
+
+def test_dark_cells_are_never_dim(detector):
+    """Phase contrast: cells that are darker than the ground, in training and here."""
+    darker = Impression(clear=100, undecided=5, brightness=-0.3)
+    lighter = Impression(clear=100, undecided=5, brightness=-0.1)
+    look = {1.0: darker, 0.71: lighter, 0.5: lighter}.__getitem__
+    assert mending_gamma(_info(detector, brightness=-0.1), look) == 1.0
 
 
 @given(

@@ -33,13 +33,15 @@ FLATTER = (0.71, 0.5)
 """The same where cells are dim."""
 FEWEST = 20
 """Cells that are clearly seen, or nothing is said of the contrast."""
-MANY_UNDECIDED = 0.15
+MANY_UNDECIDED = 0.1
 """Undecided candidates for each clear one that are worth trying something, if those are also so
 many times as many as in training: on images like those of the training there were 0.01 to 0.20 of
 them, with a gamma of 0.5 up to 0.57."""
 MORE_UNDECIDED = 1.5
 DIM = 0.7
 """Cells that have less than so much of the usual brightness are worth it too."""
+BRIGHT = 0.2
+"""The usual brightness of cells that are brighter than the ground; of dark ones it says little."""
 
 
 @dataclass(frozen=True)
@@ -128,15 +130,28 @@ def mending_gamma(info: DetectorInfo, look: Callable[[float], Impression]) -> fl
     plain = look(1.0)
     if plain.clear < FEWEST:
         return 1.0
-    share = plain.undecided_share
-    if plain.brightness < DIM * usual:
+    if usual > BRIGHT and plain.brightness < DIM * usual:
         tried = {gamma: look(gamma) for gamma in FLATTER}
         best = min(tried, key=lambda gamma: abs(tried[gamma].brightness - usual))
-        if tried[best].undecided_share <= share + 0.05 and tried[best].clear >= plain.clear:
+        if _brings_up(tried[best], plain, usual):
             return best
-    if share > max(MANY_UNDECIDED, MORE_UNDECIDED * info.undecided):
+    if plain.undecided_share > max(MANY_UNDECIDED, MORE_UNDECIDED * info.undecided):
         tried = {gamma: look(gamma) for gamma in STEEPER}
         best = min(tried, key=lambda gamma: tried[gamma].undecided_share)
-        if tried[best].undecided_share < share / 2 and tried[best].clear > plain.clear / 2:
+        if _settles(tried[best], plain):
             return best
     return 1.0
+
+
+def _brings_up(tried: Impression, plain: Impression, usual: float) -> bool:
+    """Tell whether it is the dim cells that got brighter: no noise and debris became cells."""
+    return (
+        abs(tried.brightness - usual) < abs(plain.brightness - usual)
+        and tried.undecided_share <= plain.undecided_share + 0.05
+        and plain.clear <= tried.clear <= 1.5 * plain.clear
+    )
+
+
+def _settles(tried: Impression, plain: Impression) -> bool:
+    """Tell whether what was undecided is decided now, without most of the cells being lost."""
+    return tried.undecided_share < 0.6 * plain.undecided_share and tried.clear > 0.5 * plain.clear
