@@ -21,6 +21,7 @@ from napari_celltrain.prediction.contrast import (
     impression,
     mending_gamma,
 )
+from napari_celltrain.prediction.first_look import look_at_movie
 from napari_celltrain.prediction.judge import candidates, total
 from napari_celltrain.prediction.predict import check_request, predict
 from napari_celltrain.training.loop import train
@@ -155,6 +156,23 @@ def test_an_older_detector_is_used_as_it_is(detector):
         precision="float32",
     )
     assert check_request(older, _with_gamma(_plate(1), 0.7).images).gamma == 1.0
+
+
+def test_of_a_large_stack_only_the_middle_is_read(detector, monkeypatch):
+    """A frame of gigabytes must not be read as a whole, nor twice, to judge its contrast."""
+    tall = np.repeat(_plate(1).images.array, 100, axis=1)
+    movie = ArraySource(tall.astype(np.float32), "tzyx", voxel_size_um=(1.0, 1.0, 1.0))
+    monkeypatch.setattr(type(movie), "read_frame", None)
+    read = []
+    plain = type(movie).read_crop
+
+    def noted(self, t, channel, crop):
+        read.append(plain(self, t, channel, crop).size)
+        return plain(self, t, channel, crop)
+
+    monkeypatch.setattr(type(movie), "read_crop", noted)
+    look_at_movie(detector, movie, (0,), (1.0, 1.0, 1.0), movie.time_points)
+    assert 0 < sum(read) < tall.size / 5
 
 
 def test_too_few_cells_say_nothing(detector):

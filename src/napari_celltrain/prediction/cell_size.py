@@ -17,7 +17,7 @@ from napari_celltrain.detector.detector import WIDEST_CELL
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment, Finding
 from napari_celltrain.images import ArraySource
-from napari_celltrain.prediction.frames import middle_piece
+from napari_celltrain.prediction.frames import middle_of
 from napari_celltrain.statistics.diameter import estimate_diameter
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ FARTHEST = 4.0
 """The same where not even the magnification is known."""
 FEWEST = 5
 """Cells, or nothing is said of their size."""
+PIECE_VOXELS = 2_000_000
+"""Working voxels of the middle of a frame that are looked at, at each size."""
 ALIKE = 1.2
 """Cells that are less than so many times as wide as usual are taken as usual."""
 
@@ -162,7 +164,8 @@ def _measured_at(
     """Look for cells of a size, and measure those that are found; None when they are too few."""
     design = detector.design
     steps = design.steps(design.relative(voxel_size, size), len(frames[0]))
-    piece = middle_piece(frames, steps)
+    box = middle_of(frames[0].shape, steps, PIECE_VOXELS)
+    piece = [frame[box] for frame in frames]
     found = detector.detect(piece, voxel_size, cell_diameter=size).above(detector.threshold)
     if len(found) < FEWEST:
         return None

@@ -16,7 +16,7 @@ from napari_celltrain.prediction.contrast import (
     impression,
     mending_gamma,
 )
-from napari_celltrain.prediction.frames import middle_piece, read_inputs
+from napari_celltrain.prediction.frames import middle_of, read_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.experiment import ZYX, FrameSource
+    from napari_celltrain.prediction.frames import Box
 
 FRAMES = 3
 """Middle, first and last of a movie: cells grow and divide, and not all images are alike."""
+PIECE_VOXELS = 300_000
+"""Working voxels of the middle of a frame that are looked at for the contrast."""
 ENOUGH = 60
-"""Candidates, and no further frame has to be looked at for the contrast."""
-TOO_LARGE = 2**29
-"""Bytes of a frame that takes too long to be read once more just to judge its contrast."""
+"""Candidates, and no further frame has to be looked at for it."""
 HELD_BYTES = 2**28
 """Frames that are kept between two looks, at most."""
 
@@ -124,39 +125,38 @@ class _Looks:
         places = np.linspace(0, len(time_points) - 1, FRAMES).round().astype(int)
         first, middle, last = (time_points[place] for place in places)
         self._times = list(dict.fromkeys((middle, first, last)))
-        self._held: dict[int, list[NDArray[Any]]] = {}
+        self._frames: dict[int, list[NDArray[Any]]] = {}
+        self._pieces: dict[int, list[NDArray[Any]]] = {}
 
     def frames(self) -> Iterator[list[NDArray[Any]]]:
         """Yield what the detector sees of each time point that can be read."""
         for t in self._times:
-            if t not in self._held:
-                try:
-                    read = read_inputs(self._detector.design, self._source, t, self._channels)
-                except CellTrainError:
-                    continue  # told when this time point's turn comes
-                held = sum(frame.nbytes for frames in self._held.values() for frame in frames)
-                if held + sum(frame.nbytes for frame in read) > HELD_BYTES:
-                    yield read
-                    continue
-                self._held[t] = read
-            yield self._held[t]
+            frames = self._frames.get(t) or self._read(t)
+            if _bytes(*self._frames.values(), frames) <= HELD_BYTES:
+                self._frames[t] = frames
+            if frames:
+                yield frames
 
     def impression(self, voxel_size: ZYX, cell_diameter: float | None, gamma: float) -> Impression:
         """Look for cells in the middle of the frames, until there are enough candidates."""
         detector, design = self._detector, self._detector.design
         own = -design.time_window[0] * design.n_channels
+        steps = design.steps(
+            design.relative(voxel_size, cell_diameter), self._source.frame_shape[0]
+        )
+        box = middle_of(self._source.frame_shape, steps, PIECE_VOXELS)
         scores, brightness = [np.empty(0)], [np.empty(0)]
         seen = impression(scores[0], brightness[0], detector.threshold)
-        if self._bytes() > TOO_LARGE:
-            return seen
-        for frames in self.frames():
-            relative = design.relative(voxel_size, cell_diameter)
-            piece = middle_piece(frames, design.steps(relative, len(frames[0])))
+        for t in self._times:
+            piece = self._piece(t, box)
+            if not piece:
+                continue
             found = detector.detect(piece, voxel_size, cell_diameter=cell_diameter, gamma=gamma)
+            if not len(found):
+                continue
             scores.append(found.scores)
-            if found.levels:
-                at = brightness_at(piece[own], found.positions, found.levels[own], gamma)
-                brightness.append(at)
+            at = brightness_at(piece[own], found.positions, found.levels[own], gamma)
+            brightness.append(at)
             seen = impression(
                 np.concatenate(scores), np.concatenate(brightness), detector.threshold
             )
@@ -164,6 +164,22 @@ class _Looks:
                 break
         return seen
 
-    def _bytes(self) -> int:
-        voxels = int(np.prod(self._source.frame_shape, dtype=np.int64))
-        return self._detector.design.n_inputs * voxels * np.dtype(self._source.dtype).itemsize
+    def _piece(self, t: int, box: Box) -> list[NDArray[Any]]:
+        """Return the same part of a time point every time it is asked for."""
+        if t not in self._pieces:
+            whole = self._frames.get(t)
+            self._pieces[t] = (
+                self._read(t, box) if whole is None else [frame[box] for frame in whole]
+            )
+        return self._pieces[t]
+
+    def _read(self, t: int, box: Box | None = None) -> list[NDArray[Any]]:
+        """Read a time point; one that can't be read is empty: it is told when its turn comes."""
+        try:
+            return read_inputs(self._detector.design, self._source, t, self._channels, box)
+        except CellTrainError:
+            return []
+
+
+def _bytes(*several: Sequence[NDArray[Any]]) -> int:
+    return sum(frame.nbytes for frames in several for frame in frames)

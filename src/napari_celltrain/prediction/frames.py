@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from napari_celltrain.detector.design import Design
     from napari_celltrain.experiment import FrameSource
 
+    Box = tuple[slice, slice, slice]
 
-PIECE_VOXELS = 2_000_000
-"""Working voxels of the middle of a frame that are enough to get an impression of it."""
+
 PIECE_PLANES = 16
 """Of a deep stack these are enough, if something has to be left out."""
 
 
 def read_inputs(
-    design: Design, source: FrameSource, t: int, channels: Sequence[int]
+    design: Design, source: FrameSource, t: int, channels: Sequence[int], box: Box | None = None
 ) -> list[NDArray[Any]]:
     """Read what a detector needs to see for one time point.
 
@@ -38,6 +38,8 @@ def read_inputs(
         Time point.
     channels
         Channels to use, counted from 0.
+    box
+        The part to read, (z, y, x); None: all of it.
 
     Returns
     -------
@@ -50,7 +52,11 @@ def read_inputs(
     """
     check_channels(design, source, channels)
     times = window_time_points(source.time_points, t, design.time_window)
-    read = {u: [source.read_frame(u, c) for c in channels] for u in dict.fromkeys(times)}
+
+    def part(u: int, channel: int) -> NDArray[Any]:
+        return source.read_frame(u, channel) if box is None else source.read_crop(u, channel, box)
+
+    read = {u: [part(u, channel) for channel in channels] for u in dict.fromkeys(times)}
     return [frame for u in times for frame in read[u]]
 
 
@@ -75,18 +81,19 @@ def check_channels(design: Design, source: FrameSource, channels: Sequence[int])
         )
 
 
-def middle_piece(frames: Sequence[NDArray[Any]], steps: Sequence[float]) -> list[NDArray[Any]]:
-    """Cut the middle out of frames that would be too large at the working scale."""
-    shape = frames[0].shape
+def middle_of(shape: tuple[int, int, int], steps: Sequence[float], voxels: int) -> Box:
+    """Return the middle of a (z, y, x) frame that has about so many voxels at the working scale.
+
+    All of it, if it has no more.
+    """
     working = [n / step for n, step in zip(shape, steps, strict=True)]
-    excess = math.prod(working) / PIECE_VOXELS
-    if excess <= 1:
-        return list(frames)
+    excess = max(1.0, math.prod(working) / voxels)
     # less depth first: cells are as wide in every plane
-    deep = max(min(1.0, PIECE_PLANES / working[0]), 1 / excess)
+    deep = 1.0 if excess == 1 else max(min(1.0, PIECE_PLANES / working[0]), 1 / excess)
     share = (deep, *(2 * [math.sqrt(min(1.0, 1 / (excess * deep)))]))
-    box = []
-    for n, part in zip(shape, share, strict=True):
-        length = max(1, round(n * part))
-        box.append(slice((n - length) // 2, (n - length) // 2 + length))
-    return [frame[tuple(box)] for frame in frames]
+    lengths = [max(1, round(n * part)) for n, part in zip(shape, share, strict=True)]
+    z, y, x = (
+        slice((n - length) // 2, (n - length) // 2 + length)
+        for n, length in zip(shape, lengths, strict=True)
+    )
+    return z, y, x
