@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
+import psutil
 import pytest
+import torch
+
+from napari_celltrain.detector.memory import _free_in_group, free_bytes
 
 PROGRAM = """
 import resource, sys, threading
@@ -45,3 +50,29 @@ def test_freed_memory_is_used_again():
     if usual < 100:
         pytest.skip("the C library here keeps its memory anyway")
     assert kept < usual / 10
+
+
+def test_the_limit_of_a_container_or_a_job_counts(tmp_path):
+    """A node of a cluster has 256 GB, and the job may take eight of them."""
+    groups, own = tmp_path / "cgroup", tmp_path / "own"
+
+    def put(folder, **files):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name.replace("__", ".")).write_text(f"{content}\n")
+
+    put(groups / "job", memory__max=8000, memory__current=3000,
+        memory__stat="anon 1000\ninactive_file 500")  # fmt: skip
+    own.write_text("0::/job\n")
+    assert _free_in_group(groups, own) == 5500
+    put(groups / "job", memory__max="max")
+    assert _free_in_group(groups, own) == math.inf
+    put(groups / "memory" / "slurm" / "job_7", memory__limit_in_bytes=4000,
+        memory__usage_in_bytes=4500, memory__stat="total_inactive_file 0")  # fmt: skip
+    own.write_text("5:cpu:/slurm\n4:memory:/slurm/job_7\n0::/\n")
+    assert _free_in_group(groups, own) == 0.0  # never less than nothing
+    assert _free_in_group(groups, tmp_path / "no such file") == math.inf
+
+
+def test_no_more_is_free_than_the_machine_has():
+    assert 0 < free_bytes(torch.device("cpu")) <= psutil.virtual_memory().total

@@ -116,7 +116,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=positive_int,
         metavar="N",
-        help="spread the time points over N processes; the result is the same",
+        help="spread the time points over N processes; the result is the same (default: this one, "
+        "and as many as cores where the movie would take long)",
     )
     spread.add_argument(
         "--dask",
@@ -207,7 +208,11 @@ def _outcome(summary: Summary, out: Path) -> str:
 
 def _runner(arguments: argparse.Namespace) -> Runner:
     """Return what computes the time points: this process, several, or a cluster."""
-    if arguments.workers is not None and arguments.workers > 1:
+    if arguments.workers == 1:
+        from napari_celltrain.prediction.predict import predict_request
+
+        return predict_request
+    if arguments.workers is not None:
         from napari_celltrain.prediction.workers import predict_with_workers
 
         return functools.partial(predict_with_workers, workers=arguments.workers)
@@ -217,9 +222,9 @@ def _runner(arguments: argparse.Namespace) -> Runner:
         return functools.partial(
             predict_with_dask, address=arguments.dask, device=arguments.device or "auto"
         )
-    from napari_celltrain.prediction.predict import predict_request
+    from napari_celltrain.prediction.as_fits import predict_as_fits
 
-    return predict_request
+    return predict_as_fits
 
 
 class _Progress:

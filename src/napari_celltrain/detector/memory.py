@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import math
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -25,6 +26,7 @@ SHARE = {"cpu": 0.4, "cuda": 0.7, "mps": 0.3}
 """Of the free memory that tiles may take together, by device."""
 
 
+OWN_GROUPS = Path("/proc/self/cgroup")
 MALLOC = {"M_ARENA_MAX": (-8, 1), "M_MMAP_THRESHOLD": (-3, 2**30), "M_TRIM_THRESHOLD": (-1, 2**30)}
 """Options of glibc (``man mallopt``): one pool for all threads, which only grows."""
 
@@ -56,7 +58,39 @@ def free_bytes(device: torch.device) -> float:
     """Return the memory that is free now on a device."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    return float(psutil.virtual_memory().available)
+    return min(float(psutil.virtual_memory().available), _free_in_group())
+
+
+def _free_in_group(root: Path = Path("/sys/fs/cgroup"), own: Path = OWN_GROUPS) -> float:
+    """Return what a container or a job of a cluster may still take (Linux control groups).
+
+    What the group holds in caches of files counts as free: it is given back when needed.
+    """
+    least = math.inf
+    try:
+        lines = own.read_text("ascii", errors="replace").splitlines()
+    except OSError:  # no Linux
+        return least
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        new = not controllers  # version 2 of control groups
+        limit, used, cache = (
+            ("memory.max", "memory.current", "inactive_file")
+            if new
+            else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        )
+        folder = root if new else root / "memory"
+        for part in (folder / group.strip("/"), folder):
+            with contextlib.suppress(OSError, ValueError):  # "max": no limit
+                most = int((part / limit).read_text("ascii"))
+                held = int((part / used).read_text("ascii"))
+                stat = dict(
+                    one.split() for one in (part / "memory.stat").read_text("ascii").splitlines()
+                )
+                least = min(least, most - held + int(stat.get(cache, 0)))
+    return max(0.0, float(least))
 
 
 def tile_voxels_for(
