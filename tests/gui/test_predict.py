@@ -596,7 +596,7 @@ def test_a_stated_cell_diameter_is_looked_for_and_drawn(with_movie, trained, qtb
 def test_a_stated_gamma_is_what_is_looked_with(with_movie, qtbot):
     widget = with_movie
     assert widget.gamma.gamma is None
-    assert widget.gamma.box.text() == "chosen by itself"
+    assert widget.gamma.box.text() == "automatic"
     find(widget, qtbot)
     plain = widget.candidates.scores.copy()
     widget.gamma.box.setValue(3)

@@ -13,7 +13,7 @@ class GammaRow(QWidget):
         self.box = QDoubleSpinBox(self)
         self.box.setRange(0, 10)
         self.box.setSingleStep(0.1)
-        self.box.setSpecialValueText("chosen by itself")
+        self.box.setSpecialValueText("automatic")
         self.box.setAccessibleName("Gamma")
         label = QLabel("Gamma", self)
         label.setBuddy(self.box)
