@@ -98,8 +98,7 @@ def other_set(key: str, detector: Detector, other: str) -> str:
     experiment = chosen.experiment()
     frames = [(0, t) for _, t in chosen.test_frames()]
     voxel = voxel_size_of(detector, experiment)
-    times = [t for _, t in frames]
-    look = look_at_movie(detector, experiment.images, experiment.channels, voxel, times)
+    look = look_at_movie(detector, experiment.images, experiment.channels, voxel)
     f1 = [
         total(
             list(

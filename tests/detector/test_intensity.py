@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_celltrain.detector.intensity import CLIP, intensity_range
+from napari_celltrain.detector.intensity import CLIP, intensity_range, power
 from napari_celltrain.detector.resample import resample
 
 ONES = (1.0, 1.0, 1.0)
@@ -110,3 +110,19 @@ def test_a_gamma_keeps_dark_and_bright_and_the_order_between(gamma, seed):
     assert (changed.reshape(-1)[order].diff() >= 0).all()
     steady = torch.tensor([level.low, level.high])
     assert torch.allclose(level.normalise(steady, gamma), torch.tensor([0.0, 1.0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 0.75, 1.0, 1.5, 2.0, 0.3125, 2.6875])
+def test_a_power_is_the_same_to_the_last_bit_however_the_work_is_cut(gamma):
+    """Threads and tiles cut an image into pieces of any length."""
+    values = torch.from_numpy(np.random.default_rng(0).random(300_007).astype(np.float32)) * 6
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        whole = power(values, gamma)
+        torch.set_num_threads(1)
+        pieces = torch.cat([power(part, gamma) for part in values.split(1013)])
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(whole, pieces)
+    assert torch.allclose(whole, values**gamma, rtol=1e-5, atol=1e-7)

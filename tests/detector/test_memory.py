@@ -6,7 +6,6 @@ import math
 import subprocess
 import sys
 
-import psutil
 import pytest
 import torch
 
@@ -71,8 +70,16 @@ def test_the_limit_of_a_container_or_a_job_counts(tmp_path):
         memory__usage_in_bytes=4500, memory__stat="total_inactive_file 0")  # fmt: skip
     own.write_text("5:cpu:/slurm\n4:memory:/slurm/job_7\n0::/\n")
     assert _free_in_group(groups, own) == 0.0  # never less than nothing
+    own.write_text("4:memory:/slurm/job_7/step_0/task_0\n\n")  # the limit is that of the job
+    assert _free_in_group(groups, own) == 0.0
+    put(groups / "job" / "step", memory__max="max", memory__current=10)
+    put(groups / "job", memory__max=8000)
+    own.write_text("0::/job/step/user/task_0\n")
+    assert _free_in_group(groups, own) == 5500
     assert _free_in_group(groups, tmp_path / "no such file") == math.inf
 
 
-def test_no_more_is_free_than_the_machine_has():
-    assert 0 < free_bytes(torch.device("cpu")) <= psutil.virtual_memory().total
+def test_the_tighter_of_machine_and_group_counts(monkeypatch):
+    free = free_bytes(torch.device("cpu"))
+    monkeypatch.setattr("napari_celltrain.detector.memory._free_in_group", lambda: 1000.0)
+    assert free_bytes(torch.device("cpu")) == 1000.0 < free

@@ -597,6 +597,9 @@ def test_a_stated_gamma_is_what_is_looked_with(with_movie, qtbot):
     widget = with_movie
     assert widget.gamma.gamma is None
     assert widget.gamma.box.text() == "automatic"
+    widget.gamma.box.stepUp()
+    assert widget.gamma.gamma == 1.0  # not the most extreme that there is
+    widget.gamma.box.setValue(0)
     find(widget, qtbot)
     plain = widget.candidates.scores.copy()
     widget.gamma.box.setValue(3)

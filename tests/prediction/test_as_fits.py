@@ -9,6 +9,7 @@ from napari_celltrain.images import ArraySource
 from napari_celltrain.prediction import as_fits
 from napari_celltrain.prediction.as_fits import predict_as_fits, processes_for
 from napari_celltrain.prediction.predict import check_request, predict
+from napari_celltrain.prediction.workers import WorkersDied
 
 
 @pytest.fixture
@@ -42,9 +43,10 @@ def test_a_long_movie_is_shared_and_the_result_is_the_same(
     two_threads, long_movie, calls, monkeypatch
 ):
     monkeypatch.setattr(as_fits, "PAYS_FROM_S", 0.0)
-    expected = list(predict(two_threads, long_movie))
+    gamma = 0.75
+    expected = list(predict(two_threads, long_movie, gamma=gamma))
     told = []
-    request = check_request(two_threads, long_movie)
+    request = check_request(two_threads, long_movie, gamma=gamma)
     found = list(predict_as_fits(two_threads, long_movie, request, tell=told.append))
     assert calls == [40 - as_fits.MEASURED]
     assert sorted(one.t for one in found) == [one.t for one in expected]
@@ -94,3 +96,40 @@ def test_a_movie_in_memory_stays_where_it_is(two_threads, make_movie):
     unknown = make_movie((40, 4, 24, 24))
     unknown.secret = lambda: None  # can't be pickled
     assert processes_for(two_threads, unknown, check_request(two_threads, unknown)) == 1
+
+
+def test_processes_that_die_are_made_up_for(two_threads, long_movie, monkeypatch):
+    """Nobody asked for them, so they must not be the end of a prediction."""
+    monkeypatch.setattr(as_fits, "PAYS_FROM_S", 0.0)
+    plain = as_fits.predict_with_workers
+
+    def dying(*arguments, **options):
+        for number, result in enumerate(plain(*arguments, **options)):
+            if number == 5:
+                raise WorkersDied("The process died 3 times.")
+            yield result
+
+    monkeypatch.setattr(as_fits, "predict_with_workers", dying)
+    told = []
+    request = check_request(two_threads, long_movie)
+    found = list(predict_as_fits(two_threads, long_movie, request, tell=told.append))
+    assert sorted(one.t for one in found) == list(request.time_points)
+    assert "processes-died" in [note.code for note in told]
+
+
+def test_a_damaged_time_point_is_told_once(two_threads, long_movie, monkeypatch):
+    """Frames are read ahead here, and again by the processes that take over."""
+    monkeypatch.setattr(as_fits, "PAYS_FROM_S", 0.0)
+    long_movie._array = long_movie._array[:20]  # as if the rest of the file was missing
+    told = []
+    request = check_request(two_threads, long_movie, on_damaged="skip")
+    found = list(predict_as_fits(two_threads, long_movie, request, tell=told.append))
+    damaged = [note.time_point for note in told if note.code == "damaged-frame"]
+    assert sorted(damaged) == sorted(one.t for one in found if one.damage is not None)
+    assert len(damaged) == 20
+
+
+def test_a_frame_of_many_tiles_is_left_to_the_threads(two_threads, long_movie):
+    request = check_request(two_threads, long_movie)
+    two_threads.tile_voxels = 100
+    assert processes_for(two_threads, long_movie, request) == 1

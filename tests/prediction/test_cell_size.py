@@ -40,8 +40,7 @@ def of_pixels(make_blobs, fast_settings, tmp_path_factory) -> Detector:
 
 def _look(detector, experiment):
     voxel_size = detector.voxel_size_for(experiment.known_voxel_size_um)
-    times = list(experiment.images.time_points)
-    look = look_at_movie(detector, experiment.images, (0,), voxel_size, times, gamma=1.0)
+    look = look_at_movie(detector, experiment.images, (0,), voxel_size, gamma=1.0)
     return look.cell_diameter, list(look.findings)
 
 

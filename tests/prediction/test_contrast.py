@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.detector.detector import Detector
-from napari_celltrain.detector.intensity import IntensityRange
+from napari_celltrain.detector.intensity import IntensityRange, intensity_range
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.images.array import ArraySource
@@ -21,8 +21,9 @@ from napari_celltrain.prediction.contrast import (
     impression,
     mending_gamma,
 )
-from napari_celltrain.prediction.first_look import look_at_movie
+from napari_celltrain.prediction.first_look import _Looks, look_at_movie
 from napari_celltrain.prediction.judge import candidates, total
+from napari_celltrain.prediction.movie import Options, predict_to_file
 from napari_celltrain.prediction.predict import check_request, predict
 from napari_celltrain.training.loop import train
 
@@ -116,7 +117,8 @@ def test_dim_cells_are_brought_up_and_it_is_said(detector):
 
 def test_a_stated_gamma_is_taken_and_nothing_is_read(detector, monkeypatch):
     movie = _plate(1).images
-    monkeypatch.setattr(type(movie), "read_frame", None)
+    for way in ("read_frame", "read_crop"):
+        monkeypatch.setattr(type(movie), way, None)
     request = check_request(detector, movie, gamma=0.8)
     assert request.gamma == 0.8
     assert request.findings == ()
@@ -171,13 +173,104 @@ def test_of_a_large_stack_only_the_middle_is_read(detector, monkeypatch):
         return plain(self, t, channel, crop)
 
     monkeypatch.setattr(type(movie), "read_crop", noted)
-    look_at_movie(detector, movie, (0,), (1.0, 1.0, 1.0), movie.time_points)
-    assert 0 < sum(read) < tall.size / 5
+    look_at_movie(detector, movie, (0,), (1.0, 1.0, 1.0))
+    assert 0 < sum(read) < tall.size / 4
+
+
+def test_a_prediction_goes_on_with_what_was_found_out_first(detector, tmp_path, monkeypatch):
+    """Other time points, or a damaged one that was mended, must not end it."""
+    movie = _with_gamma(_plate(1), 0.7).images
+    whole, parts = tmp_path / "whole.csv", tmp_path / "parts.csv"
+    predict_to_file(detector, movie, whole)
+    done = []
+    predict_to_file(
+        detector,
+        movie,
+        parts,
+        progress=lambda *told: done.append(told),
+        stopping=lambda: bool(done),
+    )
+    assert not parts.exists()
+    monkeypatch.setattr("napari_celltrain.prediction.first_look.mending_gamma", None)
+    predict_to_file(detector, movie, parts, Options(resume=True))
+    assert parts.read_bytes() == whole.read_bytes()
+    predict_to_file(detector, movie, parts, Options(gamma=1.0), stopping=lambda: True)
+    with pytest.raises(CellTrainError, match=r"with the gamma 1 instead of 0\.8"):
+        predict_to_file(detector, movie, parts, Options(gamma=0.8, resume=True))
 
 
 def test_too_few_cells_say_nothing(detector):
     empty = np.random.default_rng(0).normal(0.1, 0.01, (2, 1, SIDE, SIDE))
     assert check_request(detector, _movie(empty)).gamma == 1.0
+    few = Impression(clear=19, undecided=15, brightness=0.1)
+    right = Impression(clear=19, undecided=0, brightness=0.6)
+    assert mending_gamma(_info(detector), lambda gamma, _: few if gamma == 1 else right) == 1.0
+
+
+def test_one_odd_image_does_not_decide_for_a_movie(detector):
+    """The middle frame alone is out of focus."""
+    odd = Impression(clear=50, undecided=40, brightness=0.6)
+    all_of_them = Impression(clear=300, undecided=10, brightness=0.6)
+    assert mending_gamma(_info(detector), lambda _, all_: all_of_them if all_ else odd) == 1.0
+
+
+def test_every_gamma_is_judged_on_the_same_time_points(detector, monkeypatch):
+    """Numbers of cells are compared, so they must be of as many frames."""
+    seen: dict[float, list[bytes]] = {}
+    plain = Detector.detect_each
+
+    def noted(self, jobs, **options):
+        jobs = list(jobs)
+        for job in jobs:
+            seen.setdefault(job.gamma, []).append(job.frames[0].tobytes())
+        return plain(self, jobs, **options)
+
+    monkeypatch.setattr(Detector, "detect_each", noted)
+    look_at_movie(detector, _with_gamma(_plate(1), 0.7).images, (0,), (1.0, 1.0, 1.0))
+    assert set(seen) >= {1.0, 1.5, 2.0}
+    frames = set(seen[1.0])
+    assert len(frames) == 3
+    assert all(set(one) == frames for one in seen.values())
+
+
+def test_the_middle_of_a_large_image_is_normalised_as_the_whole_is(detector):
+    """All cells lie in the middle third: levels of that alone would make them look dim."""
+    plate = _plate(1)
+    wide = np.pad(plate.images.array, ((0, 0), (0, 0), (600, 600), (600, 600)), mode="reflect")
+    wide[..., :600, :] = wide[..., -600:, :] = wide[..., :, :600] = wide[..., :, -600:] = 0.02
+    wide += np.random.default_rng(0).normal(0, 0.003, wide.shape)
+    movie = _movie(wide)
+    request = check_request(detector, movie, gamma=1.0)
+    whole = next(predict(detector, movie, time_points=[0], gamma=1.0))
+    assert len(whole.above(detector.threshold)) > 10
+    looks = _Looks(detector, movie, (0,))
+    job = looks._job(0, request.voxel_size, None)
+    assert job.frames[0].size < wide[0].size / 3
+    steps = detector.design.steps(request.voxel_size, 1)
+    assert job.levels[0] == intensity_range(movie.read_frame(0, 0), steps)
+
+
+def test_a_pixel_that_is_no_number_says_nothing_about_the_others(detector):
+    plate = _plate(1)
+    pixels = plate.images.array.copy()
+    y, x = plate.annotations.positions[0, 1:].round().astype(int)
+    pixels[plate.annotations.t[0], 0, y - 1 : y + 2, x - 1 : x + 2] = np.nan
+    steep = np.clip(pixels, 0, None) ** 2.0
+    assert check_request(detector, _movie(steep)).gamma < 1
+
+
+def test_a_stated_gamma_is_looked_with_where_cells_are_measured_too(detector, monkeypatch):
+    seen = []
+    plain = Detector.detect
+
+    def noted(self, *arguments, gamma=1.0, **options):
+        seen.append(gamma)
+        return plain(self, *arguments, gamma=gamma, **options)
+
+    monkeypatch.setattr(Detector, "detect", noted)
+    monkeypatch.setattr("napari_celltrain.prediction.first_look.needs_size", lambda _: True)
+    look_at_movie(detector, _plate(1).images, (0,), (1.0, 1.0, 1.0), gamma=2.0)
+    assert set(seen) == {2.0}
 
 
 def _info(detector, undecided=0.05, brightness=0.6):
@@ -187,38 +280,39 @@ def _info(detector, undecided=0.05, brightness=0.6):
 def test_what_does_not_help_is_not_done(detector):
     """The images are unlike the training, but in another way than by a gamma."""
     unsure = Impression(clear=100, undecided=60, brightness=0.6)
-    assert mending_gamma(_info(detector), lambda gamma: unsure) == 1.0
+    assert mending_gamma(_info(detector), lambda gamma, _: unsure) == 1.0
     dim = Impression(clear=100, undecided=5, brightness=0.2)
     worse = Impression(clear=100, undecided=40, brightness=0.6)
-    assert mending_gamma(_info(detector), lambda gamma: dim if gamma == 1 else worse) == 1.0
+    assert mending_gamma(_info(detector), lambda gamma, _: dim if gamma == 1 else worse) == 1.0
     lost = Impression(clear=30, undecided=2, brightness=0.6)
-    assert mending_gamma(_info(detector), lambda gamma: unsure if gamma == 1 else lost) == 1.0
+    assert mending_gamma(_info(detector), lambda gamma, _: unsure if gamma == 1 else lost) == 1.0
 
 
 def test_a_detector_that_was_never_sure_is_no_reason_to_change_images(detector):
     unsure = Impression(clear=100, undecided=60, brightness=0.6)
     sure = Impression(clear=100, undecided=5, brightness=0.6)
-    look = {1.0: unsure, 1.41: sure, 2.0: sure}.__getitem__
-    assert mending_gamma(_info(detector), look) > 1
-    assert mending_gamma(_info(detector, undecided=0.4), look) == 1.0
+    seen = {1.0: unsure, 1.5: sure, 2.0: sure}
+    assert mending_gamma(_info(detector), lambda gamma, _: seen[gamma]) > 1
+    assert mending_gamma(_info(detector, undecided=0.4), lambda gamma, _: seen[gamma]) == 1.0
 
 
 def test_noise_that_becomes_cells_is_not_what_dim_cells_are_brought_up_for(detector):
     dim = Impression(clear=100, undecided=5, brightness=0.2)
     right = Impression(clear=120, undecided=5, brightness=0.5)
-    assert mending_gamma(_info(detector), lambda gamma: dim if gamma == 1 else right) < 1
+    assert mending_gamma(_info(detector), lambda gamma, _: dim if gamma == 1 else right) < 1
     many = Impression(clear=300, undecided=5, brightness=0.5)
-    assert mending_gamma(_info(detector), lambda gamma: dim if gamma == 1 else many) == 1.0
+    assert mending_gamma(_info(detector), lambda gamma, _: dim if gamma == 1 else many) == 1.0
     dark = Impression(clear=120, undecided=5, brightness=0.1)
-    assert mending_gamma(_info(detector), lambda gamma: dim if gamma == 1 else dark) == 1.0
+    assert mending_gamma(_info(detector), lambda gamma, _: dim if gamma == 1 else dark) == 1.0
 
 
 def test_dark_cells_are_never_dim(detector):
     """Phase contrast: cells that are darker than the ground, in training and here."""
     darker = Impression(clear=100, undecided=5, brightness=-0.3)
     lighter = Impression(clear=100, undecided=5, brightness=-0.1)
-    look = {1.0: darker, 0.71: lighter, 0.5: lighter}.__getitem__
-    assert mending_gamma(_info(detector, brightness=-0.1), look) == 1.0
+    seen = {1.0: darker, 0.75: lighter, 0.5: lighter}
+    info = _info(detector, brightness=-0.1)
+    assert mending_gamma(info, lambda gamma, _: seen[gamma]) == 1.0
 
 
 @given(
@@ -235,7 +329,7 @@ def test_every_candidate_is_counted_once_at_most_and_the_higher_threshold_has_fe
     assert all(low >= high for low, high in pairwise(clear))
 
 
-def test_brightness_is_what_the_network_sees():
+def test_brightness_is_that_of_the_nearest_pixel():
     frame = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
     level = IntensityRange(0.0, 16.0)
     positions = np.array([(0.2, 1.4, 2.0), (9.0, 9.0, 9.0), (-1.0, 0.0, 0.0)])

@@ -271,3 +271,11 @@ def test_as_many_time_points_are_asked_for_as_a_test_needs():
         good, sentence = enough([experiment])
         testable = split(Dataset((Member(experiment),))).trustworthy
         assert testable == (good and "too few to test on" not in sentence)
+
+
+def test_as_many_more_time_points_are_asked_for_as_bring_enough_cells():
+    """Whoever followed 'three more' was asked for three more again."""
+    assert "Annotate 13 more time points" in enough([with_frames(12, 90, cells=2)])[1]
+    good, sentence = enough([with_frames(1, 9, cells=1)])
+    assert not good
+    assert sentence.startswith("1 cell in 1 time point is too little")

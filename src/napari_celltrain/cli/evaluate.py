@@ -107,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
                 own,
                 cell_diameters=widths,
                 gamma=arguments.gamma,
+                tell=lambda finding: say(f"{finding.severity}: {finding.message}"),
                 tolerance=_tolerance(arguments, detector, dataset, member),
                 border_px=arguments.border,
             ):

@@ -117,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         metavar="N",
         help="spread the time points over N processes; the result is the same (default: this one, "
-        "and as many as cores where the movie would take long)",
+        "and up to 8 more where a movie of many frames would take long and memory allows)",
     )
     spread.add_argument(
         "--dask",

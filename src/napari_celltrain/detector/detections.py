@@ -22,6 +22,8 @@ class Job(NamedTuple):
     voxel_size_um: ZYX | None = None
     cell_diameter: float | None = None
     gamma: float = 1.0
+    levels: Sequence[IntensityRange] | None = None
+    """Of each of `frames`, where those are parts of larger ones; None: measured."""
 
 
 @dataclass(frozen=True, eq=False)

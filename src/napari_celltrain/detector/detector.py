@@ -313,7 +313,7 @@ class Detector:
                 f"{[frame.shape for frame in frames]}."
             )
         steps = self.design.steps(voxel_size, shape[0])
-        frame = FrameUnderWay(frames, voxel_size, steps, job.gamma, floor)
+        frame = FrameUnderWay(frames, voxel_size, steps, job.gamma, floor, job.levels)
         self._cut(frame, tile)
         if ahead and self.device.type == "cpu" and len(frame.tiles) == 1:
             frame.ready = self._input(frame, frame.tiles[0])

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from napari_celltrain.detector.resample import resample_in_plane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
     from numpy.typing import NDArray
 
 PLANES = 8
@@ -35,12 +35,31 @@ class IntensityRange:
         """Map `low` to 0 and `high` to 1, in place, limited to `CLIP`.
 
         With a `gamma`, what lies above 0 is raised to that power, and what lies below to its
-        mirror image.
+        mirror image (`power`).
         """
         image = image.sub_(self.low).mul_(1.0 / (self.high - self.low)).clamp_(*CLIP)
         if gamma != 1.0:
-            image.copy_(image.sign() * image.abs() ** gamma).clamp_(*CLIP)
+            image.copy_(image.sign() * power(image.abs(), gamma)).clamp_(*CLIP)
         return image
+
+
+def power(values: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Raise values of at least 0 to a power, rounded to sixteenths.
+
+    By square roots and products, which are rounded in one way everywhere: a power by logarithms
+    depends in its last bit on how the work is cut into pieces, so on threads and tiles.
+    """
+    sixteenths = max(1, round(16 * gamma))
+    result = torch.ones_like(values)
+    whole, rest = divmod(sixteenths, 16)
+    for _ in range(whole):
+        result *= values
+    root = values
+    for part in (8, 4, 2, 1):
+        root = root.sqrt()
+        if rest & part:
+            result *= root
+    return result
 
 
 def intensity_range(frame: NDArray[np.generic], steps: Sequence[float]) -> IntensityRange:
@@ -50,12 +69,12 @@ def intensity_range(frame: NDArray[np.generic], steps: Sequence[float]) -> Inten
     another magnification get the same levels. A sample of planes and voxels is enough, and it
     never depends on tiles. A constant frame gets a range of 1 (more for huge values).
     """
-    return measure(resample_in_plane(frame[_some(len(frame))], steps))
+    return measure(resample_in_plane(frame[planes_for_levels(len(frame))], steps))
 
 
 def measure(planes: torch.Tensor) -> IntensityRange:
     """Measure the levels of a frame whose planes are at the working scale, (z, y', x')."""
-    values = planes[_some(len(planes))].reshape(-1)
+    values = planes[planes_for_levels(len(planes))].reshape(-1)
     every = max(1, len(values) // SAMPLES)
     # an odd stride does not fall in step with the rows of the image
     ordered = np.sort(values[:: every | 1].numpy())  # several times as fast as np.percentile
@@ -66,8 +85,8 @@ def measure(planes: torch.Tensor) -> IntensityRange:
     return IntensityRange(low, high, constant)
 
 
-def _some(planes: int) -> NDArray[np.int_]:
-    """Choose planes spread evenly over the depth."""
+def planes_for_levels(planes: int) -> NDArray[np.int_]:
+    """Return the planes of so many that are measured, spread evenly over the depth."""
     return np.unique(np.linspace(0, planes - 1, min(PLANES, planes)).round().astype(int))
 
 

@@ -72,7 +72,7 @@ def _free_in_group(root: Path = Path("/sys/fs/cgroup"), own: Path = OWN_GROUPS) 
     except OSError:  # no Linux
         return least
     for line in lines:
-        _, controllers, group = line.split(":", 2)
+        _, controllers, group = (*line.split(":", 2), "", "")[:3]
         if controllers and "memory" not in controllers.split(","):
             continue
         new = not controllers  # version 2 of control groups
@@ -81,8 +81,10 @@ def _free_in_group(root: Path = Path("/sys/fs/cgroup"), own: Path = OWN_GROUPS) 
             if new
             else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         )
-        folder = root if new else root / "memory"
-        for part in (folder / group.strip("/"), folder):
+        top = root if new else root / "memory"
+        folder = top / group.strip("/")
+        # the limit may be that of a group above: of the job, where this is one of its tasks
+        for part in (folder, *(one for one in folder.parents if one.is_relative_to(top))):
             with contextlib.suppress(OSError, ValueError):  # "max": no limit
                 most = int((part / limit).read_text("ascii"))
                 held = int((part / used).read_text("ascii"))

@@ -30,6 +30,7 @@ class FrameUnderWay:
         steps: ZYX,
         gamma: float,
         floor: float,
+        levels: Sequence[IntensityRange] | None = None,
     ) -> None:
         self.images, self.voxel_size, self.steps = images, voxel_size, steps
         self.gamma, self.floor = gamma, floor
@@ -42,7 +43,7 @@ class FrameUnderWay:
         self.ready: torch.Tensor | None = None
         """What the network sees, when it was made before a thread was free."""
         self._lock = threading.Lock()
-        self._levels: list[IntensityRange] | None = None
+        self._levels = None if levels is None else list(levels)
 
     def levels(self, thinned: Sequence[torch.Tensor] | None = None) -> list[IntensityRange]:
         """Measure dark and bright once; the first tile does it for all.

@@ -5,16 +5,30 @@ from __future__ import annotations
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
 
 
+class _GammaBox(QDoubleSpinBox):
+    """From automatic, a step leads to 1: the images as they are."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setRange(0, 8)
+        self.setSingleStep(0.25)
+        self.setSpecialValueText("automatic")
+        self.setAccessibleName("Gamma")
+
+    def stepBy(self, steps: int) -> None:
+        """Go on in quarters."""
+        if not self.value():
+            self.setValue(1.0)
+        else:
+            super().stepBy(steps)
+
+
 class GammaRow(QWidget):
     """One number; nothing entered means 1, or what makes an unlike movie look like the training."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.box = QDoubleSpinBox(self)
-        self.box.setRange(0, 10)
-        self.box.setSingleStep(0.1)
-        self.box.setSpecialValueText("automatic")
-        self.box.setAccessibleName("Gamma")
+        self.box = _GammaBox(self)
         label = QLabel("Gamma", self)
         label.setBuddy(self.box)
         for part in (self.box, label):

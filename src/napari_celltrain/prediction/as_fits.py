@@ -1,13 +1,14 @@
-"""A movie in this process, and from then on in several where that is sooner done.
+"""A movie in this process, and from then on in several where much is left to do.
 
 The threads of a process share one lock, Python's, so a fast network waits for the thread that
-reads. Processes do not, but each takes a few seconds to start and memory of its own. Which is
-better is measured on the first time points.
+reads. Processes do not, but each takes a few seconds to start and memory of its own. How much
+is left is estimated from the first time points.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import pickle
 import time
 from dataclasses import replace
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_celltrain.detector.memory import free_bytes
+from napari_celltrain.detector.memory import bytes_per_voxel, free_bytes
+from napari_celltrain.detector.resample import output_length
 from napari_celltrain.experiment import Finding
 from napari_celltrain.prediction.payload import OnceTeller
 from napari_celltrain.prediction.predict import predict_request
-from napari_celltrain.prediction.workers import predict_with_workers
+from napari_celltrain.prediction.workers import WorkersDied, predict_with_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -35,9 +37,9 @@ PAYS_FROM_S = 45.0
 MOST = 8
 """Processes that are started without being asked for."""
 WORKER_BYTES = 600 * 2**20
-"""What a process takes, without its frames."""
+"""What a process takes, without its frames and its tile."""
 FRAMES_HELD = 4
-"""Frames that a process holds at once: read, waiting, computed, and the result of resampling."""
+"""Frames that a process holds at once: read, waiting, computed, and one as real numbers."""
 SHARE_OF_MEMORY = 0.5
 """Of what is free: others use the machine too."""
 LARGEST_SOURCE = 2**24
@@ -88,19 +90,42 @@ def predict_as_fits(
         )
     )
     rest = replace(request, time_points=tuple(left), findings=())
-    yield from predict_with_workers(
+    shared = predict_with_workers(
         detector, source, rest, workers=at_most, stopping=stopping, tell=teller
     )
+    try:
+        with contextlib.closing(shared):
+            for result in shared:
+                left.remove(result.t)
+                yield result
+        return
+    except WorkersDied:  # nobody asked for them
+        teller(
+            Finding(
+                "warning",
+                "processes-died",
+                "The processes that shared the time points were ended from outside, mostly for "
+                f"want of memory; the {len(left)} that are left are done by one.",
+                source.name,
+            )
+        )
+    rest = replace(request, time_points=tuple(left), findings=())
+    yield from predict_request(detector, source, rest, stopping=stopping, tell=teller)
 
 
 def processes_for(detector: Detector, source: FrameSource, request: Request) -> int:
     """Return how many processes could share a movie: 1 where that is no use."""
     if detector.device.type != "cpu":
         return 1  # a graphics card is kept busy by one
-    voxels = int(np.prod(source.frame_shape, dtype=np.int64))
-    frame_bytes = detector.design.n_inputs * voxels * np.dtype(source.dtype).itemsize
-    each = WORKER_BYTES + FRAMES_HELD * frame_bytes
-    fit = int(SHARE_OF_MEMORY * free_bytes(detector.device) / each)
+    design, shape = detector.design, source.frame_shape
+    voxels = math.prod(shape)
+    held = FRAMES_HELD * design.n_inputs * voxels * np.dtype(source.dtype).itemsize
+    steps = design.steps(design.relative(request.voxel_size, request.cell_diameter), shape[0])
+    working = math.prod(output_length(n, step) for n, step in zip(shape, steps, strict=True))
+    if working > detector.tile_voxels:
+        return 1  # the tiles of a frame keep all cores busy already
+    tile = working * bytes_per_voxel(design, detector.arithmetic.precision)
+    fit = int(SHARE_OF_MEMORY * free_bytes(detector.device) / (WORKER_BYTES + held + tile))
     most = min(detector.threads, fit, MOST, len(request.time_points) // (4 * MEASURED))
     return most if most >= 2 and _can_travel(source) else 1
 
@@ -108,6 +133,20 @@ def processes_for(detector: Detector, source: FrameSource, request: Request) -> 
 def _can_travel(source: FrameSource) -> bool:
     """Tell whether another process can be told of a movie, without its pixels."""
     try:
-        return len(pickle.dumps(source)) <= LARGEST_SOURCE
-    except Exception:  # whatever a source of another program raises
+        pickle.Pickler(_Scales()).dump(source)
+    except Exception:  # too large, or whatever a source of another program raises
         return False
+    return True
+
+
+class _Scales:
+    """A file that keeps nothing, and refuses more than a description."""
+
+    def __init__(self) -> None:
+        self._written = 0
+
+    def write(self, content: bytes) -> int:
+        self._written += len(content)
+        if self._written > LARGEST_SOURCE:
+            raise ValueError("more than a description")
+        return len(content)

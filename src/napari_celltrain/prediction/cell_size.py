@@ -43,7 +43,11 @@ ALIKE = 1.2
 
 
 def size_of_cells(
-    detector: Detector, looks: Iterable[Sequence[NDArray[Any]]], voxel_size: ZYX, name: str
+    detector: Detector,
+    looks: Iterable[Sequence[NDArray[Any]]],
+    voxel_size: ZYX,
+    name: str,
+    gamma: float = 1.0,
 ) -> tuple[float, list[Finding]]:
     """Find out how wide the cells of a movie are, for a detector that has to be told.
 
@@ -57,13 +61,15 @@ def size_of_cells(
         (z, y, x) in the detector's unit.
     name
         Of the movie.
+    gamma
+        As in `Detector.detect`.
 
     Returns
     -------
     The diameter in the detector's unit, and what was found out in words.
     """
     design = detector.design
-    measured = (cell_diameter_in(detector, frames, voxel_size) for frames in looks)
+    measured = (cell_diameter_in(detector, frames, voxel_size, gamma) for frames in looks)
     widths = [width for width in measured if width is not None]
     unit = "um" if design.unit == "um" else "pixels"
     if not widths:
@@ -121,7 +127,7 @@ def check_cell_diameter(detector: Detector, voxel_size: ZYX, diameter: float) ->
 
 
 def cell_diameter_in(
-    detector: Detector, frames: Sequence[NDArray[Any]], voxel_size: ZYX
+    detector: Detector, frames: Sequence[NDArray[Any]], voxel_size: ZYX, gamma: float = 1.0
 ) -> float | None:
     """Find out how wide the cells of one time point are.
 
@@ -133,7 +139,7 @@ def cell_diameter_in(
     ----------
     detector
         That is to look for them.
-    frames
+    frames, gamma
         As in `Detector.detect`.
     voxel_size
         (z, y, x) in the detector's unit.
@@ -145,7 +151,7 @@ def cell_diameter_in(
     above: tuple[float, float] | None = None
     """The size looked for before, and by how much what was found was smaller (logarithms)."""
     for size in reversed(_sizes(detector, voxel_size)):
-        measured = _measured_at(detector, frames, voxel_size, size)
+        measured = _measured_at(detector, frames, voxel_size, size, gamma)
         if measured is None:
             continue
         here, larger = math.log(size), math.log(measured / size)
@@ -159,14 +165,19 @@ def cell_diameter_in(
 
 
 def _measured_at(
-    detector: Detector, frames: Sequence[NDArray[Any]], voxel_size: ZYX, size: float
+    detector: Detector,
+    frames: Sequence[NDArray[Any]],
+    voxel_size: ZYX,
+    size: float,
+    gamma: float,
 ) -> float | None:
     """Look for cells of a size, and measure those that are found; None when they are too few."""
     design = detector.design
     steps = design.steps(design.relative(voxel_size, size), len(frames[0]))
     box = middle_of(frames[0].shape, steps, PIECE_VOXELS)
     piece = [frame[box] for frame in frames]
-    found = detector.detect(piece, voxel_size, cell_diameter=size).above(detector.threshold)
+    found = detector.detect(piece, voxel_size, cell_diameter=size, gamma=gamma)
+    found = found.above(detector.threshold)
     if len(found) < FEWEST:
         return None
     own = -design.time_window[0] * design.n_channels

@@ -12,11 +12,14 @@ adapted.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_celltrain.detector.intensity import CLIP
+from napari_celltrain.detector.resample import as_float
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
@@ -27,10 +30,12 @@ if TYPE_CHECKING:
     from napari_celltrain.detector.folder import DetectorInfo
     from napari_celltrain.detector.intensity import IntensityRange
 
-STEEPER = (1.41, 2.0)
+STEEPER = (1.5, 2.0)
 """Powers that are tried where faint things stand out."""
-FLATTER = (0.71, 0.5)
+FLATTER = (0.75, 0.5)
 """The same where cells are dim."""
+LOWEST, HIGHEST = 0.1, 10.0
+"""Powers that leave something of an image."""
 FEWEST = 20
 """Cells that are clearly seen, or nothing is said of the contrast."""
 MANY_UNDECIDED = 0.1
@@ -76,9 +81,10 @@ def check_gamma(gamma: float) -> None:
     CellTrainError
         Saying which are possible.
     """
-    if not 0.1 <= gamma <= 10:  # NaN neither
+    if not LOWEST <= gamma <= HIGHEST:  # NaN neither
         raise CellTrainError(
-            f"A gamma of {gamma:g} is not possible: from 0.1 to 10, 1 changes nothing."
+            f"A gamma of {gamma:g} is not possible: from {LOWEST:g} to {HIGHEST:g}; 1 changes "
+            "nothing."
         )
 
 
@@ -96,21 +102,22 @@ def impression(
     return Impression(
         int(np.count_nonzero(clear)),
         int(np.count_nonzero(np.abs(beyond) < 1)),
-        float(np.median(brightness[clear])) if clear.any() else np.nan,
+        float(np.median(brightness[clear])) if clear.any() else math.nan,
     )
 
 
 def brightness_at(
     frame: NDArray[Any], positions: NDArray[np.float64], level: IntensityRange, gamma: float = 1.0
 ) -> NDArray[np.float64]:
-    """Return how bright a frame is at (z, y, x) positions, in what the network sees."""
+    """Return how bright single pixels are at (z, y, x) positions: 0 is dark, 1 is bright."""
     last = np.array(frame.shape) - 1
     at = np.clip(np.rint(positions), 0, last).astype(np.int64)
-    values = (frame[tuple(at.T)].astype(np.float64) - level.low) / (level.high - level.low)
+    values = as_float(frame[tuple(at.T)]).numpy().astype(np.float64)
+    values = np.clip((values - level.low) / (level.high - level.low), *CLIP)
     return np.asarray(np.sign(values) * np.abs(values) ** gamma)
 
 
-def mending_gamma(info: DetectorInfo, look: Callable[[float], Impression]) -> float:
+def mending_gamma(info: DetectorInfo, look: Callable[[float, bool], Impression]) -> float:
     """Find the power of the brightness with which images look like those of the training.
 
     Parameters
@@ -118,7 +125,8 @@ def mending_gamma(info: DetectorInfo, look: Callable[[float], Impression]) -> fl
     info
         Of the detector: its held-out frames are the measure.
     look
-        Returns what the detector makes of the images with such a gamma.
+        Returns what the detector makes of the images with such a gamma: of a first few, or, if
+        that is said, of all that are to be looked at.
 
     Returns
     -------
@@ -127,20 +135,31 @@ def mending_gamma(info: DetectorInfo, look: Callable[[float], Impression]) -> fl
     usual = info.brightness
     if info.undecided is None or usual is None:
         return 1.0
-    plain = look(1.0)
-    if plain.clear < FEWEST:
+    if not any(_unlike(look(1.0, False), info.undecided, usual)):
         return 1.0
-    if usual > BRIGHT and plain.brightness < DIM * usual:
-        tried = {gamma: look(gamma) for gamma in FLATTER}
+    plain = look(1.0, True)  # one odd image does not decide
+    dim, unsure = _unlike(plain, info.undecided, usual)
+    if dim:
+        tried = {gamma: look(gamma, True) for gamma in FLATTER}
         best = min(tried, key=lambda gamma: abs(tried[gamma].brightness - usual))
         if _brings_up(tried[best], plain, usual):
             return best
-    if plain.undecided_share > max(MANY_UNDECIDED, MORE_UNDECIDED * info.undecided):
-        tried = {gamma: look(gamma) for gamma in STEEPER}
+    if unsure:
+        tried = {gamma: look(gamma, True) for gamma in STEEPER}
         best = min(tried, key=lambda gamma: tried[gamma].undecided_share)
         if _settles(tried[best], plain):
             return best
     return 1.0
+
+
+def _unlike(seen: Impression, undecided: float, usual: float) -> tuple[bool, bool]:
+    """Tell whether cells are dimmer, and whether more is undecided, than in training."""
+    if seen.clear < FEWEST:
+        return False, False
+    return (
+        usual > BRIGHT and seen.brightness < DIM * usual,
+        seen.undecided_share > max(MANY_UNDECIDED, MORE_UNDECIDED * undecided),
+    )
 
 
 def _brings_up(tried: Impression, plain: Impression, usual: float) -> bool:

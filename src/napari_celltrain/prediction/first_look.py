@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_celltrain.detector.detections import Job
+from napari_celltrain.detector.intensity import intensity_range, planes_for_levels
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
 from napari_celltrain.prediction.cell_size import needs_size, size_of_cells
@@ -32,7 +34,7 @@ FRAMES = 3
 PIECE_VOXELS = 300_000
 """Working voxels of the middle of a frame that are looked at for the contrast."""
 ENOUGH = 60
-"""Candidates, and no further frame has to be looked at for it."""
+"""Candidates: if they look as in training, no further frame has to be looked at."""
 HELD_BYTES = 2**28
 """Frames that are kept between two looks, at most."""
 
@@ -61,14 +63,13 @@ def look_at_movie(
     source: FrameSource,
     channels: Sequence[int],
     voxel_size: ZYX,
-    time_points: Sequence[int],
     *,
     cell_diameter: float | None = None,
     gamma: float | None = None,
 ) -> FirstLook:
     """Find out what the detector has to be told of a movie.
 
-    The same movie gives the same answer.
+    The same movie gives the same answer, whichever of its time points are wanted.
 
     Parameters
     ----------
@@ -78,18 +79,21 @@ def look_at_movie(
         The movie, and what of it is looked at.
     voxel_size
         (z, y, x) in the detector's unit.
-    time_points
-        That will be looked at; a few of them are used.
     cell_diameter, gamma
         What is known already; None: find it out.
     """
-    looks = _Looks(detector, source, channels, time_points)
+    looks = _Looks(detector, source, channels)
     findings: list[Finding] = []
     if cell_diameter is None and needs_size(detector):
-        cell_diameter, findings = size_of_cells(detector, looks.frames(), voxel_size, source.name)
+        cell_diameter, findings = size_of_cells(
+            detector, looks.frames(), voxel_size, source.name, 1.0 if gamma is None else gamma
+        )
     if gamma is None:
         gamma = mending_gamma(
-            detector.info, lambda power: looks.impression(voxel_size, cell_diameter, power)
+            detector.info,
+            lambda power, all_of_them: looks.impression(
+                voxel_size, cell_diameter, power, all_of_them=all_of_them
+            ),
         )
         if gamma != 1.0:
             findings = [*findings, _told(gamma, source.name)]
@@ -114,64 +118,74 @@ def _told(gamma: float, name: str) -> Finding:
 class _Looks:
     """The few time points of a movie that are looked at; each is read once if memory allows."""
 
-    def __init__(
-        self,
-        detector: Detector,
-        source: FrameSource,
-        channels: Sequence[int],
-        time_points: Sequence[int],
-    ) -> None:
+    def __init__(self, detector: Detector, source: FrameSource, channels: Sequence[int]) -> None:
         self._detector, self._source, self._channels = detector, source, channels
-        places = np.linspace(0, len(time_points) - 1, FRAMES).round().astype(int)
-        first, middle, last = (time_points[place] for place in places)
+        existing = source.time_points
+        places = np.linspace(0, len(existing) - 1, FRAMES).round().astype(int)
+        first, middle, last = (existing[int(place)] for place in places)
         self._times = list(dict.fromkeys((middle, first, last)))
         self._frames: dict[int, list[NDArray[Any]]] = {}
-        self._pieces: dict[int, list[NDArray[Any]]] = {}
+        self._jobs: dict[int, Job | None] = {}
 
     def frames(self) -> Iterator[list[NDArray[Any]]]:
         """Yield what the detector sees of each time point that can be read."""
         for t in self._times:
             frames = self._frames.get(t) or self._read(t)
-            if _bytes(*self._frames.values(), frames) <= HELD_BYTES:
+            if frames and _bytes(*self._frames.values(), frames) <= HELD_BYTES:
                 self._frames[t] = frames
             if frames:
                 yield frames
 
-    def impression(self, voxel_size: ZYX, cell_diameter: float | None, gamma: float) -> Impression:
-        """Look for cells in the middle of the frames, until there are enough candidates."""
-        detector, design = self._detector, self._detector.design
-        own = -design.time_window[0] * design.n_channels
-        steps = design.steps(
-            design.relative(voxel_size, cell_diameter), self._source.frame_shape[0]
-        )
-        box = middle_of(self._source.frame_shape, steps, PIECE_VOXELS)
+    def impression(
+        self,
+        voxel_size: ZYX,
+        cell_diameter: float | None,
+        gamma: float,
+        *,
+        all_of_them: bool,
+    ) -> Impression:
+        """Look for cells in the middle of the frames: of all, or until there are enough."""
+        detector = self._detector
+        own = -detector.design.time_window[0] * detector.design.n_channels
         scores, brightness = [np.empty(0)], [np.empty(0)]
         seen = impression(scores[0], brightness[0], detector.threshold)
         for t in self._times:
-            piece = self._piece(t, box)
-            if not piece:
+            job = self._job(t, voxel_size, cell_diameter)
+            if job is None or job.levels is None:
                 continue
-            found = detector.detect(piece, voxel_size, cell_diameter=cell_diameter, gamma=gamma)
-            if not len(found):
-                continue
+            found = next(detector.detect_each([job._replace(gamma=gamma)]))
+            at = brightness_at(job.frames[own], found.positions, job.levels[own], gamma)
             scores.append(found.scores)
-            at = brightness_at(piece[own], found.positions, found.levels[own], gamma)
             brightness.append(at)
             seen = impression(
                 np.concatenate(scores), np.concatenate(brightness), detector.threshold
             )
-            if seen.clear + seen.undecided >= ENOUGH:
+            if not all_of_them and seen.clear + seen.undecided >= ENOUGH:
                 break
         return seen
 
-    def _piece(self, t: int, box: Box) -> list[NDArray[Any]]:
-        """Return the same part of a time point every time it is asked for."""
-        if t not in self._pieces:
-            whole = self._frames.get(t)
-            self._pieces[t] = (
-                self._read(t, box) if whole is None else [frame[box] for frame in whole]
+    def _job(self, t: int, voxel_size: ZYX, cell_diameter: float | None) -> Job | None:
+        """Return the same part of a time point every time; None when it can't be read."""
+        if t not in self._jobs:
+            design, shape = self._detector.design, self._source.frame_shape
+            steps = design.steps(design.relative(voxel_size, cell_diameter), shape[0])
+            box = middle_of(shape, steps, PIECE_VOXELS)
+            # dark and bright are those of the whole frame, as when cells are looked for in it
+            planes = planes_for_levels(shape[0])
+            if t in self._frames:
+                piece = [frame[box] for frame in self._frames[t]]
+                sampled = [frame[planes] for frame in self._frames[t]]
+            else:
+                piece = self._read(t, box)
+                whole = slice(None)
+                parts = [self._read(t, (slice(int(z), int(z) + 1), whole, whole)) for z in planes]
+                sampled = [np.concatenate(one) for one in zip(*parts, strict=False)]
+            complete = len(piece) == len(sampled) == design.n_inputs
+            levels = [intensity_range(one, steps) for one in sampled]
+            self._jobs[t] = (
+                Job(piece, voxel_size, cell_diameter, levels=levels) if complete else None
             )
-        return self._pieces[t]
+        return self._jobs[t]
 
     def _read(self, t: int, box: Box | None = None) -> list[NDArray[Any]]:
         """Read a time point; one that can't be read is empty: it is told when its turn comes."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_celltrain.detector.design import Design
     from napari_celltrain.detector.detector import Detector
-    from napari_celltrain.experiment import ZYX, Experiment
+    from napari_celltrain.experiment import ZYX, Experiment, Finding
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,7 @@ def candidates(
     exclude_dying: bool = False,
     read: Callable[[int, int], list[NDArray[np.generic]]] | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    tell: Callable[[Finding], None] = lambda finding: None,
 ) -> Iterator[JudgedFrame]:
     """Run the detector on annotated frames.
 
@@ -107,6 +108,8 @@ def candidates(
         Gives the network's inputs for (member, t); None: from the experiments' images.
     stopping
         Looked at between frames.
+    tell
+        Gets what was found out about the movies first.
     """
     design = detector.design
     own = -design.time_window[0] * design.n_channels
@@ -130,10 +133,11 @@ def candidates(
                     experiment.images,
                     experiment.channels,
                     sizes[member],
-                    [u for other, u in frames if other == member],
                     cell_diameter=None if cell_diameters is None else cell_diameters[member],
                     gamma=gamma,
                 )
+                for finding in looks[member].findings:
+                    tell(finding)
             if read is not None:
                 inputs = read(member, t)
             else:

@@ -16,6 +16,7 @@ from napari_celltrain.prediction.partial import (
     PartialResults,
     frame_stamp,
     header_for,
+    measured_before,
 )
 from napari_celltrain.prediction.predict import FrameResult, Request, check_request, predict_request
 
@@ -230,14 +231,15 @@ class _Work:
         self.detector, self.experiment, self.path = detector, experiment, path
         self.options, self.source = options, experiment.images
         self.size = options.voxel_size_um or experiment.known_voxel_size_um
+        before = measured_before(path, detector) if options.resume else (None, None)
         self.request: Request = check_request(
             detector,
             self.source,
             time_points=self._times(),
             channels=options.channels or experiment.channels or None,
             voxel_size_um=self.size,
-            cell_diameter=options.cell_diameter,
-            gamma=options.gamma,
+            cell_diameter=options.cell_diameter or before[0],
+            gamma=options.gamma or before[1],
             floor=options.search_floor(detector, experiment.name),
             tile=options.tile,
             on_damaged=options.on_damaged,

@@ -51,6 +51,25 @@ def header_for(detector: Detector, source: FrameSource, request: Request) -> dic
     }
 
 
+def measured_before(path: Path, detector: Detector) -> tuple[float | None, float | None]:
+    """Return the cell diameter and the gamma of an unfinished prediction with this detector.
+
+    What was measured once holds for all of a movie. None, None where there is no such prediction.
+    """
+    try:
+        with open(path, "rb") as file:
+            found = json.loads(file.readline(2**16))
+        if found["detector"] != weights_digest(detector):
+            return None, None
+        diameter, gamma = found.get("cell_diameter"), found.get("gamma")
+        return (
+            float(diameter) if isinstance(diameter, int | float) else None,
+            float(gamma) if isinstance(gamma, int | float) else None,
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, None  # what is wrong with it is told when it is opened
+
+
 def weights_digest(detector: Detector) -> str:
     """Return a checksum of what a detector computes: its weights and its design."""
     digest = hashlib.sha256(detector.design.model_dump_json().encode())
@@ -253,5 +272,14 @@ def _other(key: str, found: object, wanted: object) -> str:
         return "another detector (or this one before it was trained further)"
     if key == "movie":
         return f"the movie '{found}' and not to '{wanted}'"
-    names = {"shape": "frame size", "voxel_size": "voxel size", "celltrain_partial": "version"}
+    names = {
+        "shape": "frame size",
+        "voxel_size": "voxel size",
+        "cell_diameter": "cell diameter",
+        "celltrain_partial": "version",
+    }
+    found, wanted = (
+        f"{one:.4g}" if isinstance(one, float) else "none" if one is None else one
+        for one in (found, wanted)
+    )
     return f"a prediction with the {names.get(key, key)} {found} instead of {wanted}"

@@ -97,10 +97,11 @@ class OnceTeller:
 
     def __init__(self, tell: Callable[[Finding], None]) -> None:
         self._tell = tell
-        self._told: set[str] = set()
+        self._told: set[tuple[str, int | None]] = set()
 
     def __call__(self, finding: Finding) -> None:
         """Pass a finding on, or not."""
-        if finding.code == "damaged-frame" or finding.code not in self._told:
-            self._told.add(finding.code)
+        key = finding.code, finding.time_point if finding.code == "damaged-frame" else None
+        if key not in self._told:
+            self._told.add(key)
             self._tell(finding)

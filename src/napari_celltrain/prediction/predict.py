@@ -172,7 +172,7 @@ def check_request(
     if gamma is not None:
         check_gamma(gamma)
     look = look_at_movie(
-        detector, source, channels, voxel_size, times, cell_diameter=cell_diameter, gamma=gamma
+        detector, source, channels, voxel_size, cell_diameter=cell_diameter, gamma=gamma
     )
     return Request(
         times,
@@ -204,8 +204,8 @@ def predict(
 ) -> Generator[FrameResult]:
     """Find the cells of a movie, a time point at a time, in the order of time.
 
-    Everything is checked at the call; the first frame is read when its result is asked for (or at
-    the call, where cells have to be measured first). The next frame is read while one is computed.
+    Everything is checked at the call, and a few frames are looked at (`prediction.first_look`)
+    unless `cell_diameter` and `gamma` are stated. The next frame is read while one is computed.
     Closing the iterator ends the reading thread.
 
     Parameters

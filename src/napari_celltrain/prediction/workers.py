@@ -5,24 +5,29 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import threading
 import traceback
 from collections import deque
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from napari_celltrain.detector.compute import usable_cores
 from napari_celltrain.detector.memory import keep_freed_memory
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction.payload import Assignment, OnceTeller, PackedDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.experiment import Finding, FrameSource
     from napari_celltrain.prediction.predict import FrameResult, Request
+
+
+class WorkersDied(CellTrainError):
+    """Processes keep dying, which mostly means too little memory."""
+
 
 MOST_DEATHS = 3
 """A time point whose process died so often is not tried again."""
@@ -47,13 +52,14 @@ def predict_with_workers(
     Parameters
     ----------
     workers
-        How many processes. Each computes with its share of the cores.
+        How many processes. Each computes with its share of the detector's threads.
 
     Raises
     ------
     CellTrainError
-        While iterating: as `predict`, and when processes keep dying, which mostly means too
-        little memory.
+        While iterating: as `predict`.
+    WorkersDied
+        While iterating: when processes keep dying.
     """
     teller = OnceTeller(tell)
     for finding in request.findings:
@@ -63,7 +69,7 @@ def predict_with_workers(
         source,
         request,
         str(detector.device),
-        max(1, usable_cores() // workers),
+        max(1, detector.threads // workers),
     )
     crew = _Crew(assignment, min(workers, len(request.time_points)), request.time_points, teller)
     return crew.results(stopping)
@@ -79,12 +85,20 @@ class _Worker:
             target=_work, args=(other,), name="celltrain-worker", daemon=True
         )
         self.share: deque[int] = deque()
-        self.process.start()
+        with _deaf_to_interrupts():
+            self.process.start()
         other.close()
-        self.send(assignment)
+        self._assignment: Assignment | None = assignment
 
     def send(self, message: Any) -> None:
+        """Send time points; before the first ones, what has to be known to compute any.
+
+        That waits until the process has loaded what it needs, so several should be started first.
+        """
         with contextlib.suppress(OSError):  # it died; that is noticed when listening
+            if self._assignment is not None:
+                self.pipe.send(self._assignment)
+                self._assignment = None
             self.pipe.send(message)
 
     def end(self) -> None:
@@ -115,9 +129,13 @@ class _Crew:
             while self._left or any(one.share for one in self._workers):
                 if stopping():
                     return
-                while len(self._workers) < self._n and self._left:
-                    self._workers.append(_Worker(self._assignment))
-                    self._hand_out(self._workers[-1])
+                missing = range(min(self._n - len(self._workers), len(self._left)))
+                fresh = [_Worker(self._assignment) for _ in missing]
+                self._workers += fresh
+                for worker in fresh:
+                    if stopping():
+                        return
+                    self._hand_out(worker)
                 ready = wait([one.pipe for one in self._workers], timeout=0.2)
                 for worker in [one for one in self._workers if one.pipe in ready]:
                     try:
@@ -155,7 +173,7 @@ class _Crew:
             first = worker.share[0]
             self._deaths[first] = self._deaths.get(first, 0) + 1
             if self._deaths[first] >= MOST_DEATHS:
-                raise CellTrainError(
+                raise WorkersDied(
                     f"The process that computes time point {first} died {MOST_DEATHS} times, "
                     "most likely for want of memory. Use fewer --workers, or a smaller --tile."
                 )
@@ -163,6 +181,19 @@ class _Crew:
         for idle in self._workers:
             if not idle.share and self._left:
                 self._hand_out(idle)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let a process that is started here know nothing of Ctrl+C, not even while it starts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears it
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _work(pipe: Connection) -> None:

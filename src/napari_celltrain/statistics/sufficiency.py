@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_celltrain.errors import counted
 from napari_celltrain.statistics.counts import count, total
 
 if TYPE_CHECKING:
@@ -49,21 +51,21 @@ def enough(experiments: Sequence[Experiment]) -> tuple[bool, str]:
         )
     sums = total([count(experiment) for experiment in with_images])
     here = (
-        f"{sums.positions} cells in {sums.annotated_time_points} time point"
-        f"{'' if sums.annotated_time_points == 1 else 's'}"
+        f"{counted(sums.positions, 'cell')} in {counted(sums.annotated_time_points, 'time point')}"
     )
+    are = "is" if sums.positions == 1 else "are"
     left = sums.time_points - sums.annotated_time_points
     other = f"{'a second' if len(with_images) == 1 else 'another'} image or movie"
     to_test = FRAMES_TO_TEST if len(with_images) == 1 else FRAMES_TO_START
     frames = to_test - sums.annotated_time_points
     more = f"every cell of {frames} more, far from the others in time" if frames <= left else other
     if sums.annotated_time_points < FRAMES_TO_START:
-        return False, f"{here} are too little to train and to test on: annotate {more}."
+        return False, f"{here} {are} too little to train and to test on: annotate {more}."
     if sums.positions < CELLS_TO_START:
-        times = max(1, (CELLS_TO_START - sums.positions) // max(1, sums.positions))
-        frames = FRAMES_TO_START * times
+        here_each = sums.positions / sums.annotated_time_points
+        frames = math.ceil((CELLS_TO_START - sums.positions) / here_each)
         return False, (
-            f"{here} are too little to begin with; about {CELLS_TO_START} cells are needed. "
+            f"{here} {are} too little to begin with; about {CELLS_TO_START} cells are needed. "
             f"Annotate {f'{frames} more time points' if frames <= left else other}."
         )
     if frames > 0:
