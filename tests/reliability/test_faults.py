@@ -14,6 +14,7 @@ from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.evaluation.scores import Scores
 from napari_celltrain.files import TEMPORARY_PREFIX
+from napari_celltrain.prediction.contrast import Impression
 from napari_celltrain.training import beginning, learner, pace, sitting
 from napari_celltrain.training import checkpoint as checkpoint_module
 from napari_celltrain.training.checkpoint import load_newest
@@ -229,6 +230,7 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
             steadiness=f1,
             cells=1000,
             frames=(),
+            impression=Impression(clear=0, undecided=0, brightness=math.nan),
             thresholds={},
         )
 
