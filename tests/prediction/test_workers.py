@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 
 import numpy as np
 import psutil
 import pytest
 
+from napari_celltrain.detector.detector import Detector
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction import workers as workers_module
 from napari_celltrain.prediction.payload import PackedDetector
-from napari_celltrain.prediction.predict import check_request, predict
+from napari_celltrain.prediction.predict import check_request, predict, predict_request
 from napari_celltrain.prediction.workers import predict_with_workers
 
 
@@ -86,3 +88,41 @@ def test_packed_detector_is_the_detector(detector, movie):
     frame = movie.read_frame(3)
     one, two = (each.detect([frame], (2.0, 1.0, 1.0)) for each in (detector, other))
     assert np.array_equal(one.positions, two.positions)
+
+
+def test_in_line_the_result_is_the_same(detector):
+    in_line = Detector(
+        detector.info, detector.weights, device="cpu", precision="float32", in_line=True
+    )
+    assert in_line.threads == 1
+    frame = [np.random.default_rng(0).integers(0, 4000, (8, 60, 64)).astype(np.uint16)]
+    for gamma in (1.0, 0.75):
+        expected = detector.detect(frame, (2.0, 1.0, 1.0), gamma=gamma, tile=(8, 30, 30))
+        found = in_line.detect(frame, (2.0, 1.0, 1.0), gamma=gamma, tile=(8, 30, 30))
+        assert np.array_equal(found.positions, expected.positions)
+        assert np.array_equal(found.scores, expected.scores)
+
+
+def test_in_line_nothing_is_read_or_computed_in_another_thread(detector, make_movie, monkeypatch):
+    """A process with one core loses time where its threads wait for Python's lock."""
+    in_line = Detector(
+        detector.info, detector.weights, device="cpu", precision="float32", in_line=True
+    )
+    movie = make_movie((5, 8, 40, 40))
+    readers, computers = set(), set()
+    read, compute = type(movie).read_frame, Detector._forward
+
+    def noted_read(self, *arguments):
+        readers.add(threading.get_ident())
+        return read(self, *arguments)
+
+    def noted_compute(self, *arguments):
+        computers.add(threading.get_ident())
+        return compute(self, *arguments)
+
+    expected = list(predict(detector, movie))
+    monkeypatch.setattr(type(movie), "read_frame", noted_read)
+    monkeypatch.setattr(Detector, "_forward", noted_compute)
+    request = check_request(in_line, movie)
+    same(expected, predict_request(in_line, movie, request, in_line=True))
+    assert readers == computers == {threading.get_ident()}

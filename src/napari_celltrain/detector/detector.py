@@ -30,13 +30,14 @@ from napari_celltrain.detector.resample import (
     resample_in_plane,
     to_input,
 )
-from napari_celltrain.detector.threads import tile_threads
+from napari_celltrain.detector.threads import CallingThread, tile_threads
 from napari_celltrain.detector.tiling import Tile, share_memory, tiles_of
 from napari_celltrain.detector.under_way import FrameUnderWay, is_out_of_memory
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from concurrent.futures import Executor
 
     from numpy.typing import NDArray
 
@@ -70,6 +71,8 @@ class Detector:
         Tiles computed at once on a CPU; None: as many as cores. The result is the same.
     precision
         ``auto``, ``float32`` or ``bfloat16``; or the whole arithmetic as another process chose it.
+    in_line
+        Compute in the thread that asks, one tile after the other, and in no other.
     """
 
     def __init__(
@@ -80,14 +83,18 @@ class Detector:
         device: str = "auto",
         threads: int | None = None,
         precision: str | Arithmetic = "auto",
+        in_line: bool = False,
     ) -> None:
         self.info = info
         self.weights = {key: value.detach().clone() for key, value in weights.items()}
         self.device, self.device_reason = choose_device(device)
         # only a processor has threads to share the work; a graphics card is asked by one
         self.threads = (
-            1 if self.device.type != "cpu" else min(threads or usable_cores(), usable_cores())
+            1
+            if in_line or self.device.type != "cpu"
+            else min(threads or usable_cores(), usable_cores())
         )
+        self._pool: Executor = CallingThread() if in_line else tile_threads(self.threads)
         self.arithmetic = (
             precision
             if isinstance(precision, Arithmetic)
@@ -338,11 +345,11 @@ class Detector:
     def _start(self, frame: FrameUnderWay) -> None:
         """Hand the tiles to the threads."""
         frame.stopped = False
-        pool, turns = tile_threads(self.threads), itertools.cycle(range(frame.at_once))
+        turns = itertools.cycle(range(frame.at_once))
         shares: list[list[Tile]] = [[] for _ in range(min(frame.at_once, len(frame.tiles)))]
         for one, turn in zip(frame.tiles, turns, strict=False):
             shares[turn].append(one)
-        frame.futures = [pool.submit(self._detect_tiles, frame, share) for share in shares]
+        frame.futures = [self._pool.submit(self._detect_tiles, frame, share) for share in shares]
 
     def _collect(self, frame: FrameUnderWay) -> Detections | None:
         """Put the tiles of a frame together; None when it is computed again in smaller tiles."""

@@ -9,14 +9,40 @@ result does not depend on the number of threads, to the last bit.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from napari_celltrain.detector.compute import usable_cores
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
 _lock = threading.Lock()
 _pools: dict[int, ThreadPoolExecutor] = {}
+
+
+class CallingThread(Executor):
+    """Computes at once whatever is submitted, in the thread that submits it.
+
+    For a process that is one of many and has one core to itself: threads would only wait for each
+    other, for Python's lock.
+    """
+
+    def __init__(self) -> None:
+        compute_alone()
+
+    def submit(self, work: Callable[..., T], /, *arguments: Any, **options: Any) -> Future[T]:
+        """Compute; an error is kept for whoever asks for the result."""
+        done: Future[T] = Future()
+        try:
+            done.set_result(work(*arguments, **options))
+        except BaseException as error:
+            done.set_exception(error)
+        return done
 
 
 def tile_threads(threads: int | None = None) -> ThreadPoolExecutor:

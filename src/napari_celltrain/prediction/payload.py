@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_celltrain.experiment import Finding, FrameSource
     from napari_celltrain.prediction.predict import FrameResult, Request
 
-_loaded: dict[tuple[str, str, int], Detector] = {}
+_loaded: dict[tuple[str, str, int, bool], Detector] = {}
 _lock = threading.Lock()
 
 
@@ -52,9 +52,9 @@ class PackedDetector:
             weights_digest(detector),
         )
 
-    def unpack(self, device: str, threads: int) -> Detector:
+    def unpack(self, device: str, threads: int, *, in_line: bool = False) -> Detector:
         """Return the detector; made once in a process, however often it is asked for."""
-        key = (self.digest + self.info, device, threads)
+        key = (self.digest + self.info, device, threads, in_line)
         with _lock:
             if key not in _loaded:
                 _loaded.clear()  # one at a time is needed
@@ -64,6 +64,7 @@ class PackedDetector:
                     device=device,
                     threads=threads,
                     precision=self.arithmetic,
+                    in_line=in_line,
                 )
                 _loaded[key].tile_voxels = self.tile_voxels
                 _loaded[key].memory_shared_by = self.memory_shared_by
@@ -79,16 +80,19 @@ class Assignment:
     request: Request
     device: str
     threads: int
+    in_line: bool = False
+    """The process has one core, and does nothing else: all in one thread."""
 
     def results(
         self, time_points: Sequence[int], tell: Callable[[Finding], None]
     ) -> Generator[FrameResult]:
         """Compute some of the request's time points; what is known of the movie is told already."""
         return predict_request(
-            self.detector.unpack(self.device, self.threads),
+            self.detector.unpack(self.device, self.threads, in_line=self.in_line),
             self.source,
             replace(self.request, time_points=tuple(sorted(time_points)), findings=()),
             tell=tell,
+            in_line=self.in_line,
         )
 
 

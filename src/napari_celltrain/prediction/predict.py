@@ -269,11 +269,15 @@ def predict_request(
     *,
     stopping: Callable[[], bool] = lambda: False,
     tell: Callable[[Finding], None] = lambda finding: None,
+    in_line: bool = False,
 ) -> Generator[FrameResult]:
-    """Do what `predict` does for a request that was checked (`check_request`)."""
+    """Do what `predict` does for a request that was checked (`check_request`).
+
+    With `in_line`, frames are read in the thread that asks, and not ahead.
+    """
     for finding in request.findings:
         tell(finding)
-    return _results(detector, source, request, stopping, tell)
+    return _results(detector, source, request, stopping, tell, in_line=in_line)
 
 
 def _results(
@@ -282,8 +286,12 @@ def _results(
     request: Request,
     stopping: Callable[[], bool],
     tell: Callable[[Finding], None],
+    *,
+    in_line: bool,
 ) -> Generator[FrameResult]:
-    reader = read_ahead(detector.design, source, request.time_points, request.channels)
+    reader = read_ahead(
+        detector.design, source, request.time_points, request.channels, in_line=in_line
+    )
     waiting: deque[Inputs] = deque()
     broken: list[str] = []
     teller = _Teller(detector, source.name, request, tell)

@@ -52,6 +52,7 @@ def read_ahead(
     channels: Sequence[int],
     *,
     memory_bytes: int | None = None,
+    in_line: bool = False,
 ) -> Generator[Inputs]:
     """Read the time points one after the other, each while the one before is worked on.
 
@@ -70,6 +71,8 @@ def read_ahead(
         Counted from 0; they exist.
     memory_bytes
         Frames that need more go through scratch files; default: `MEMORY_BYTES`.
+    in_line
+        Read in the thread that asks, and not ahead.
     """
     n_held = design.n_inputs + len(channels)
     frame_bytes = int(np.prod(source.frame_shape, dtype=np.int64)) * np.dtype(source.dtype).itemsize
@@ -108,6 +111,10 @@ def read_ahead(
             frames += [one for one in seen if not isinstance(one, str)]
         return Inputs(t, tuple(frames), damage)
 
+    if in_line:
+        for t in time_points:
+            yield inputs(t)
+        return
     yield from _one_ahead(inputs, time_points, closed)
 
 

@@ -64,12 +64,14 @@ def predict_with_workers(
     teller = OnceTeller(tell)
     for finding in request.findings:
         teller(finding)
+    threads = max(1, detector.threads // workers)
     assignment = Assignment(
         PackedDetector.of(detector),
         source,
         request,
         str(detector.device),
-        max(1, detector.threads // workers),
+        threads,
+        in_line=threads == 1 and detector.device.type == "cpu",
     )
     crew = _Crew(assignment, min(workers, len(request.time_points)), request.time_points, teller)
     return crew.results(stopping)
