@@ -196,7 +196,7 @@ def fuzz_run(source, folder, seed: int) -> None:
     run.read_state()
     run.is_finished()
     run.read_history()
-    run.truncate_history(30)
+    run.truncate_history(30, 30)
     before = run.read_history()
     assert run.read_history() == before
 

@@ -20,10 +20,17 @@ from napari_celltrain.experiment import Annotations
 from napari_celltrain.files import TEMPORARY_PREFIX
 from napari_celltrain.formats.registry import write_experiment
 from napari_celltrain.training.control import Control
-from napari_celltrain.training.events import Evaluation, FindingEvent, Finished, Step
+from napari_celltrain.training.events import (
+    Evaluation,
+    FindingEvent,
+    Finished,
+    HeldOutErrors,
+    Step,
+)
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
+from napari_celltrain.training.standing import Standing
 
 STEPS = 30
 
@@ -169,6 +176,74 @@ def test_a_larger_budget_goes_on_with_a_finished_run(dataset, settings, tmp_path
     check_history(run)
     after = [e.step for e in RunFolder(run).read_history() if isinstance(e, Evaluation)]
     assert len(after) > before
+
+
+class _Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("step", [25, STEPS])
+def test_killed_after_an_evaluation_was_told_but_not_yet_saved(
+    dataset, settings, uninterrupted, tmp_path, step
+):
+    """The checkpoint of that very step is older than the evaluation, which is made again."""
+    run = tmp_path / "run"
+    often = settings.changed(["compute.checkpoint_every_s=0.0001"])
+
+    def watch(event):
+        if isinstance(event, HeldOutErrors) and event.step == step:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        train(dataset, run, often, [watch])
+    assert RunFolder(run).read_history()[-1].step == step
+    train(dataset, run, often, resume=True)
+    check_history(run)
+    assert _results(run) == _results(uninterrupted)
+
+
+def test_killed_in_an_evaluation_that_was_made_up_for(dataset, settings, uninterrupted, tmp_path):
+    """Stopped in an evaluation, resumed, and killed when that evaluation was told."""
+    run = tmp_path / "run"
+    control = Control()
+
+    def stop(event):
+        if getattr(event, "state", "") == "evaluating":
+            control.stop()
+
+    train(dataset, run, settings, [stop], control=control)
+    assert not any(isinstance(event, Evaluation) for event in RunFolder(run).read_history())
+
+    def kill(event):
+        if isinstance(event, HeldOutErrors):
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        train(dataset, run, settings, [kill], resume=True)
+    train(dataset, run, settings, resume=True)
+    check_history(run)
+    assert _results(run) == _results(uninterrupted)
+
+
+def test_the_last_step_is_judged_once_though_it_is_not_the_best(
+    dataset, settings, tmp_path, monkeypatch
+):
+    add = Standing.add
+
+    def only_the_first(standing, verdict, step, *more):
+        if standing.best_step:
+            standing.best_f1 = 2.0  # out of reach
+        return add(standing, verdict, step, *more)
+
+    monkeypatch.setattr(Standing, "add", only_the_first)
+    run = tmp_path / "run"
+    settings = settings.changed(["budget.steps=50"])
+    train(dataset, run, settings)
+    check_history(run)
+    best = [event.best for event in RunFolder(run).read_history() if isinstance(event, Evaluation)]
+    assert best == [True, False]
+    train(dataset, run, settings, resume=True)  # nothing is left to do
+    check_history(run)
 
 
 def test_a_damaged_checkpoint_costs_what_came_after_the_one_before(

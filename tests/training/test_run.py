@@ -189,7 +189,7 @@ def test_a_last_line_cut_off_by_a_crash_is_left_out(folder, cut):
     content = folder.history_file.read_bytes()
     folder.history_file.write_bytes(content[:-cut])
     assert folder.read_history() == [_evaluation(0), _evaluation(1)]
-    folder.truncate_history(5)
+    folder.truncate_history(5, 5)
     HistoryWriter(folder, every_s=0)(_evaluation(9))
     assert folder.read_history() == [_evaluation(0), _evaluation(1), _evaluation(9)]
 
@@ -215,8 +215,16 @@ def test_history_is_cut_back_to_the_checkpoint(folder):
         _step(21),
     ):
         write(event)
-    folder.truncate_history(15)
+    folder.truncate_history(15, 10)
     assert folder.read_history() == [Choice("a", "b", "c"), _evaluation(10), _step(15)]
+
+
+def test_an_evaluation_that_the_checkpoint_of_its_step_does_not_know_is_forgotten(folder):
+    write = HistoryWriter(folder, every_s=0)
+    for event in (_evaluation(10), _step(20), _evaluation(20)):
+        write(event)
+    folder.truncate_history(20, 10)
+    assert folder.read_history() == [_evaluation(10), _step(20)]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])

@@ -54,18 +54,23 @@ class Evaluations:
         self.next_step = 0
         """The step of the next one; 0 before the first is scheduled."""
         self.gap = 0
+        self.last_step = 0
+        """The step of the last one; 0 before the first."""
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
         return {
             "next_evaluation": self.next_step,
             "evaluation_gap": self.gap,
+            "last_evaluation": self.last_step,
             **self.standing.state(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go back to what a checkpoint kept."""
         self.next_step, self.gap = state["next_evaluation"], state["evaluation_gap"]
+        # not in the first checkpoints; the next one is always a gap after the last
+        self.last_step = state.get("last_evaluation", max(0, self.next_step - self.gap))
         self.standing.load(state)
 
     def schedule(self, step: int, cost_s: float, steps_per_s: float) -> None:
@@ -125,6 +130,7 @@ class Evaluations:
         verdict = self.held_out.evaluate(self.detector(learner), frames, stopping)
         if verdict is None:
             return None
+        self.last_step = learner.step
         return verdict, self.standing.add(verdict, learner.step, learner.mean_loss, seconds)
 
     def events(

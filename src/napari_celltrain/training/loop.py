@@ -163,7 +163,7 @@ class _Loop:
         if self.run.is_finished() or not self.schedule.by_convergence:
             self.schedule.reopen()  # a run that is resumed after its end was given more to do
         if self.sitting.is_first:
-            self.run.truncate_history(self.step)
+            self.run.truncate_history(self.step, self.evaluations.last_step)
 
     def _save(self) -> None:
         state = {
@@ -357,7 +357,7 @@ class _Loop:
                 cast("StopReason", reason), self.step, self.sitting.seconds, f1, threshold, ""
             )
         if natural:
-            if standing.best_step != self.step:
+            if self.evaluations.last_step != self.step:
                 self._evaluate()
             self._save()
             f1, threshold = self.evaluations.judge_best()

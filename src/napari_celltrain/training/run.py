@@ -245,13 +245,24 @@ class RunFolder:
             if event is not None:
                 yield event, end
 
-    def truncate_history(self, step: int) -> None:
-        """Forget what came after a step: the run goes on from there and would tell it twice."""
-        lines = [
-            event_to_json(event)
-            for event in self.read_history()
-            if getattr(event, "step", 0) <= step and not isinstance(event, events.Finished)
-        ]
+    def truncate_history(self, step: int, evaluated: int) -> None:
+        """Forget what a checkpoint doesn't know: the run goes on from it and would tell it twice.
+
+        Parameters
+        ----------
+        step
+            Of the checkpoint.
+        evaluated
+            The last step whose evaluation it knows. One at the very step of the checkpoint can
+            be later than it: the run was killed between the telling and the next checkpoint.
+        """
+
+        def is_known(event: Event) -> bool:
+            if isinstance(event, events.Evaluation):
+                return event.step <= evaluated
+            return getattr(event, "step", 0) <= step and not isinstance(event, events.Finished)
+
+        lines = [event_to_json(event) for event in self.read_history() if is_known(event)]
         write_text(self.history_file, "".join(line + "\n" for line in lines))
 
 

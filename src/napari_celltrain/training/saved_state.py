@@ -97,6 +97,7 @@ class SavedState(_Saved):
     mean_loss: float
     next_evaluation: Count
     evaluation_gap: Count
+    last_evaluation: Count = 0
     precision: Precision
 
 
