@@ -1,6 +1,6 @@
 """How fast movies are predicted: ratios, from one run.
 
-    python benchmarks/prediction.py [--quick] [--memory] [--workers] [--growth]
+    python benchmarks/prediction.py [--quick] [--long] [--memory] [--workers] [--growth]
 
 Frames of simulated nuclei are written as zlib-compressed TIFF and predicted to CSV; the figure is
 image voxels per CPU second of the whole chain, the median of several runs. It is compared with the
@@ -13,6 +13,10 @@ The network alone is computed on what the network saw in the chain, frame by fra
 thread, after every run of the chain. The whole chain is held against it in three ways: wall time,
 which needs two cores that nothing else uses; CPU time of the computing thread, which says what
 that thread does besides the network, whatever else runs; CPU time of all threads.
+
+With ``--long``, movies of a minute or more are predicted as the command does it by itself: by two
+processes from the fourth time point on, where there are two cores. Their wall time, from the call
+to the written file, is held against that of the network alone in one thread.
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ from napari_celltrain.detector.peaks import find_peaks, suppress
 from napari_celltrain.detector.threads import tile_threads
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.images import open_images
+from napari_celltrain.prediction.as_fits import predict_as_fits
 from napari_celltrain.prediction.movie import Options, predict_to_file
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.settings import TrainingSettings
@@ -198,6 +203,47 @@ def speed(repeat, n_frames):
         )
 
 
+def long_movies(seconds, repeat=2):
+    """Movies that take the network so long, end to end; what is shared by processes is."""
+    print("long movies, two cores, zlib TIFF to CSV, from the call to the file")
+    for name, (_, shape, width, _) in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "c.csv"
+            few = 16
+            pattern = movie(Path(folder) / "images", shape, width, few)
+            trained = detector_for(shape, width, folder)
+            inputs = inputs_of(trained, pattern, out)
+            forward_only(trained, inputs)
+            alone = [forward_only(trained, inputs)[0] / few for _ in range(5)]
+            n = int(seconds / statistics.median(alone))
+            for t in range(few, n):
+                os.link(pattern.format(time=t % few), pattern.format(time=t))
+            detector = Detector.from_folder(Path(folder) / "run", device="cpu", threads=2)
+            ratios = []
+            for _ in range(repeat):
+                told = []
+                wall = time.perf_counter()
+                predict_to_file(
+                    detector,
+                    open_images(pattern),
+                    out,
+                    Options(voxel_size_um=VOXEL),
+                    runner=predict_as_fits,
+                    tell=told.append,
+                )
+                wall = (time.perf_counter() - wall) / n
+                alone += [forward_only(trained, inputs)[0] / few for _ in range(5)]
+                ratios.append(wall / statistics.median(alone))
+            shared = any(finding.code == "processes" for finding in told)
+            print(
+                f"  {name}: {n} time points, {1000 * wall:.1f} ms each, "
+                f"{'shared by processes' if shared else 'in one process'}: "
+                f"{_spread(ratios, 2)} times the network alone in one thread, "
+                f"{1000 * statistics.median(alone):.1f} ms (target 1.25)",
+                flush=True,
+            )
+
+
 def _spread(values, digits):
     middle, low, high = (f"{f(values):.{digits}f}" for f in (np.median, np.min, np.max))
     return f"{middle} ({low} to {high})"
@@ -339,14 +385,16 @@ def workers(n_frames):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("quick", "memory", "workers", "growth"):
+    for name in ("quick", "long", "memory", "workers", "growth"):
         parser.add_argument(f"--{name}", action="store_true")
     chosen = parser.parse_args()
     keep_freed_memory()  # as the command does
-    only = chosen.memory or chosen.workers or chosen.growth
+    only = chosen.memory or chosen.workers or chosen.growth or chosen.long
     if not only:
         speed(2 if chosen.quick else 5, 3 if chosen.quick else 8)
         peaks()
+    if chosen.long:
+        long_movies(20 if chosen.quick else 90)
     if chosen.growth:
         growth(4)
     if chosen.workers:

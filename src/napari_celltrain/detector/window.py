@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +21,11 @@ def window_time_points(time_points: Sequence[int], t: int, window: tuple[int, in
     window
         How far before (zero or negative) and after.
     """
-    existing = np.asarray(time_points)
-    wanted = np.arange(t + window[0], t + window[1] + 1)
-    right = np.clip(np.searchsorted(existing, wanted), 0, len(existing) - 1)
-    left = np.maximum(right - 1, 0)
-    nearer_left = np.abs(existing[left] - wanted) <= np.abs(existing[right] - wanted)
-    return [int(existing[i]) for i in np.where(nearer_left, left, right)]
+    return [_nearest(time_points, wanted) for wanted in range(t + window[0], t + window[1] + 1)]
+
+
+def _nearest(time_points: Sequence[int], wanted: int) -> int:
+    # asked for every time point of a movie, so it must not look at all of them
+    right = min(bisect_left(time_points, wanted), len(time_points) - 1)
+    before, after = int(time_points[max(right - 1, 0)]), int(time_points[right])
+    return before if abs(before - wanted) <= abs(after - wanted) else after

@@ -61,7 +61,7 @@ def predict_as_fits(
     """
     teller = OnceTeller(tell)
     at_most = processes_for(detector, source, request)
-    left = list(request.time_points)
+    left = dict.fromkeys(request.time_points)
     results = predict_request(detector, source, request, stopping=stopping, tell=teller)
     if at_most < 2:
         yield from results
@@ -69,7 +69,7 @@ def predict_as_fits(
     begin = time.monotonic()
     with contextlib.closing(results):
         for done, result in enumerate(results, 1):
-            left.remove(result.t)
+            del left[result.t]
             yield result
             if done == 1:
                 begin = time.monotonic()
@@ -96,7 +96,7 @@ def predict_as_fits(
     try:
         with contextlib.closing(shared):
             for result in shared:
-                left.remove(result.t)
+                del left[result.t]
                 yield result
         return
     except WorkersDied:  # nobody asked for them

@@ -8,14 +8,18 @@ import numpy as np
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment
-from napari_celltrain.files import write_text
+from napari_celltrain.files import replacing
 from napari_celltrain.formats.registry import formats, is_writable, write_experiment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from napari_celltrain.prediction.predict import FrameResult
+
+
+ROWS = 10_000
+"""Rows of a table that are made at once."""
 
 
 def check_suffix(path: Path) -> None:
@@ -71,13 +75,18 @@ def write_cells(path: Path, experiment: Experiment) -> None:
     if path.suffix.lower() != ".csv":
         write_experiment(path, experiment)
         return
-    cells = experiment.annotations
-    lines = ["t,z,y,x,score"]
-    for t, (z, y, x), score in zip(
-        cells.t.tolist(), cells.positions.tolist(), cells.features["score"].tolist(), strict=True
-    ):
-        lines.append(f"{t},{z:.4f},{y:.4f},{x:.4f},{score:.5f}")
-    write_text(path, "\n".join(lines) + "\n")
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        file.write("t,z,y,x,score\n")
+        file.writelines(_rows(experiment.annotations))
+
+
+def _rows(cells: Annotations) -> Iterator[str]:
+    """Yield the rows of a table, some thousands at once: millions would take gigabytes."""
+    score = cells.features["score"]
+    for begin in range(0, len(cells), ROWS):
+        part = slice(begin, begin + ROWS)
+        values = np.column_stack([cells.t[part], cells.positions[part], score[part]])
+        yield "%d,%.4f,%.4f,%.4f,%.5f\n" * len(values) % tuple(values.ravel().tolist())
 
 
 def counts_table(counts: Sequence[tuple[str, int, int | None]]) -> str:

@@ -38,7 +38,8 @@ def fingerprint(dataset: Dataset) -> str:
             digest.update(np.ascontiguousarray(array).tobytes())
         if experiment.images is not None:
             stamp = getattr(experiment.images, "stamp", None)
+            existing = set(experiment.images.time_points)
             for t in annotations.time_points().tolist():
-                if stamp is not None and t in experiment.images.time_points:
+                if stamp is not None and t in existing:
                     digest.update(str(stamp(t, experiment.channels[0])).encode())
     return digest.hexdigest()[:24]

@@ -114,7 +114,7 @@ def prepare(
     needed: list[list[tuple[int, int, int]]] = []
     for member, t in frames:
         source = _source(experiments[member])
-        times = window_time_points(list(source.time_points), t, design.time_window)
+        times = window_time_points(source.time_points, t, design.time_window)
         inputs = [(member, u, c) for u in times for c in experiments[member].channels]
         needed.append(inputs)
         jobs.update(dict.fromkeys(inputs))

@@ -1,0 +1,47 @@
+"""Writing what was found."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.prediction import output
+from napari_celltrain.prediction.output import write_cells
+
+
+def _found(number: int) -> Experiment:
+    random = np.random.default_rng(0)
+    t = np.sort(random.integers(-3, 400, number))
+    cells = Annotations(
+        t, random.random((number, 3)) * 500 - 0.5, features={"score": random.random(number)}
+    )
+    return Experiment("found", cells)
+
+
+@pytest.mark.parametrize("number", [0, 1, 6, 7, 8, 50])
+def test_a_table_has_every_cell_however_many_rows_are_made_at_once(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(output, "ROWS", 7)
+    experiment = _found(number)
+    write_cells(tmp_path / "c.csv", experiment)
+    header, *rows = (tmp_path / "c.csv").read_text().splitlines()
+    assert header == "t,z,y,x,score"
+    cells = experiment.annotations
+    assert rows == [
+        f"{t},{z:.4f},{y:.4f},{x:.4f},{score:.5f}"
+        for t, (z, y, x), score in zip(
+            cells.t.tolist(), cells.positions, cells.features["score"], strict=True
+        )
+    ]
+
+
+def test_a_table_of_many_cells_takes_little_memory(tmp_path):
+    experiment = _found(200_000)
+    tracemalloc.start()
+    write_cells(tmp_path / "c.csv", experiment)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10e6
+    assert len((tmp_path / "c.csv").read_bytes().splitlines()) == 200_001
