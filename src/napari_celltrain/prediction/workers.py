@@ -31,7 +31,7 @@ class WorkersDied(CellTrainError):
 
 MOST_DEATHS = 3
 """A time point whose process died so often is not tried again."""
-LONGEST_SHARE = 8
+LONGEST_SHARE = 32
 """Time points handed to a process at once: neighbours share frames of the time window."""
 
 
