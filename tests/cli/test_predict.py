@@ -8,9 +8,13 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import psutil
 import pytest
 
 from napari_celltrain.cli import main
@@ -151,6 +155,38 @@ def test_ctrl_c_keeps_what_is_done(sample, trained, tmp_path, result, monkeypatc
     assert told["time_points"] == 8
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.csv", "whole.csv"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
+@pytest.mark.parametrize("later", [0.0, 0.2, 0.6])
+def test_ctrl_c_while_processes_start_is_heard_once(sample, trained, tmp_path, later):
+    """A terminal sends it to all of them; only the first may answer."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        pytest.skip("these tests were started with nohup")
+    out = tmp_path / "cells.csv"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_celltrain", "predict", str(trained), str(pattern(sample)),
+         "--out", str(out), "--workers", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )  # fmt: skip
+    children = psutil.Process(process.pid).children
+    end = time.monotonic() + 90
+    while not (workers := children()) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert workers
+    time.sleep(later)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert "Traceback" not in told
+    assert "KeyboardInterrupt" not in told
+    assert told.count("--resume") == 1
+    assert process.returncode == 130
+    assert not out.exists()
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
 
 
 @pytest.mark.parametrize(
