@@ -158,7 +158,7 @@ def test_ctrl_c_keeps_what_is_done(sample, trained, tmp_path, result, monkeypatc
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
-@pytest.mark.parametrize("later", [0.0, 0.2, 0.6])
+@pytest.mark.parametrize("later", [0.0, 0.1, 0.5])
 def test_ctrl_c_while_processes_start_is_heard_once(sample, trained, tmp_path, later):
     """A terminal sends it to all of them; only the first may answer."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

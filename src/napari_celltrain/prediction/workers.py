@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-import threading
 import traceback
 from collections import deque
 from multiprocessing.connection import wait
@@ -87,7 +86,7 @@ class _Worker:
             target=_work, args=(other,), name="celltrain-worker", daemon=True
         )
         self.share: deque[int] = deque()
-        with _deaf_to_interrupts():
+        with _interrupts_held_back():
             self.process.start()
         other.close()
         self._assignment: Assignment | None = assignment
@@ -186,16 +185,23 @@ class _Crew:
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Let a process that is started here know nothing of Ctrl+C, not even while it starts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears it
+def _interrupts_held_back() -> Iterator[None]:
+    """Let a process that is started here know nothing of Ctrl+C, not even while it starts.
+
+    It inherits that the signal is held back. Here it is heard a moment later: were it ignored
+    meanwhile, it would be lost.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # would be started with the first, and let it through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(pipe: Connection) -> None:
