@@ -22,7 +22,7 @@ from napari_celltrain.detector.detector import Detector
 from napari_celltrain.evaluation.scores import Scores
 from napari_celltrain.images import ArraySource
 from napari_celltrain.prediction.first_look import look_at_movie
-from napari_celltrain.prediction.judge import candidates, scored_frame, total, voxel_size_of
+from napari_celltrain.prediction.judge import candidates, scorer, total, voxel_size_of
 from napari_celltrain.prediction.predict import predict
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.settings import TrainingSettings
@@ -135,17 +135,15 @@ def row(chosen, detector: Detector) -> list[float]:
         movie = ArraySource(np.stack(changed).astype(np.float32), "tzyx", time_offset=times[0])
         known = None if detector.design.unit == "px" else size
         sums = Scores()
+        score = scorer(
+            experiment,
+            detector.design.diameter,
+            voxel,
+            tolerance=detector.design.tolerance,
+            border_px=chosen.border_px,
+        )
         for found in predict(detector, movie, voxel_size_um=known):
-            judged = scored_frame(
-                experiment,
-                found.t,
-                (found.positions + 0.5) * exact - 0.5,
-                found.scores,
-                detector.design.diameter,
-                voxel,
-                tolerance=detector.design.tolerance,
-                border_px=chosen.border_px,
-            )
+            judged = score(found.t, (found.positions + 0.5) * exact - 0.5, found.scores)
             sums += judged.score_at(detector.threshold)
         result.append(sums.f1)
     return result

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -149,6 +150,7 @@ class Annotations:
     def __getstate__(self) -> dict[str, Any]:
         """Mapping proxies can't be pickled; plain dictionaries can."""
         state = dict(self.__dict__)
+        state.pop("_by_time", None)
         state["features"] = dict(self.features)
         state["link_features"] = dict(self.link_features)
         return state
@@ -168,8 +170,24 @@ class Annotations:
         return np.unique(self.t)
 
     def at(self, time_point: int) -> NDArray[np.int64]:
-        """Indices of the positions of one time point."""
-        return np.flatnonzero(self.t == time_point)
+        """Indices of the positions of one time point, ascending."""
+        order, t = self._by_time
+        low, high = np.searchsorted(t, time_point, "left"), np.searchsorted(t, time_point, "right")
+        return order[low:high].copy()
+
+    def statuses_at(self, time_point: int) -> NDArray[np.int8]:
+        """`Status` of the positions of one time point, in the order of `at`."""
+        assert self.status is not None  # set in __post_init__
+        return self.status[self.at(time_point)]
+
+    @cached_property
+    def _by_time(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Indices in the order of time, and their time points.
+
+        Found once: whoever asks for one time point asks for the others too.
+        """
+        order = np.argsort(self.t, kind="stable")
+        return order, self.t[order]
 
     def select(self, keep: NDArray[Any]) -> Annotations:
         """Return the positions that a mask or an index array picks, with the links between them."""

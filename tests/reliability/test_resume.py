@@ -21,6 +21,8 @@ from napari_celltrain.files import TEMPORARY_PREFIX
 from napari_celltrain.formats.registry import write_experiment
 from napari_celltrain.training.control import Control
 from napari_celltrain.training.events import (
+    CheckpointSaved,
+    Choice,
     Evaluation,
     FindingEvent,
     Finished,
@@ -182,21 +184,20 @@ class _Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("step", [25, STEPS])
 def test_killed_after_an_evaluation_was_told_but_not_yet_saved(
-    dataset, settings, uninterrupted, tmp_path, step
+    dataset, settings, uninterrupted, tmp_path
 ):
-    """The checkpoint of that very step is older than the evaluation, which is made again."""
+    """The checkpoint of the last step is older than the evaluation of it, which is made again."""
     run = tmp_path / "run"
     often = settings.changed(["compute.checkpoint_every_s=0.0001"])
 
     def watch(event):
-        if isinstance(event, HeldOutErrors) and event.step == step:
+        if isinstance(event, HeldOutErrors) and event.step == STEPS:
             raise _Killed
 
     with pytest.raises(_Killed):
         train(dataset, run, often, [watch])
-    assert RunFolder(run).read_history()[-1].step == step
+    assert RunFolder(run).read_history()[-1].step == STEPS
     train(dataset, run, often, resume=True)
     check_history(run)
     assert _results(run) == _results(uninterrupted)
@@ -223,6 +224,94 @@ def test_killed_in_an_evaluation_that_was_made_up_for(dataset, settings, uninter
     train(dataset, run, settings, resume=True)
     check_history(run)
     assert _results(run) == _results(uninterrupted)
+
+
+@pytest.mark.parametrize(("steps", "few"), [(STEPS, 4), (10, 4), (10, 1)])
+def test_stopped_in_the_last_evaluation_it_is_not_finished(dataset, settings, tmp_path, steps, few):
+    """It would be a finished run whose last weights nobody judged, or without a detector."""
+    run = tmp_path / "run"
+    settings = settings.changed([f"budget.steps={steps}", f"data.max_held_out_frames={few}"])
+    train(dataset, tmp_path / "whole", settings)
+    control = Control()
+    looks = 0
+
+    def stop(event):
+        nonlocal looks
+        looks += getattr(event, "state", "") == "evaluating"
+        if looks == 1 + steps // 25:
+            control.stop()
+
+    finished = train(dataset, run, settings, [stop], control=control)
+    assert finished.reason == "stopped by the user"
+    assert not RunFolder(run).is_finished()
+    assert train(dataset, run, settings, resume=True).reason == "steps done"
+    assert digest(run) == digest(tmp_path / "whole")
+    assert _results(run) == _results(tmp_path / "whole")
+    check_history(run)
+
+
+def test_stopped_while_it_is_calibrated_it_is_finished_all_the_same(dataset, settings, tmp_path):
+    run = tmp_path / "run"
+    control = Control()
+
+    def stop(event):
+        if isinstance(event, CheckpointSaved) and event.step == STEPS:
+            control.stop()
+
+    settings = settings.changed(["data.max_held_out_frames=1", "compute.checkpoint_every_s=1000"])
+    finished = train(dataset, run, settings, [stop], control=control)
+    assert finished.reason == "steps done"
+    assert (run / "best" / "detector.json").exists()
+
+
+def test_stopped_while_the_detector_it_starts_from_is_judged(
+    dataset, settings, uninterrupted, tmp_path
+):
+    """That is made up for: a run never ends up with less than it started from."""
+    start = uninterrupted / "best"
+    train(dataset, tmp_path / "whole", settings, start_from=start)
+    run = tmp_path / "run"
+    for _ in range(2):
+        control = Control()
+
+        def stop(event, control=control):
+            if getattr(event, "state", "") == "evaluating":
+                control.stop()
+
+        train(dataset, run, settings, [stop], control=control, start_from=start, resume=True)
+    train(dataset, run, settings, resume=True)
+    assert [one[0] for one in _results(run)] == [0, 25, STEPS]
+    assert _results(run) == _results(tmp_path / "whole")
+    assert digest(run) == digest(tmp_path / "whole")
+
+
+def test_a_run_that_no_longer_improved_is_given_more(dataset, settings, tmp_path):
+    run = tmp_path / "run"
+    values = settings.model_dump()
+    values["budget"] = {"patience": 2}
+    first = train(dataset, run, TrainingSettings.from_dict(values))
+    assert first.reason == "F1 stopped improving"
+    values["budget"] = {"patience": 3}
+    more = train(dataset, run, TrainingSettings.from_dict(values), resume=True)
+    assert more.step > first.step
+    check_history(run)
+
+
+def test_killed_before_its_settings_were_written_it_begins_again(
+    dataset, settings, uninterrupted, tmp_path
+):
+    run = tmp_path / "run"
+
+    def kill(event):
+        if isinstance(event, Choice) and (run / "history.jsonl").exists():
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        train(dataset, run, settings, [kill])
+    assert not (run / "settings.toml").exists()
+    train(dataset, run, settings, resume=True)
+    assert digest(run) == digest(uninterrupted)
+    check_history(run)
 
 
 def test_the_last_step_is_judged_once_though_it_is_not_the_best(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from napari_celltrain.dataset.members import annotated_time_points
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,7 +185,7 @@ def _judged(
 ) -> Split:
     """Return a proper split, unless what is held out is too little to go by."""
     cells = sum(
-        int(experiment.annotations.is_cell[experiment.annotations.at(t)].sum())
+        int((experiment.annotations.statuses_at(t) == Status.CELL).sum())
         for experiment, t in ((dataset.experiments[i], t) for i, t in held_out)
     )
     if all(dataset.experiments[i].completeness == "sparse" for i, _ in held_out):

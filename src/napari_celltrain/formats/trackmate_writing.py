@@ -102,11 +102,9 @@ def _write_spots(
         quality = np.where(np.isfinite(score.astype(float)), score, -1.0)
     labels = annotations.features.get("label")
     out.write(f'  <AllSpots nspots="{n}">\n')
-    order = np.argsort(annotations.t, kind="stable")
     for t in annotations.time_points().tolist():
         out.write(f'   <SpotsInFrame frame="{t}">\n')
-        low, high = np.searchsorted(annotations.t[order], [t, t + 1])
-        for spot in order[low:high].tolist():
+        for spot in annotations.at(t).tolist():
             z, y, x = places[spot].tolist()
             name = f"ID{spot}" if labels is None or not labels[spot] else str(labels[spot])
             out.write(

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_celltrain.errors import counted
 from napari_celltrain.gui import preferences
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_celltrain.experiment import Experiment
@@ -146,7 +147,7 @@ def comparison_work(
     def work(report: Callable[[Any], None], stop: threading.Event) -> Comparison:
         from napari_celltrain.detector.folder import find_detector, read_info
         from napari_celltrain.gui.comparison import compare
-        from napari_celltrain.prediction.judge import annotated_diameter, scored_frame
+        from napari_celltrain.prediction.judge import annotated_diameter, scorer
 
         info = read_info(find_detector(folder))
         design = info.design
@@ -154,16 +155,16 @@ def comparison_work(
         voxel = (1.0, 1.0, 1.0) if design.unit == "px" or known is None else known
         diameter = annotated_diameter(design, truth)
         annotated = set(truth.usable_annotations().time_points().tolist())
+        score = scorer(truth, diameter, voxel, tolerance=0.5 * diameter)
+        order = np.argsort(candidates.t, kind="stable")
+        sorted_t = candidates.t[order]
         frames = []
         for t in candidates.times:
             if stop.is_set():
                 break
             if t in annotated:
-                here = candidates.t == t
-                frames.append((t, scored_frame(
-                    truth, t, candidates.positions[here], candidates.scores[here],
-                    diameter, voxel, tolerance=0.5 * diameter,
-                )))  # fmt: skip
+                here = order[np.searchsorted(sorted_t, t) : np.searchsorted(sorted_t, t, "right")]
+                frames.append((t, score(t, candidates.positions[here], candidates.scores[here])))
         return compare(frames, threshold, design.unit, info.seen_of(truth.name))
 
     return work

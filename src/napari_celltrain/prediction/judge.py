@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.experiment import ZYX, Experiment, Finding
 
+    Scorer = Callable[[int, NDArray[np.float64], NDArray[np.float64]], ScoredFrame]
+    """From a time point, places (n, 3) and their scores (n,) to what they are worth."""
+
 
 @dataclass(frozen=True, eq=False)
 class JudgedFrame:
@@ -115,6 +118,7 @@ def candidates(
     own = -design.time_window[0] * design.n_channels
     sizes: dict[int, ZYX] = {}
     looks: dict[int, FirstLook] = {}
+    scorers: dict[int, Scorer] = {}
     images: deque[NDArray[np.generic]] = deque()
 
     def jobs() -> Iterator[Job]:
@@ -122,11 +126,12 @@ def candidates(
             if stopping():
                 return
             experiment = experiments[member]
-            if voxel_sizes is not None:
-                sizes[member] = voxel_sizes[member]
-            else:
-                sizes[member] = voxel_size_of(detector, experiment)
             if member not in looks:
+                sizes[member] = (
+                    voxel_size_of(detector, experiment)
+                    if voxel_sizes is None
+                    else voxel_sizes[member]
+                )
                 assert experiment.images is not None
                 looks[member] = look_at_movie(
                     detector,
@@ -148,47 +153,60 @@ def candidates(
 
     for (member, t), found in zip(frames, detector.detect_each(jobs(), floor=FLOOR), strict=False):
         look, image = looks[member], images.popleft()
-        diameter = look.cell_diameter or design.diameter
+        if member not in scorers:
+            diameter = look.cell_diameter or design.diameter
+            scorers[member] = scorer(
+                experiments[member],
+                diameter,
+                sizes[member],
+                tolerance=0.5 * diameter if tolerance is None else tolerance,
+                border_px=border_px,
+                exclude_dying=exclude_dying,
+            )
         brightness = np.empty(0)
         if len(found):
             brightness = brightness_at(image, found.positions, found.levels[own], look.gamma)
         yield JudgedFrame(
             member,
             t,
-            scored_frame(
-                experiments[member],
-                t,
-                found.positions,
-                found.scores,
-                diameter,
-                sizes[member],
-                tolerance=0.5 * diameter if tolerance is None else tolerance,
-                border_px=border_px,
-                exclude_dying=exclude_dying,
-            ),
+            scorers[member](t, found.positions, found.scores),
             brightness,
         )
         if stopping():
             return
 
 
-def scored_frame(
+def scorer(
     experiment: Experiment,
-    t: int,
-    positions: NDArray[np.float64],
-    scores: NDArray[np.float64],
     diameter: float,
     voxel_size: ZYX,
     *,
     tolerance: float,
     border_px: float = 0.0,
     exclude_dying: bool = False,
-) -> ScoredFrame:
-    """Put candidates beside the annotation of their frame; what nobody knows does not count."""
-    truth, status = frame_annotations(experiment, t, exclude_dying=exclude_dying)
-    truth, status = truth[status != Status.NOT_A_CELL], status[status != Status.NOT_A_CELL]
+) -> Scorer:
+    """Return a function that puts candidates beside the annotation of their frame.
+
+    What nobody knows does not count. All that does not depend on the frame is found out here.
+
+    Parameters
+    ----------
+    experiment
+        With annotations and images.
+    diameter
+        Of a cell.
+    voxel_size
+        (z, y, x) of the images, in the unit of the diameter.
+    tolerance
+        Greatest distance of a match, in the same unit.
+    border_px
+        Within so many pixels of the image's y and x edges nothing counts.
+    exclude_dying
+        As in training.
+    """
     assert experiment.images is not None
     shape = experiment.images.frame_shape
+    known_at = known_place(experiment, diameter, voxel_size)
 
     def in_border(places: NDArray[np.float64]) -> NDArray[np.bool_]:
         if border_px <= 0:
@@ -197,16 +215,20 @@ def scored_frame(
         near = (places[:, 1:] < border_px) | (places[:, 1:] > last - border_px)
         return np.asarray(near.any(axis=1))
 
-    known = known_place(experiment, diameter, voxel_size)(t)
-    return ScoredFrame(
-        found=positions,
-        scores=scores,
-        truth=truth,
-        tolerance=tolerance,
-        scale=voxel_size,
-        ignore_found=in_border(positions) | ~known.at(positions),
-        ignore_truth=in_border(truth) | (status == Status.UNKNOWN),
-    )
+    def score(t: int, found: NDArray[np.float64], scores: NDArray[np.float64]) -> ScoredFrame:
+        truth, status = frame_annotations(experiment, t, exclude_dying=exclude_dying)
+        truth, status = truth[status != Status.NOT_A_CELL], status[status != Status.NOT_A_CELL]
+        return ScoredFrame(
+            found=found,
+            scores=scores,
+            truth=truth,
+            tolerance=tolerance,
+            scale=voxel_size,
+            ignore_found=in_border(found) | ~known_at(t).at(found),
+            ignore_truth=in_border(truth) | (status == Status.UNKNOWN),
+        )
+
+    return score
 
 
 def voxel_size_of(detector: Detector, experiment: Experiment) -> ZYX:

@@ -44,6 +44,8 @@ class Beginning:
         Where the sitting before this one ended; None for a new run.
     start
         The detector whose weights a new run starts from; None: from scratch.
+    was_finished
+        The run had come to its own end before this sitting.
     """
 
     plan: Plan
@@ -51,6 +53,7 @@ class Beginning:
     evaluations: Evaluations
     checkpoint: Checkpoint | None
     start: Detector | None
+    was_finished: bool = False
 
 
 def begin(sitting: Sitting) -> Beginning:
@@ -74,6 +77,7 @@ def begin(sitting: Sitting) -> Beginning:
     window = settings.design.time_window if design is None else design.time_window
     split = split_frames(sitting.dataset, settings.data.held_out_share, window)
     plan = _plan(sitting, split, checkpoint, design)
+    was_finished = sitting.run.is_finished()
     if sitting.is_first:
         _write_what_was_asked(sitting)
     sitting.find("info" if split.trustworthy else "warning", "held-out", split.reason)
@@ -89,7 +93,7 @@ def begin(sitting: Sitting) -> Beginning:
     )
     levels = typical_levels(experiments, split.train, plan.design, plan.relative_sizes)
     evaluations = Evaluations(sitting.dataset, settings, sitting.run, plan, split, held_out, levels)
-    return Beginning(plan, frames, evaluations, checkpoint, start)
+    return Beginning(plan, frames, evaluations, checkpoint, start, was_finished)
 
 
 def _find_checkpoint(sitting: Sitting) -> Checkpoint | None:

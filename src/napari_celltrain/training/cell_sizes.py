@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
+from napari_celltrain.experiment import Status
 from napari_celltrain.statistics import estimate_diameter
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def close_spacing(
     for member, t in split.train:
         annotations = experiments[member].annotations
         here = annotations.at(t)
-        here = here[annotations.is_cell[here]]
+        here = here[annotations.statuses_at(t) == Status.CELL]
         if len(here) > 1:
             points = annotations.positions[here] * np.array(sizes[member])
             distances.append(cKDTree(points).query(points, k=2)[0][:, 1])

@@ -55,7 +55,7 @@ class Evaluations:
         """The step of the next one; 0 before the first is scheduled."""
         self.gap = 0
         self.last_step = 0
-        """The step of the last one; 0 before the first."""
+        """The step of the last one; 0 before the first, -1 before that of the start's weights."""
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
@@ -157,23 +157,26 @@ class Evaluations:
         )
         return evaluation, HeldOutErrors(learner.step, errors)
 
-    def judge_best(self) -> tuple[float, float]:
+    def judge_best(self, stopping: Callable[[], bool]) -> tuple[float, float]:
         """Calibrate the best detector on all held-out frames, if only some were used so far.
 
-        Returns its F1 and threshold. What stands so far keeps the figures on the fixed few, so
-        that a run that is extended later goes on comparing like with like.
+        Returns its F1 and threshold; on the few where that is stopped. What stands so far keeps
+        the figures on the fixed few, so that a run that is extended later goes on comparing like
+        with like.
         """
         few = self.held_out.some(self.settings.data.max_held_out_frames)
+        on_few = max(self.standing.kept_f1, 0.0), self.standing.best_threshold
         if len(few) == len(self.held_out.frames):
-            return max(self.standing.kept_f1, 0.0), self.standing.best_threshold
+            return on_few
         best = Detector.from_folder(
             self.run.best,
             device=str(self.plan.device),
             threads=self.settings.compute.threads,
             precision=self.settings.compute.precision,
         )
-        verdict = self.held_out.evaluate(best, self.held_out.frames)
-        assert verdict is not None
+        verdict = self.held_out.evaluate(best, self.held_out.frames, stopping)
+        if verdict is None:
+            return on_few
         best.info = judged(best.info, verdict, self.dataset.experiments)
         best.save(self.run.best)
         return verdict.f1, verdict.threshold

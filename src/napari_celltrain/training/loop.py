@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from napari_celltrain.training.crop_groups import CropGroup
     from napari_celltrain.training.events import Callback
 
-RETRY_S = 5.0
-"""A run that could not write tries again after so long."""
-
 
 def train(
     dataset: Dataset,
@@ -147,7 +144,9 @@ class _Loop:
         """Train to the end."""
         if self.control.stopping:
             return self._finish(self.control.reason)
-        if self.beginning.start is not None and self.sitting.is_first:
+        if self.beginning.start is not None:
+            self.evaluations.last_step = -1
+        if self.evaluations.last_step < 0 and self.sitting.is_first:
             self._evaluate()  # never end up with less than it started from
         return self._finish(self._train())
 
@@ -160,7 +159,7 @@ class _Loop:
         self.schedule.load(state["schedule"])
         self.saved_step = checkpoint.step
         self.sitting.seconds_before = state["seconds"]
-        if self.run.is_finished() or not self.schedule.by_convergence:
+        if self.beginning.was_finished or not self.schedule.by_convergence:
             self.schedule.reopen()  # a run that is resumed after its end was given more to do
         if self.sitting.is_first:
             self.run.truncate_history(self.step, self.evaluations.last_step)
@@ -351,17 +350,19 @@ class _Loop:
     def _finish(self, reason: str) -> Finished:
         natural = reason not in ("stopped by the user", "interrupted")
         standing = self.evaluations.standing
+        if natural and self.sitting.is_first and self.evaluations.last_step != self.step:
+            self._evaluate()
+            if self.evaluations.last_step != self.step:  # stopped in the midst of it
+                reason, natural = self.control.reason, False
+                self._save()
         f1, threshold = max(standing.kept_f1, 0.0), standing.best_threshold
         if not self.sitting.is_first:
             return Finished(
                 cast("StopReason", reason), self.step, self.sitting.seconds, f1, threshold, ""
             )
         if natural:
-            if self.evaluations.last_step != self.step:
-                self._evaluate()
             self._save()
-            f1, threshold = self.evaluations.judge_best()
-        if natural:
+            f1, threshold = self.evaluations.judge_best(lambda: self.control.stopping)
             sentence = f"Finished: {reason}. F1 {f1:.3f} on held-out frames."
             if not self.evaluations.split.trustworthy:
                 sentence += " This figure is not to be trusted: too little could be held out."

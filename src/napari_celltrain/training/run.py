@@ -147,13 +147,13 @@ class RunFolder:
             )
 
     def foreign_files(self) -> list[Path]:
-        """Return what is in the folder besides what a start leaves that was refused."""
+        """Return what is in the folder besides what a start leaves that was refused or killed."""
+        left = ("run.lock", "run.pid", self.log_file.name, self.history_file.name)
         try:
             return [
                 path
                 for path in self.path.iterdir()
-                if path.name not in ("run.lock", "run.pid", self.log_file.name)
-                and not path.name.startswith(TEMPORARY_PREFIX)
+                if path.name not in left and not path.name.startswith(TEMPORARY_PREFIX)
             ]
         except OSError as error:
             raise CellTrainError(f"{self.path} can't be used: {error.strerror}.") from None

@@ -97,7 +97,7 @@ class SavedState(_Saved):
     mean_loss: float
     next_evaluation: Count
     evaluation_gap: Count
-    last_evaluation: Count = 0
+    last_evaluation: int = Field(default=0, ge=-1)
     precision: Precision
 
 
