@@ -226,6 +226,23 @@ def test_killed_in_an_evaluation_that_was_made_up_for(dataset, settings, uninter
     assert _results(run) == _results(uninterrupted)
 
 
+def test_an_evaluation_that_was_made_up_for_ends_a_run_like_any_other(
+    dataset, settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        Standing, "overfitting", lambda standing, loss: "By heart." if standing.best_step else None
+    )
+    control = Control()
+
+    def stop(event):
+        if getattr(event, "state", "") == "evaluating":
+            control.stop()
+
+    train(dataset, tmp_path / "run", settings, [stop], control=control)
+    finished = train(dataset, tmp_path / "run", settings, resume=True)
+    assert (finished.reason, finished.step) == ("overfitting", 25)
+
+
 @pytest.mark.parametrize(("steps", "few"), [(STEPS, 4), (10, 4), (10, 1)])
 def test_stopped_in_the_last_evaluation_it_is_not_finished(dataset, settings, tmp_path, steps, few):
     """It would be a finished run whose last weights nobody judged, or without a detector."""

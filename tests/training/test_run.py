@@ -219,6 +219,16 @@ def test_history_is_cut_back_to_the_checkpoint(folder):
     assert folder.read_history() == [Choice("a", "b", "c"), _evaluation(10), _step(15)]
 
 
+def test_what_a_checkpoint_knows_is_flushed_to_the_disk_like_it(folder, monkeypatch):
+    flushed = []
+    monkeypatch.setattr("os.fsync", lambda handle: flushed.append(os.fstat(handle).st_size))
+    write = HistoryWriter(folder, every_s=0)
+    write(_step(20))
+    assert flushed == []
+    write(_evaluation(20))
+    assert flushed == [folder.history_file.stat().st_size]
+
+
 def test_an_evaluation_that_the_checkpoint_of_its_step_does_not_know_is_forgotten(folder):
     write = HistoryWriter(folder, every_s=0)
     for event in (_evaluation(10), _step(20), _evaluation(20)):
@@ -233,7 +243,7 @@ def test_a_full_disk_delays_the_history_and_cuts_no_line(folder, monkeypatch, nu
     write(_evaluation(1))
     before = folder.history_file.read_bytes()
 
-    def full(path, content):
+    def full(path, content, **how):
         with open(path, "ab", buffering=0) as file:
             file.write(content[: len(content) // 2])  # half of it fits
             file.truncate(len(before))
@@ -251,7 +261,7 @@ def test_a_full_disk_delays_the_history_and_cuts_no_line(folder, monkeypatch, nu
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_write_that_fails_is_an_error_of_the_system(folder):
     with pytest.raises(OSError, match="No space"):
-        run_module._append(type(folder.path)("/dev/full"), b"x")
+        run_module._append(type(folder.path)("/dev/full"), b"x", flush=False)
 
 
 # --- state ---

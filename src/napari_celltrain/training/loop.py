@@ -208,10 +208,10 @@ class _Loop:
         if not self.evaluations.next_step:
             self.evaluations.schedule(self.step, 0.0, 0.0)
         self._meter = meter_for(self.plan, self.sitting.dataset.experiments, maker, self.learner)
-        if self.sitting.is_first and 0 < self.evaluations.next_step <= self.step:
-            self._evaluate()  # the last sitting was stopped in the midst of it
-        loader = BatchLoader(maker, self.step)
         ends: StopReason | None = None
+        if self.sitting.is_first and 0 < self.evaluations.next_step <= self.step:
+            ends = self._evaluate_in_training()  # the last sitting was stopped in the midst of it
+        loader = BatchLoader(maker, self.step)
         try:
             while True:
                 if self.sitting.is_first:
@@ -228,11 +228,7 @@ class _Loop:
                 if not self.sitting.is_first:
                     continue
                 if self.step >= self.evaluations.next_step:
-                    self._evaluate()
-                    by_heart = self.evaluations.standing.overfitting(self.learner.mean_loss)
-                    if by_heart is not None:
-                        self.find("warning", "overfitting", by_heart)
-                        ends = "overfitting"
+                    ends = self._evaluate_in_training()
                 since = time.monotonic() - self.last_checkpoint_s
                 if since > self.settings.compute.checkpoint_every_s:
                     self._save()
@@ -325,6 +321,15 @@ class _Loop:
         self.sitting.paused_s += self.control.wait_while_paused()
         if not self.control.stopping:
             self.tell(StateChanged("training", "Training."))
+
+    def _evaluate_in_training(self) -> StopReason | None:
+        """Judge the detector; return why training ends now, if it does."""
+        self._evaluate()
+        by_heart = self.evaluations.standing.overfitting(self.learner.mean_loss)
+        if by_heart is None:
+            return None
+        self.find("warning", "overfitting", by_heart)
+        return "overfitting"
 
     def _evaluate(self) -> None:
         self.tell(StateChanged("evaluating", "Looking for cells in held-out frames."))

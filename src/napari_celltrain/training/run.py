@@ -297,11 +297,13 @@ class HistoryWriter:
             self._told.add(line)
         self._pending.append(line + "\n")
         with contextlib.suppress(OSError):
-            _append(self.run.history_file, "".join(self._pending).encode())
+            # what a checkpoint knows has to outlast a power cut as it does; a step can be spared
+            kept = not isinstance(event, events.Step)
+            _append(self.run.history_file, "".join(self._pending).encode(), flush=kept)
             self._pending.clear()
 
 
-def _append(path: Path, content: bytes) -> None:
+def _append(path: Path, content: bytes, *, flush: bool) -> None:
     """Append all of it or nothing."""
     with open(path, "ab", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
@@ -312,6 +314,9 @@ def _append(path: Path, content: bytes) -> None:
             with contextlib.suppress(OSError):
                 file.truncate(end)
             raise
+        if flush:
+            with contextlib.suppress(OSError):  # it is written; some file systems can't flush
+                os.fsync(file.fileno())
 
 
 def event_to_json(event: Event) -> str:
