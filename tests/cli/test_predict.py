@@ -57,10 +57,17 @@ def test_a_stated_gamma_changes_what_is_found_and_an_impossible_one_is_refused(
     sample, trained, tmp_path, result, capsys
 ):
     plain, darker = tmp_path / "plain.csv", tmp_path / "darker.csv"
-    result("predict", trained, pattern(sample), "--out", plain, "--time-points", "0:1")
-    result(
-        "predict", trained, pattern(sample), "--out", darker, "--time-points", "0:1", "--gamma", "4"
-    )
+    told = result("predict", trained, pattern(sample), "--out", plain, "--time-points", "0:1")
+    (applied,) = told["experiments"]
+    assert applied["gamma"] == 1.0
+    assert applied["cell_diameter"] is None
+    assert 0 < applied["threshold"] < 1
+    told = result(
+        "predict", trained, pattern(sample), "--out", darker, "--time-points", "0:1", "--gamma",
+        "4", "--diameter", "9", "--threshold", "0.25",
+    )  # fmt: skip
+    (applied,) = told["experiments"]
+    assert (applied["gamma"], applied["cell_diameter"], applied["threshold"]) == (4.0, 9.0, 0.25)
     assert rows(plain) != rows(darker)
     refused = ["predict", trained, pattern(sample), "--out", tmp_path / "no.csv", "--gamma", "1e9"]
     assert main([str(one) for one in refused]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import threading
@@ -187,6 +188,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "detections": summary.detections,
                 "seconds": summary.seconds,
                 "damaged": len(summary.damaged),
+                "experiments": [dataclasses.asdict(one) for one in summary.applied],
             }
         )
     else:

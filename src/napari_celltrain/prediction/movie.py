@@ -90,6 +90,28 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Applied:
+    """What was applied to one experiment, stated or found out.
+
+    Parameters
+    ----------
+    experiment
+        Its name.
+    threshold
+        Lowest score of a cell.
+    gamma
+        Power of the brightness.
+    cell_diameter
+        How wide its cells were taken to be, in the detector's unit; None: as in training.
+    """
+
+    experiment: str
+    threshold: float
+    gamma: float
+    cell_diameter: float | None
+
+
+@dataclass(frozen=True)
 class Summary:
     """What came of it.
 
@@ -107,6 +129,8 @@ class Summary:
         (experiment, time point, sentence) of those that were skipped.
     finished
         False when it was stopped; nothing is written then, and it can be resumed.
+    applied
+        Threshold, gamma and cell diameter of each experiment.
     """
 
     time_points: int = 0
@@ -115,6 +139,7 @@ class Summary:
     counts: tuple[tuple[str, int, int | None], ...] = ()
     damaged: tuple[tuple[str, int, str], ...] = field(default=())
     finished: bool = True
+    applied: tuple[Applied, ...] = ()
 
 
 def predict_to_file(
@@ -323,10 +348,13 @@ def _check_like(detector: Detector, like: str | None) -> None:
 def _summary(works: Sequence[_Work], begin: float) -> Summary:
     counts: list[tuple[str, int, int | None]] = []
     damaged = []
+    applied = []
     detections = 0
     for work in works:
         name = work.experiment.name
         threshold = work.options.threshold_for(work.detector, name)
+        request = work.request
+        applied.append(Applied(name, threshold, request.gamma, request.cell_diameter))
         for result in sorted(work.results, key=lambda one: one.t):
             if result.damage is not None:
                 damaged.append((name, result.t, result.damage))
@@ -340,4 +368,5 @@ def _summary(works: Sequence[_Work], begin: float) -> Summary:
         seconds=time.monotonic() - begin,
         counts=tuple(counts),
         damaged=tuple(damaged),
+        applied=tuple(applied),
     )
