@@ -280,3 +280,60 @@ def test_finding_nothing_is_told_with_what_to_do(sample, trained, tmp_path, caps
     told = capsys.readouterr()
     assert "0 cells in 1 time point." in told.out
     assert "--floor" in told.err
+
+
+def test_results_do_not_take_the_place_of_each_other_or_of_what_was_asked_about(
+    sample, trained, tmp_path, refused
+):
+    images, out = pattern(sample), tmp_path / "cells.csv"
+    assert "--out" in refused("predict", trained, images, "--out", out, "--counts", out)
+    movie = sample.parent / "images" / "t000.tif"
+    before = movie.read_bytes()
+    assert "images" in refused("predict", trained, movie, "--out", movie)
+    assert movie.read_bytes() == before
+    assert not out.exists()
+
+
+def test_places_below_a_file_are_refused_before_anything_is_computed(
+    sample, trained, tmp_path, refused
+):
+    (tmp_path / "file").write_text("precious")
+    out = tmp_path / "cells.csv"
+    for option in ("--counts", "--plot"):
+        place = tmp_path / "file" / ("c.csv" if option == "--counts" else "c.svg")
+        assert "is a file" in refused(
+            "predict", trained, pattern(sample), "--out", out, option, place
+        )
+    (tmp_path / "folder.csv").mkdir()
+    assert "folder" in refused(
+        "predict", trained, pattern(sample), "--out", tmp_path / "folder.csv"
+    )
+    assert not out.exists()
+
+
+def test_annotation_is_not_replaced_by_what_is_found(sample, trained, tmp_path, result, refused):
+    folder = tmp_path / "data"
+    result("predict", trained, sample, "--out", folder)
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert "another folder" in refused("predict", trained, folder / "data.autlist", "--out", folder)
+    (tmp_path / "work.aut").write_text("precious")
+    assert "work.aut" in refused(
+        "predict", trained, pattern(sample), "--out", tmp_path / "work.autlist"
+    )
+    assert (tmp_path / "work.aut").read_text() == "precious"
+    assert files == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_weaker_candidates_are_not_called_cells(sample, trained, tmp_path, capsys):
+    """And a floor above the threshold takes no cell away."""
+    said = []
+    for floor in ([], ["--floor", "0.05"], ["--floor", "0.95"]):
+        out = tmp_path / "cells.csv"
+        command = ["predict", str(trained), str(pattern(sample)), "--out", str(out), *floor]
+        assert main([*command, "--threshold", "0.4"]) == 0
+        said.append((capsys.readouterr().out.split(": ")[-1], len(rows(out))))
+    (plain, cells), (with_weaker, all_of_them), (above, kept) = said
+    assert plain.startswith(f"{cells} cells in ")
+    assert with_weaker.startswith(f"{cells} cells and {all_of_them - cells} weaker candidates in")
+    assert all_of_them > cells == kept
+    assert above.startswith(f"{cells} cells and 0 weaker")

@@ -360,3 +360,23 @@ def test_entities_in_the_description_are_never_expanded(tmp_path, start):
                      metadata=None)  # fmt: skip
     with pytest.raises(CellTrainError, match=r"bomb\.ome\.tif.*declares entities"):
         open_images(tmp_path / "bomb.ome.tif")
+
+
+@pytest.mark.parametrize("share", [0.9, 0.6, 0.2])
+@pytest.mark.parametrize("kind", ["imagej", "ome", "ome-zlib"])
+def test_a_movie_that_was_cut_off_is_no_single_plane(tmp_path, kind, share):
+    """What the file held is told at its end, or believed only when it is complete."""
+    values = np.random.default_rng(0).integers(0, 2000, (4, 8, 40, 44), np.uint16)
+    path = tmp_path / ("m.tif" if kind == "imagej" else "m.ome.tif")
+    tifffile.imwrite(
+        path,
+        values,
+        imagej=kind == "imagej",
+        metadata={"axes": "TZYX"},
+        compression="zlib" if kind == "ome-zlib" else None,
+    )
+    assert open_images(path).frame_shape == (8, 40, 44)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CellTrainError, match="cut off"):
+        open_images(path)

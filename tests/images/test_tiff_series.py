@@ -221,3 +221,14 @@ def test_a_real_series_of_imagej_states_its_scale_and_its_own_numbers(data_folde
     source = open_images(data_folder / "bordercells_3dt_tiny" / "original")
     assert list(source.time_points) == [1, 2, 3, 4]
     assert source.voxel_size_um == pytest.approx((0.4151, 0.4151, 0.4151), abs=1e-4)
+
+
+def test_the_stamp_of_a_frame_changes_with_any_of_its_planes(tmp_path):
+    for z in range(3):
+        tifffile.imwrite(tmp_path / f"t0_z{z}.tif", np.full((4, 5), z, np.uint8))
+    images = open_images(str(tmp_path / "t{time}_z{z}.tif"))
+    before = images.stamp(0, 0)
+    assert before is not None
+    assert images.stamp(0, 0) == before
+    tifffile.imwrite(tmp_path / "t0_z2.tif", np.full((4, 5), 9, np.uint16))
+    assert images.stamp(0, 0) != before

@@ -17,12 +17,19 @@ from napari_celltrain.prediction import partial as partial_module
 from napari_celltrain.prediction.partial import PartialResults
 from napari_celltrain.prediction.predict import FrameResult
 
-HEADER = {"celltrain_partial": 1, "detector": "abc", "movie": "m", "floor": 0.05}
+SHAPE = (9, 300, 400)
+HEADER = {
+    "shape": list(SHAPE),
+    "celltrain_partial": 1,
+    "detector": "abc",
+    "movie": "m",
+    "floor": 0.05,
+}
 
 
 def frame(t, n=3, damage=None):
     random = np.random.default_rng(t)
-    return FrameResult(t, random.normal(size=(n, 3)) * 100, random.random(n), 0.5, damage)
+    return FrameResult(t, random.random((n, 3)) * SHAPE - 0.5, random.random(n), 0.5, damage)
 
 
 @pytest.fixture
@@ -140,3 +147,48 @@ def test_a_place_where_nothing_can_be_made_is_not_taken_for_one_in_use():
     # which of the two it is depends on how filelock meets it
     with pytest.raises(CellTrainError, match=r"^/proc(/cells\.csv\.partial)? can't be written"):
         PartialResults(Path("/proc/cells.csv.partial"), {}, resume=False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"t": Infinity, "seconds": 1, "zyx": [], "score": []}',
+        '{"t": 0.7, "seconds": 1, "zyx": [], "score": []}',
+        '{"t": true, "seconds": 1, "zyx": [], "score": []}',
+        '{"t": 1, "seconds": NaN, "zyx": [], "score": []}',
+        '{"t": 1, "seconds": 1}',
+        '{"t": 1, "seconds": 1, "zyx": [[NaN, 1, 1]], "score": [0.5]}',
+        '{"t": 1, "seconds": 1, "zyx": [[999, 1, 1]], "score": [0.5]}',
+        '{"t": 1, "seconds": 1, "zyx": [[1, 1, 1]], "score": [7]}',
+        '{"t": 1, "seconds": 1, "zyx": [[1, 1, 1]], "score": [[0.5]]}',
+        '{"t": 1, "seconds": 1, "zyx": [[1, 1, 1]], "score": [0.5, 0.5]}',
+        "[" * 100_000,
+        "3",
+    ],
+)
+def test_a_line_that_is_not_as_they_are_written_is_done_again(path, line):
+    fill(path, [frame(0)])
+    with open(path, "a") as file:
+        file.write(line + "\n")
+    with PartialResults(path, HEADER, resume=True) as partial:
+        assert len(partial.result(0)) == len(frame(0))
+        assert partial.result(1) is None
+        partial.add(frame(1))
+    with PartialResults(path, HEADER, resume=True) as partial:
+        assert np.array_equal(partial.result(1).positions, frame(1).positions)
+
+
+def test_a_header_that_goes_too_deep_is_no_prediction(path):
+    path.write_text("[" * 100_000 + "\n")
+    with pytest.raises(CellTrainError, match="no unfinished prediction"):
+        PartialResults(path, HEADER, resume=True)
+
+
+def test_a_movie_of_the_same_name_elsewhere_is_another_one(path):
+    here = {**HEADER, "place": "/data/a/movie"}
+    with PartialResults(path, here, resume=False) as partial:
+        partial.add(frame(0))
+    with pytest.raises(CellTrainError, match="/data/a/movie"):
+        PartialResults(path, {**HEADER, "place": "/data/b/movie"}, resume=True)
+    with PartialResults(path, here, resume=True) as partial:
+        assert partial.result(0) is not None

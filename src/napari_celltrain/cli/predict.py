@@ -192,13 +192,16 @@ def run(arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        print(_outcome(summary, arguments.out))
+        print(_outcome(summary, arguments.out, arguments.floor))
     return stop.status or 0
 
 
-def _outcome(summary: Summary, out: Path) -> str:
+def _outcome(summary: Summary, out: Path, floor: float | None) -> str:
     looked_at = summary.time_points - len(summary.damaged)
-    cells = f"{summary.detections} cell{'' if summary.detections == 1 else 's'}"
+    found = sum(number or 0 for _, _, number in summary.counts)
+    cells = f"{found} cell{'' if found == 1 else 's'}"
+    if floor is not None:
+        cells += f" and {summary.detections - found} weaker candidates"
     told = f"{out}: {cells} in {looked_at} time point{'' if looked_at == 1 else 's'}"
     if not summary.damaged:
         return f"{told}."
@@ -264,6 +267,42 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
         require_matplotlib()
     if arguments.counts is not None and arguments.counts.suffix.lower() != ".csv":
         raise CellTrainError(f"{arguments.counts.name}: counts are written as .csv.")
+    _check_places(arguments)
+
+
+def _check_places(arguments: argparse.Namespace) -> None:
+    """Refuse places where something would be lost, or that turn out useless after hours."""
+    taken = {Path(arguments.images).absolute(): "the images"}
+    if _is_list(arguments.images):
+        # a list that was written by this program lies in a folder of its name
+        name = arguments.out.resolve().name
+        if (arguments.out / f"{name}.autlist").absolute() == Path(arguments.images).absolute():
+            raise CellTrainError(
+                f"{arguments.images} lies in {arguments.out}, so it and the files that it lists "
+                "would be replaced by what is found. Name another folder (--out)."
+            )
+    for option in ("out", "counts", "plot"):
+        path: Path | None = getattr(arguments, option)
+        if path is None:
+            continue
+        if path.absolute() in taken:
+            raise CellTrainError(
+                f"--{option} {path} is where {taken[path.absolute()]} are. Name another file."
+            )
+        taken[path.absolute()] = f"the results of --{option}"
+        above = next((one for one in path.absolute().parents if one.exists()), None)
+        if above is not None and not above.is_dir():
+            raise CellTrainError(f"{path} can't be written: {above} is a file, not a folder.")
+        if option != "out" and path.is_dir():
+            raise CellTrainError(f"--{option} {path} is a folder; name a file.")
+    if arguments.out.suffix.lower() == ".autlist" and not arguments.out.exists():
+        beside = arguments.out.with_suffix(".aut")
+        if not beside.exists():
+            return
+        raise CellTrainError(
+            f"{beside} is there already and would be replaced: the list {arguments.out.name} "
+            "refers to a file of that name. Choose another name."
+        )
 
 
 def _images(arguments: argparse.Namespace) -> FrameSource | list[Experiment]:

@@ -22,7 +22,7 @@ from napari_celltrain.images.movie import (
     chosen,
     understood,
 )
-from napari_celltrain.images.tiff_chain import runs_in_a_circle
+from napari_celltrain.images.tiff_chain import fault_of_chain
 from napari_celltrain.images.tiff_metadata import scale_of
 
 if TYPE_CHECKING:
@@ -148,13 +148,20 @@ def opened(path: Path) -> tifffile.TiffFile:
     """
     tiff = None
     try:
-        if runs_in_a_circle(path):
+        fault = fault_of_chain(path)
+        if fault == "circle":
             raise tifffile.TiffFileError("its list of planes runs in a circle")
         tiff = tifffile.TiffFile(path)
         if re.search(r"<!(DOCTYPE|ENTITY)", str(tiff.pages.first.description)):
             raise tifffile.TiffFileError("its XML declares entities, which are not accepted")
         if not tiff.series or not len(tiff.series[0].shape):
             raise tifffile.TiffFileError("it holds no image")
+        if fault == "end" and tiff.series[0].kind in ("generic", "uniform"):
+            # what it held is written nowhere (any more), so nobody could say what is missing
+            raise tifffile.TiffFileError(
+                "it is cut off, as by a copy that was not finished: its list of planes leads "
+                "beyond its end"
+            )
         return tiff
     except FileNotFoundError:
         raise CellTrainError(f"There is no image file {path}.") from None

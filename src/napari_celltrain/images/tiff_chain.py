@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,17 +12,18 @@ LOOKED_AT = 1000
 """Planes; a damaged file that runs in a circle has fewer, and one with more is mostly sound."""
 
 
-def runs_in_a_circle(path: Path) -> bool:
-    """Tell whether a damaged chain leads back to a plane before, which would never end.
+def fault_of_chain(path: Path) -> Literal["circle", "end"] | None:
+    """Tell whether a damaged chain leads back to a plane before, or beyond the end of the file.
 
-    Every directory of a TIFF file ends with the place of the next one (TIFF 6.0, section 2;
-    BigTIFF has wider numbers). Anything odd is left to the reader to complain about.
+    The first would never end; the second is what is left of a file that was cut off. Every
+    directory of a TIFF file ends with the place of the next one (TIFF 6.0, section 2; BigTIFF has
+    wider numbers). Anything else that is odd is left to the reader to complain about.
     """
     with open(path, "rb") as file:
         header = file.read(16)
         order = {b"II": "<", b"MM": ">"}.get(header[:2])
         if order is None or len(header) < 16:
-            return False
+            return None
         big = struct.unpack(order + "H", header[2:4])[0] == 43
         number, entry, place = ("Q", 20, "Q") if big else ("H", 12, "I")
         number_size, place_size = struct.calcsize(number), struct.calcsize(place)
@@ -30,20 +31,20 @@ def runs_in_a_circle(path: Path) -> bool:
         seen: set[int] = set()
         while offset and len(seen) < LOOKED_AT:
             if offset in seen:
-                return True
+                return "circle"
             seen.add(offset)
             file.seek(offset)
             count = file.read(number_size)
             if len(count) < number_size:
-                return False
+                return "end"
             end = offset + number_size + struct.unpack(order + number, count)[0] * entry
             if end >= 2**62:
-                return False
+                return "end"
             file.seek(end)
             following = file.read(place_size)
             if len(following) < place_size:
-                return False
+                return "end"
             (offset,) = struct.unpack(order + place, following)
             if offset >= 2**62:
-                return False
-    return False
+                return "end"
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,10 +90,20 @@ class TiffSeries(Movie):
         self.pattern = pattern.text
 
     def stamp(self, t: int, channel: int) -> str | None:
-        """Return a text that changes when one of the frame's files does."""
-        if len(self._planes) > 1:
-            return None  # only one of its files would be looked at
-        return super().stamp(t, channel)
+        """Return a text that changes when any of the frame's files does."""
+        if len(self._planes) == 1:
+            return super().stamp(t, channel)
+        digest = hashlib.sha256()
+        for z in self._planes:
+            path = self._files.get(self._numbers(t, channel, z))
+            if path is None:
+                continue  # a plane that is missing; the name of each of the others is looked at
+            try:
+                state = path.stat()
+            except OSError:
+                return None
+            digest.update(f"{path.absolute()}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+        return f"{type(self).__name__}|{digest.hexdigest()}"
 
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         channel_in_file = channel % self._channels_in_file

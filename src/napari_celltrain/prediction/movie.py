@@ -53,7 +53,7 @@ class Options:
     like
         The experiment of the training that a movie is of the kind of; None: that of its own name.
     floor
-        Write candidates down to this score instead, so that the threshold can be moved later.
+        Write weaker candidates too, down to this score, so that the threshold can be moved later.
     tile
         Image voxels (z, y, x) to compute at once; None: by memory.
     on_damaged
@@ -82,7 +82,8 @@ class Options:
 
     def least_score(self, detector: Detector, name: str) -> float:
         """Lowest score that is written."""
-        return self.threshold_for(detector, name) if self.floor is None else self.floor
+        threshold = self.threshold_for(detector, name)
+        return threshold if self.floor is None else min(self.floor, threshold)
 
     def search_floor(self, detector: Detector, name: str) -> float:
         """Lowest score that is looked for, and kept while the prediction is unfinished."""

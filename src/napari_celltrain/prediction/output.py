@@ -22,6 +22,10 @@ ROWS = 10_000
 """Rows of a table that are made at once."""
 
 
+FOLDERS = (".geff", ".zarr")
+"""Suffixes of what is a folder itself, and replaced as a whole."""
+
+
 def check_suffix(path: Path) -> None:
     """Refuse a file name that nothing can be written under, before anything slow begins.
 
@@ -30,7 +34,7 @@ def check_suffix(path: Path) -> None:
     CellTrainError
         Listing the suffixes that can.
     """
-    if path.is_dir() and path.suffix.lower() not in _suffixes():
+    if path.is_dir() and path.suffix.lower() not in FOLDERS:
         raise CellTrainError(f"{path} is a folder; name a file, such as {path / 'cells.csv'}.")
     if path.suffix.lower() not in _suffixes():
         what = f"nothing is written with the suffix '{path.suffix}'; use one of"

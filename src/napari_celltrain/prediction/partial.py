@@ -24,6 +24,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction.predict import FrameResult, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
@@ -42,6 +43,7 @@ def header_for(detector: Detector, source: FrameSource, request: Request) -> dic
         "celltrain_partial": VERSION,
         "detector": weights_digest(detector),
         "movie": source.name,
+        "place": _place_of(source),
         "shape": list(source.frame_shape),
         "channels": list(request.channels),
         "voxel_size": [float(size) for size in request.voxel_size],
@@ -49,6 +51,12 @@ def header_for(detector: Detector, source: FrameSource, request: Request) -> dic
         "gamma": float(request.gamma),
         "floor": float(request.floor),
     }
+
+
+def _place_of(source: FrameSource) -> str | None:
+    """Return where a movie lies: two of one name and size are not told apart by their pixels."""
+    location = getattr(source, "location", None)
+    return None if location is None else str(Path(location).absolute())
 
 
 def measured_before(path: Path, detector: Detector) -> tuple[float | None, float | None]:
@@ -66,7 +74,7 @@ def measured_before(path: Path, detector: Detector) -> tuple[float | None, float
             float(diameter) if isinstance(diameter, int | float) else None,
             float(gamma) if isinstance(gamma, int | float) else None,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None, None  # what is wrong with it is told when it is opened
 
 
@@ -232,13 +240,15 @@ class PartialResults:
             return 0
         try:
             found = json.loads(lines[0])
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict) or "celltrain_partial" not in found:
             raise CellTrainError(
                 f"{self.path} is no unfinished prediction. Remove it, or choose another file."
             )
         for key, wanted in header.items():
+            if key == "place" and key not in found:
+                continue  # written before it was kept
             if found.get(key) != wanted:
                 raise CellTrainError(
                     f"{self.path} belongs to {_other(key, found.get(key), wanted)}, so this "
@@ -248,16 +258,8 @@ class PartialResults:
         for line in lines[1:]:
             try:
                 values = json.loads(line)
-                result = FrameResult(
-                    int(values["t"]),
-                    np.array(values.get("zyx", []), np.float64).reshape(-1, 3),
-                    np.array(values.get("score", []), np.float64),
-                    float(values.get("seconds", 0.0)),
-                    values.get("damage"),
-                )
-                if len(result.positions) != len(result.scores):
-                    break
-            except (ValueError, KeyError, TypeError, AttributeError):
+                result = _result_of(values, header["shape"])
+            except _ODD:
                 break
             self._results[result.t] = result, values.get("stamp")
             length += len(line) + 1
@@ -267,11 +269,40 @@ class PartialResults:
         return f"{self.path} can't be written: {error.strerror or error}."
 
 
+_ODD = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What a line that this program did not write leads to."""
+
+
+def _result_of(values: dict[str, Any], shape: Sequence[int]) -> FrameResult:
+    """Return the result that a line holds, in an image of this (z, y, x) size.
+
+    Raises
+    ------
+    ValueError or another of `_ODD`
+        When it is not as such lines are written: its time point is done again then.
+    """
+    t, seconds, damage = values["t"], float(values["seconds"]), values.get("damage")
+    if type(t) is not int or not 0 <= seconds < np.inf:
+        raise ValueError("no time point")
+    if damage is not None:
+        return FrameResult(t, np.empty((0, 3)), np.empty(0), seconds, str(damage))
+    positions = np.array(values["zyx"], np.float64).reshape(-1, 3)
+    scores = np.array(values["score"], np.float64)
+    inside = (positions >= -0.5) & (positions <= np.array(shape) - 0.5)
+    if scores.shape != (len(positions),) or not inside.all():  # NaN is not inside
+        raise ValueError("no positions in the image")
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise ValueError("no scores")
+    return FrameResult(t, positions, scores, seconds)
+
+
 def _other(key: str, found: object, wanted: object) -> str:
     if key == "detector":
         return "another detector (or this one before it was trained further)"
     if key == "movie":
         return f"the movie '{found}' and not to '{wanted}'"
+    if key == "place":
+        return f"the movie in {found} and not to that in {wanted}"
     names = {
         "shape": "frame size",
         "voxel_size": "voxel size",
