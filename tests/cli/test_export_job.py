@@ -137,12 +137,23 @@ def test_a_prediction_job_finds_the_cells_of_each_movie(prediction_job, tmp_path
     command.write_text(f'#!/bin/bash\nexec "{sys.executable}" -m napari_celltrain "$@"\n')
     command.chmod(0o755)
     path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", str(job / "job.sh")], env=os.environ | {"PATH": path},
-        capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+
+    def go():
+        return subprocess.run(
+            ["bash", str(job / "job.sh")], env=os.environ | {"PATH": path},
+            capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+
+    done = go()
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in (job / "cells").glob("*.aut")) == ["1.aut", "2.aut"]
+    cells = sorted((job / "cells").glob("*.aut"))
+    assert [path.name for path in cells] == ["1.aut", "2.aut"]
+    dates = [path.stat().st_mtime_ns for path in cells]
+    cells[1].unlink()
+    done = go()  # once more: what is finished is not done again
+    assert done.returncode == 0, done.stderr
+    assert cells[0].stat().st_mtime_ns == dates[0]
+    assert cells[1].exists()
 
 
 def test_a_prediction_job_is_an_array_job_of_a_scheduler(prediction_job, tmp_path):

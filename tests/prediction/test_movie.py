@@ -285,3 +285,11 @@ def test_how_wide_cells_look_is_told_once(make_detector, make_blobs, tmp_path):
     options = Options(cell_diameter=12.0)
     predict_to_file(detector, movie, tmp_path / "out.csv", options, tell=told.append)
     assert "cell-diameter" not in [finding.code for finding in told]
+
+
+def test_experiments_of_one_name_are_told_apart_in_the_counts(detector, make_movie, tmp_path):
+    movies = [Experiment("same", images=make_movie(seed=seed)) for seed in range(2)]
+    summary = predict_list(detector, movies, tmp_path / "found", Options(threshold=0.5))
+    assert {name for name, _, _ in summary.counts} == {"same (1)", "same (2)"}
+    assert len(summary.counts) == len({(name, t) for name, t, _ in summary.counts})
+    assert [one.experiment for one in summary.applied] == ["same (1)", "same (2)"]

@@ -39,10 +39,13 @@ def prediction_script(arguments: argparse.Namespace, movies: int) -> str:
     if arguments.voxel_size is not None:
         one += " --voxel-size " + ",".join(f"{size:g}" for size in arguments.voxel_size)
     lines += [ACTIVATE, "mkdir -p cells"]
+    # --resume goes on with what is unfinished, and would begin anew with what is finished
+    finished = '[ -e "cells/$number.aut" ] && [ ! -e "cells/$number.aut.partial" ]'
     if arguments.kind == "slurm":
         lines += [
             "number=$SLURM_ARRAY_TASK_ID",
             'movie=$(sed -n "${number}p" movies.txt)',
+            f"if {finished}; then exit 0; fi",
             f"exec {one}",
         ]
     else:
@@ -50,6 +53,7 @@ def prediction_script(arguments: argparse.Namespace, movies: int) -> str:
             "number=0 failed=0",
             "while IFS= read -r movie; do",
             "    number=$((number + 1))",
+            f"    if {finished}; then continue; fi",
             f"    {one} < /dev/null || failed=1",
             "done < movies.txt",
             "exit $failed",

@@ -126,6 +126,7 @@ class Summary:
         Wall time of this sitting.
     counts
         (experiment, time point, cells at the threshold) of each; None where nobody could look.
+        Experiments of one name are told apart by their place in the list.
     damaged
         (experiment, time point, sentence) of those that were skipped.
     finished
@@ -351,9 +352,10 @@ def _summary(works: Sequence[_Work], begin: float) -> Summary:
     damaged = []
     applied = []
     detections = 0
-    for work in works:
-        name = work.experiment.name
-        threshold = work.options.threshold_for(work.detector, name)
+    names = [work.experiment.name for work in works]
+    for number, (work, own) in enumerate(zip(works, names, strict=True), 1):
+        name = own if names.count(own) == 1 else f"{own} ({number})"
+        threshold = work.options.threshold_for(work.detector, own)
         request = work.request
         applied.append(Applied(name, threshold, request.gamma, request.cell_diameter))
         for result in sorted(work.results, key=lambda one: one.t):
