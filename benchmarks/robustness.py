@@ -99,6 +99,7 @@ def other_set(key: str, detector: Detector, other: str) -> str:
     frames = [(0, t) for _, t in chosen.test_frames()]
     voxel = voxel_size_of(detector, experiment)
     look = look_at_movie(detector, experiment.images, experiment.channels, voxel)
+    assert look is not None
     f1 = [
         total(
             list(

@@ -59,7 +59,7 @@ def test_a_long_movie_is_shared_and_the_result_is_the_same(
 
 
 def test_a_short_movie_is_done_here(two_threads, long_movie, calls):
-    request = check_request(two_threads, long_movie)
+    request = check_request(two_threads, long_movie, gamma=1.0)
     found = list(predict_as_fits(two_threads, long_movie, request))
     assert [one.t for one in found] == list(request.time_points)
     assert calls == []
@@ -68,7 +68,7 @@ def test_a_short_movie_is_done_here(two_threads, long_movie, calls):
 def test_who_stops_gets_no_processes(two_threads, long_movie, calls, monkeypatch):
     monkeypatch.setattr(as_fits, "PAYS_FROM_S", 0.0)
     stop = []
-    request = check_request(two_threads, long_movie)
+    request = check_request(two_threads, long_movie, gamma=1.0)
     for number, _ in enumerate(
         predict_as_fits(two_threads, long_movie, request, stopping=lambda: bool(stop)), 1
     ):
@@ -80,10 +80,10 @@ def test_who_stops_gets_no_processes(two_threads, long_movie, calls, monkeypatch
 def test_nothing_is_shared_where_there_is_one_thread_or_too_little_memory(
     two_threads, make_detector, long_movie, monkeypatch
 ):
-    request = check_request(two_threads, long_movie)
+    request = check_request(two_threads, long_movie, gamma=1.0)
     assert processes_for(two_threads, long_movie, request) == 2
     assert processes_for(make_detector(planes=4, threads=1), long_movie, request) == 1
-    few = check_request(two_threads, long_movie, time_points=range(3, 20))
+    few = check_request(two_threads, long_movie, gamma=1.0, time_points=range(3, 20))
     assert processes_for(two_threads, long_movie, few) == 1
     monkeypatch.setattr(as_fits, "WORKER_BYTES", 2**50)
     assert processes_for(two_threads, long_movie, request) == 1
@@ -92,10 +92,10 @@ def test_nothing_is_shared_where_there_is_one_thread_or_too_little_memory(
 def test_a_movie_in_memory_stays_where_it_is(two_threads, make_movie):
     """Its pixels would be copied to every process."""
     movie = ArraySource(np.zeros((40, 4, 400, 400), np.uint8), "tzyx", voxel_size_um=(2, 1, 1))
-    assert processes_for(two_threads, movie, check_request(two_threads, movie)) == 1
+    assert processes_for(two_threads, movie, check_request(two_threads, movie, gamma=1.0)) == 1
     unknown = make_movie((40, 4, 24, 24))
     unknown.secret = lambda: None  # can't be pickled
-    assert processes_for(two_threads, unknown, check_request(two_threads, unknown)) == 1
+    assert processes_for(two_threads, unknown, check_request(two_threads, unknown, gamma=1.0)) == 1
 
 
 def test_processes_that_die_are_made_up_for(two_threads, long_movie, monkeypatch):
@@ -111,7 +111,7 @@ def test_processes_that_die_are_made_up_for(two_threads, long_movie, monkeypatch
 
     monkeypatch.setattr(as_fits, "predict_with_workers", dying)
     told = []
-    request = check_request(two_threads, long_movie)
+    request = check_request(two_threads, long_movie, gamma=1.0)
     found = list(predict_as_fits(two_threads, long_movie, request, tell=told.append))
     assert sorted(one.t for one in found) == list(request.time_points)
     assert "processes-died" in [note.code for note in told]
@@ -122,7 +122,7 @@ def test_a_damaged_time_point_is_told_once(two_threads, long_movie, monkeypatch)
     monkeypatch.setattr(as_fits, "PAYS_FROM_S", 0.0)
     long_movie._array = long_movie._array[:20]  # as if the rest of the file was missing
     told = []
-    request = check_request(two_threads, long_movie, on_damaged="skip")
+    request = check_request(two_threads, long_movie, gamma=1.0, on_damaged="skip")
     found = list(predict_as_fits(two_threads, long_movie, request, tell=told.append))
     damaged = [note.time_point for note in told if note.code == "damaged-frame"]
     assert sorted(damaged) == sorted(one.t for one in found if one.damage is not None)
@@ -130,6 +130,6 @@ def test_a_damaged_time_point_is_told_once(two_threads, long_movie, monkeypatch)
 
 
 def test_a_frame_of_many_tiles_is_left_to_the_threads(two_threads, long_movie):
-    request = check_request(two_threads, long_movie)
+    request = check_request(two_threads, long_movie, gamma=1.0)
     two_threads.tile_voxels = 100
     assert processes_for(two_threads, long_movie, request) == 1

@@ -11,7 +11,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.array import ArraySource
 from napari_celltrain.prediction.first_look import look_at_movie
 from napari_celltrain.prediction.judge import candidates, total, voxel_size_of
-from napari_celltrain.prediction.predict import check_request, predict
+from napari_celltrain.prediction.predict import check_request, predict, with_first_look
 from napari_celltrain.training.loop import train
 
 
@@ -118,9 +118,49 @@ def test_annotated_cells_say_how_large_a_voxel_is_when_nothing_else_does(of_two_
 def test_a_stated_diameter_is_taken_and_nothing_is_read(of_two_sizes, make_blobs, monkeypatch):
     movie = make_blobs(times=2)
     monkeypatch.setattr(type(movie.images), "read_frame", None)
-    request = check_request(of_two_sizes, movie.images, cell_diameter=12.0, gamma=1.0)
+    stated = check_request(of_two_sizes, movie.images, cell_diameter=12.0, gamma=1.0)
+    request = with_first_look(of_two_sizes, movie.images, stated)
     assert request.cell_diameter == 12.0
     assert request.findings == ()
+
+
+def test_of_a_large_stack_only_the_middle_is_read_to_measure_cells(
+    of_two_sizes, make_blobs, monkeypatch
+):
+    """The same is measured as from the whole frames; those may be gigabytes."""
+    movie = make_blobs(times=2, shape=(1, 130, 130), cells=12, width=11.0, seed=9)
+    tall = np.tile(movie.images.array, (1, 40, 2, 2))
+    movie = movie.with_(
+        images=ArraySource(tall, "tzyx", name="tall", voxel_size_um=(1.0, 1.0, 1.0))
+    )
+    monkeypatch.setattr("napari_celltrain.prediction.cell_size.PIECE_VOXELS", 40_000)
+    measured = _look(of_two_sizes, movie)
+    monkeypatch.setattr("napari_celltrain.prediction.first_look.HELD_BYTES", 0)
+    monkeypatch.setattr(ArraySource, "read_frame", None)
+    plain, read = ArraySource.read_crop, []
+
+    def noted(self, t, channel, crop):
+        part = plain(self, t, channel, crop)
+        read.append(part.size)
+        return part
+
+    monkeypatch.setattr(ArraySource, "read_crop", noted)
+    assert _look(of_two_sizes, movie) == measured
+    assert max(read) < tall[0].size / 2
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 5])
+def test_a_first_look_can_be_stopped(of_two_sizes, make_blobs, after):
+    asked = []
+
+    def stopping():
+        asked.append(1)
+        return len(asked) > after
+
+    movie = make_blobs(times=2).images
+    assert look_at_movie(of_two_sizes, movie, (0,), (1.0, 1.0, 1.0), stopping=stopping) is None
+    assert len(asked) == after + 1
+    assert not list(predict(of_two_sizes, movie, stopping=lambda: True))
 
 
 @pytest.mark.parametrize("diameter", [0.01, 1e6, float("nan"), -3.0])
@@ -132,7 +172,9 @@ def test_a_diameter_that_no_cell_has_is_refused(of_two_sizes, make_blobs, diamet
 def test_a_detector_of_one_size_in_um_needs_no_look(make_detector, make_blobs, monkeypatch):
     movie = make_blobs(times=2, shape=(4, 40, 40))
     monkeypatch.setattr(type(movie.images), "read_frame", None)
-    assert check_request(make_detector(), movie.images).cell_diameter is None
+    detector = make_detector()
+    request = with_first_look(detector, movie.images, check_request(detector, movie.images))
+    assert request.cell_diameter is None
 
 
 def test_larger_cells_are_found_by_a_detector_of_smaller_ones_when_it_is_told(

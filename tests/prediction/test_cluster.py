@@ -30,7 +30,7 @@ def predict_and_kill(cluster, detector, movie, after: int, random) -> bool:
     """Kill a worker after so many results; returns whether one was there to be killed."""
     expected = {one.t: one for one in predict(detector, movie)}
     found, killed = {}, False
-    request = check_request(detector, movie)
+    request = check_request(detector, movie, gamma=1.0)
     for one in predict_with_dask(detector, movie, request, address=cluster.scheduler_address):
         assert one.t not in found
         found[one.t] = one
@@ -66,10 +66,10 @@ def test_twenty_workers_killed_at_random_lose_nothing(cluster, detector, make_mo
 def test_a_damaged_time_point_is_a_sentence(cluster, detector, make_movie):
     movie = make_movie((4, 8, 30, 30))
     movie._array = movie._array[:2]
-    request = check_request(detector, movie)
+    request = check_request(detector, movie, gamma=1.0)
     with pytest.raises(CellTrainError, match="can't be read"):
         list(predict_with_dask(detector, movie, request, address=cluster.scheduler_address))
-    patient = check_request(detector, movie, on_damaged="skip")
+    patient = check_request(detector, movie, gamma=1.0, on_damaged="skip")
     results = predict_with_dask(detector, movie, patient, address=cluster.scheduler_address)
     assert sorted(one.t for one in results if one.damage) == [5, 6]
 
@@ -78,5 +78,5 @@ def test_nobody_at_the_address_is_a_sentence(detector, movie, monkeypatch):
     monkeypatch.setattr("napari_celltrain.prediction.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(CellTrainError, match="No dask scheduler"):
         predict_with_dask(
-            detector, movie, check_request(detector, movie), address="tcp://127.0.0.1:9"
+            detector, movie, check_request(detector, movie, gamma=1.0), address="tcp://127.0.0.1:9"
         )

@@ -24,7 +24,7 @@ from napari_celltrain.prediction.contrast import (
 from napari_celltrain.prediction.first_look import _Looks, look_at_movie
 from napari_celltrain.prediction.judge import candidates, total
 from napari_celltrain.prediction.movie import Options, predict_to_file
-from napari_celltrain.prediction.predict import check_request, predict
+from napari_celltrain.prediction.predict import check_request, predict, with_first_look
 from napari_celltrain.training.loop import train
 
 SIDE = 160
@@ -90,20 +90,24 @@ def _f1(detector, experiment, gamma=None) -> float:
     ).f1
 
 
+def _request(detector, movie, **stated):
+    return with_first_look(detector, movie, check_request(detector, movie, **stated))
+
+
 def test_what_a_detector_is_sure_of_is_known_from_its_held_out_frames(detector):
     assert 0 <= detector.info.undecided < 0.25
     assert 0.3 < detector.info.brightness < 1.5
 
 
 def test_images_like_those_of_the_training_are_left_alone(detector):
-    request = check_request(detector, _plate(1).images)
+    request = _request(detector, _plate(1).images)
     assert request.gamma == 1.0
     assert request.findings == ()
 
 
 def test_faint_things_that_stand_out_are_pushed_back_and_it_is_said(detector):
     flat = _with_gamma(_plate(1), 0.7)
-    request = check_request(detector, flat.images)
+    request = _request(detector, flat.images)
     assert request.gamma > 1
     (finding,) = request.findings
     assert finding.code == "gamma"
@@ -114,7 +118,7 @@ def test_faint_things_that_stand_out_are_pushed_back_and_it_is_said(detector):
 
 def test_dim_cells_are_brought_up_and_it_is_said(detector):
     steep = _with_gamma(_even_plate(1), 2.0)
-    request = check_request(detector, steep.images)
+    request = _request(detector, steep.images)
     assert request.gamma < 1
     assert "dimmer" in request.findings[0].message
     mended, plain = (
@@ -129,7 +133,7 @@ def test_a_stated_gamma_is_taken_and_nothing_is_read(detector, monkeypatch):
     movie = _plate(1).images
     for way in ("read_frame", "read_crop"):
         monkeypatch.setattr(type(movie), way, None)
-    request = check_request(detector, movie, gamma=0.8)
+    request = _request(detector, movie, gamma=0.8)
     assert request.gamma == 0.8
     assert request.findings == ()
 
@@ -167,7 +171,7 @@ def test_an_older_detector_is_used_as_it_is(detector):
         device="cpu",
         precision="float32",
     )
-    assert check_request(older, _with_gamma(_plate(1), 0.7).images).gamma == 1.0
+    assert _request(older, _with_gamma(_plate(1), 0.7).images).gamma == 1.0
 
 
 def test_of_a_large_stack_only_the_middle_is_read(detector, monkeypatch):
@@ -211,7 +215,7 @@ def test_a_prediction_goes_on_with_what_was_found_out_first(detector, tmp_path, 
 
 def test_too_few_cells_say_nothing(detector):
     empty = np.random.default_rng(0).normal(0.1, 0.01, (2, 1, SIDE, SIDE))
-    assert check_request(detector, _movie(empty)).gamma == 1.0
+    assert _request(detector, _movie(empty)).gamma == 1.0
     few = Impression(clear=19, undecided=15, brightness=0.1)
     right = Impression(clear=19, undecided=0, brightness=0.6)
     assert mending_gamma(_info(detector), lambda gamma, _: few if gamma == 1 else right) == 1.0
@@ -250,7 +254,7 @@ def test_the_middle_of_a_large_image_is_normalised_as_the_whole_is(detector):
     wide[..., :600, :] = wide[..., -600:, :] = wide[..., :, :600] = wide[..., :, -600:] = 0.02
     wide += np.random.default_rng(0).normal(0, 0.003, wide.shape)
     movie = _movie(wide)
-    request = check_request(detector, movie, gamma=1.0)
+    request = _request(detector, movie, gamma=1.0)
     whole = next(predict(detector, movie, time_points=[0], gamma=1.0))
     assert len(whole.above(detector.threshold)) > 10
     looks = _Looks(detector, movie, (0,))
@@ -266,18 +270,19 @@ def test_a_pixel_that_is_no_number_says_nothing_about_the_others(detector):
     y, x = plate.annotations.positions[0, 1:].round().astype(int)
     pixels[plate.annotations.t[0], 0, y - 1 : y + 2, x - 1 : x + 2] = np.nan
     steep = np.clip(pixels, 0, None) ** 2.0
-    assert check_request(detector, _movie(steep)).gamma < 1
+    assert _request(detector, _movie(steep)).gamma < 1
 
 
 def test_a_stated_gamma_is_looked_with_where_cells_are_measured_too(detector, monkeypatch):
     seen = []
-    plain = Detector.detect
+    plain = Detector.detect_each
 
-    def noted(self, *arguments, gamma=1.0, **options):
-        seen.append(gamma)
-        return plain(self, *arguments, gamma=gamma, **options)
+    def noted(self, jobs, **options):
+        jobs = list(jobs)
+        seen.extend(job.gamma for job in jobs)
+        return plain(self, jobs, **options)
 
-    monkeypatch.setattr(Detector, "detect", noted)
+    monkeypatch.setattr(Detector, "detect_each", noted)
     monkeypatch.setattr("napari_celltrain.prediction.first_look.needs_size", lambda _: True)
     look_at_movie(detector, _plate(1).images, (0,), (1.0, 1.0, 1.0), gamma=2.0)
     assert set(seen) == {2.0}

@@ -43,7 +43,7 @@ def same(expected, results):
 def test_a_killed_process_is_made_up_for(detector, make_movie):
     movie = make_movie((10, 8, 40, 40))
     expected = list(predict(detector, movie))
-    request = check_request(detector, movie)
+    request = check_request(detector, movie, gamma=1.0)
 
     def killing():
         results = predict_with_workers(detector, movie, request, workers=2)
@@ -59,8 +59,9 @@ def test_a_killed_process_is_made_up_for(detector, make_movie):
 def test_an_error_ends_all_processes(detector, make_movie):
     movie = make_movie((4, 8, 30, 30))
     movie._array = movie._array[:2]  # as if the rest of the file was missing
+    request = check_request(detector, movie, gamma=1.0)
     with pytest.raises(CellTrainError, match="can't be read"):
-        list(predict_with_workers(detector, movie, check_request(detector, movie), workers=1))
+        list(predict_with_workers(detector, movie, request, workers=1))
     assert processes() == []
 
 
@@ -74,8 +75,9 @@ def test_a_time_point_that_always_kills_is_named(detector, movie, monkeypatch):
             worker.process.kill()
 
     monkeypatch.setattr(workers_module._Crew, "_hand_out", deadly)
+    request = check_request(detector, movie, gamma=1.0)
     with pytest.raises(CellTrainError, match=r"time point \d died 3 times"):
-        list(predict_with_workers(detector, movie, check_request(detector, movie), workers=1))
+        list(predict_with_workers(detector, movie, request, workers=1))
     assert processes() == []
 
 
@@ -123,6 +125,6 @@ def test_in_line_nothing_is_read_or_computed_in_another_thread(detector, make_mo
     expected = list(predict(detector, movie))
     monkeypatch.setattr(type(movie), "read_frame", noted_read)
     monkeypatch.setattr(Detector, "_forward", noted_compute)
-    request = check_request(in_line, movie)
+    request = check_request(in_line, movie, gamma=1.0)
     same(expected, predict_request(in_line, movie, request, in_line=True))
     assert readers == computers == {threading.get_ident()}

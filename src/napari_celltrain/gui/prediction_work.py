@@ -75,7 +75,11 @@ def prediction_work(
         from napari_celltrain.detector.detector import Detector
         from napari_celltrain.detector.folder import find_detector, read_info
         from napari_celltrain.errors import CellTrainError
-        from napari_celltrain.prediction.predict import check_request, predict_request
+        from napari_celltrain.prediction.predict import (
+            check_request,
+            predict_request,
+            with_first_look,
+        )
 
         assert movie.images is not None  # chosen by the caller
         design = read_info(find_detector(folder)).design
@@ -100,13 +104,16 @@ def prediction_work(
             gamma=gamma,
             on_damaged="skip",
         )
+        seen = with_first_look(detector, movie.images, request, stop.is_set)
+        if seen is None:
+            return f"Cancelled after 0 of {total} time points:"
         sentence = f"Looking for cells on {detector.device}: {detector.device_reason}."
-        diameter = request.cell_diameter or detector.design.diameter
-        report(Ready(sentence, diameter / request.voxel_size[2]))
+        diameter = seen.cell_diameter or detector.design.diameter
+        report(Ready(sentence, diameter / seen.voxel_size[2]))
         results = predict_request(
             detector,
             movie.images,
-            request,
+            seen,
             stopping=stop.is_set,
             tell=report,
         )

@@ -9,10 +9,11 @@ as those that were looked for.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_celltrain.detector.detections import Job
 from napari_celltrain.detector.detector import WIDEST_CELL
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment, Finding
@@ -21,12 +22,15 @@ from napari_celltrain.prediction.frames import middle_of
 from napari_celltrain.statistics.diameter import estimate_diameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from numpy.typing import NDArray
-
+    from napari_celltrain.detector.design import Design
+    from napari_celltrain.detector.detections import Detections
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.experiment import ZYX
+    from napari_celltrain.prediction.frames import Box, Part
+
+    Find = Callable[[Job], Detections]
 
 RATIO = 1.4
 """From one size that is looked for to the next; augmentation makes a network bear that."""
@@ -44,10 +48,11 @@ ALIKE = 1.2
 
 def size_of_cells(
     detector: Detector,
-    looks: Iterable[Sequence[NDArray[Any]]],
+    looks: Iterable[Part],
     voxel_size: ZYX,
     name: str,
-    gamma: float = 1.0,
+    gamma: float,
+    find: Find,
 ) -> tuple[float, list[Finding]]:
     """Find out how wide the cells of a movie are, for a detector that has to be told.
 
@@ -56,20 +61,22 @@ def size_of_cells(
     detector
         That is to look for them.
     looks
-        What the detector sees of some time points, as in `Detector.detect`.
+        What the detector sees of the middle (`middle_for_sizes`) of some time points.
     voxel_size
         (z, y, x) in the detector's unit.
     name
         Of the movie.
     gamma
         As in `Detector.detect`.
+    find
+        Has the detector look for cells.
 
     Returns
     -------
     The diameter in the detector's unit, and what was found out in words.
     """
     design = detector.design
-    measured = (cell_diameter_in(detector, frames, voxel_size, gamma) for frames in looks)
+    measured = (cell_diameter_in(detector, look, voxel_size, gamma, find) for look in looks)
     widths = [width for width in measured if width is not None]
     unit = "um" if design.unit == "um" else "pixels"
     if not widths:
@@ -127,7 +134,7 @@ def check_cell_diameter(detector: Detector, voxel_size: ZYX, diameter: float) ->
 
 
 def cell_diameter_in(
-    detector: Detector, frames: Sequence[NDArray[Any]], voxel_size: ZYX, gamma: float = 1.0
+    detector: Detector, look: Part, voxel_size: ZYX, gamma: float, find: Find
 ) -> float | None:
     """Find out how wide the cells of one time point are.
 
@@ -139,8 +146,8 @@ def cell_diameter_in(
     ----------
     detector
         That is to look for them.
-    frames, gamma
-        As in `Detector.detect`.
+    look, gamma, find
+        As in `size_of_cells`.
     voxel_size
         (z, y, x) in the detector's unit.
 
@@ -151,7 +158,7 @@ def cell_diameter_in(
     above: tuple[float, float] | None = None
     """The size looked for before, and by how much what was found was smaller (logarithms)."""
     for size in reversed(_sizes(detector, voxel_size)):
-        measured = _measured_at(detector, frames, voxel_size, size, gamma)
+        measured = _measured_at(detector, look, voxel_size, size, gamma, find)
         if measured is None:
             continue
         here, larger = math.log(size), math.log(measured / size)
@@ -164,19 +171,30 @@ def cell_diameter_in(
     return None
 
 
+def middle_for_sizes(detector: Detector, voxel_size: ZYX, shape: tuple[int, int, int]) -> Box:
+    """Return what of a (z, y, x) frame has to be read to find out how wide its cells are."""
+    sizes = _sizes(detector, voxel_size)
+    boxes = [_middle_at(detector.design, voxel_size, size, shape) for size in sizes]
+    z, y, x = (
+        slice(min(one.start for one in parts), max(one.stop for one in parts))
+        for parts in zip(*boxes, strict=True)
+    )
+    return z, y, x
+
+
+def _middle_at(design: Design, voxel_size: ZYX, size: float, shape: tuple[int, int, int]) -> Box:
+    """Return the middle of a frame in which cells of a size are looked for."""
+    steps = design.steps(design.relative(voxel_size, size), shape[0])
+    return middle_of(shape, steps, PIECE_VOXELS)
+
+
 def _measured_at(
-    detector: Detector,
-    frames: Sequence[NDArray[Any]],
-    voxel_size: ZYX,
-    size: float,
-    gamma: float,
+    detector: Detector, look: Part, voxel_size: ZYX, size: float, gamma: float, find: Find
 ) -> float | None:
     """Look for cells of a size, and measure those that are found; None when they are too few."""
     design = detector.design
-    steps = design.steps(design.relative(voxel_size, size), len(frames[0]))
-    box = middle_of(frames[0].shape, steps, PIECE_VOXELS)
-    piece = [frame[box] for frame in frames]
-    found = detector.detect(piece, voxel_size, cell_diameter=size, gamma=gamma)
+    piece = look.cut(_middle_at(design, voxel_size, size, look.whole))
+    found = find(Job(piece, voxel_size, size, gamma))
     found = found.above(detector.threshold)
     if len(found) < FEWEST:
         return None

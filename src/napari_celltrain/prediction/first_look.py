@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +12,21 @@ from napari_celltrain.detector.detections import Job
 from napari_celltrain.detector.intensity import intensity_range, planes_for_levels
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
-from napari_celltrain.prediction.cell_size import needs_size, size_of_cells
+from napari_celltrain.prediction.cell_size import middle_for_sizes, needs_size, size_of_cells
 from napari_celltrain.prediction.contrast import (
     Impression,
     brightness_at,
     impression,
     mending_gamma,
 )
-from napari_celltrain.prediction.frames import middle_of, read_inputs
+from napari_celltrain.prediction.frames import Part, middle_of, read_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_celltrain.detector.detections import Detections
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.experiment import ZYX, FrameSource
     from napari_celltrain.prediction.frames import Box
@@ -36,7 +38,7 @@ PIECE_VOXELS = 300_000
 ENOUGH = 60
 """Candidates: if they look as in training, no further frame has to be looked at."""
 HELD_BYTES = 2**28
-"""Frames that are kept between two looks, at most."""
+"""Where all frames that are looked at take no more, they are read as a whole and once."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def look_at_movie(
     *,
     cell_diameter: float | None = None,
     gamma: float | None = None,
-) -> FirstLook:
+    stopping: Callable[[], bool] = lambda: False,
+) -> FirstLook | None:
     """Find out what the detector has to be told of a movie.
 
     The same movie gives the same answer, whichever of its time points are wanted.
@@ -81,12 +84,47 @@ def look_at_movie(
         (z, y, x) in the detector's unit.
     cell_diameter, gamma
         What is known already; None: find it out.
+    stopping
+        Asked now and then.
+
+    Returns
+    -------
+    What was found out; None when it was stopped.
     """
-    looks = _Looks(detector, source, channels)
+    try:
+        return _look(
+            detector,
+            _Looks(detector, source, channels, stopping),
+            source.name,
+            voxel_size,
+            cell_diameter,
+            gamma,
+        )
+    except _Stopped:
+        return None
+
+
+class _Stopped(Exception):
+    """Nobody wants to know any more."""
+
+
+def _look(
+    detector: Detector,
+    looks: _Looks,
+    name: str,
+    voxel_size: ZYX,
+    cell_diameter: float | None,
+    gamma: float | None,
+) -> FirstLook:
     findings: list[Finding] = []
     if cell_diameter is None and needs_size(detector):
         cell_diameter, findings = size_of_cells(
-            detector, looks.frames(), voxel_size, source.name, 1.0 if gamma is None else gamma
+            detector,
+            looks.parts(voxel_size),
+            voxel_size,
+            name,
+            1.0 if gamma is None else gamma,
+            looks.find,
         )
     if gamma is None:
         gamma = mending_gamma(
@@ -96,7 +134,7 @@ def look_at_movie(
             ),
         )
         if gamma != 1.0:
-            findings = [*findings, _told(gamma, source.name)]
+            findings = [*findings, _told(gamma, name)]
     return FirstLook(cell_diameter, gamma, tuple(findings))
 
 
@@ -116,25 +154,50 @@ def _told(gamma: float, name: str) -> Finding:
 
 
 class _Looks:
-    """The few time points of a movie that are looked at; each is read once if memory allows."""
+    """The few time points of a movie that are looked at, and what of them has to be read."""
 
-    def __init__(self, detector: Detector, source: FrameSource, channels: Sequence[int]) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        source: FrameSource,
+        channels: Sequence[int],
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._detector, self._source, self._channels = detector, source, channels
+        self._stopping = stopping
         existing = source.time_points
         places = np.linspace(0, len(existing) - 1, FRAMES).round().astype(int)
         first, middle, last = (existing[int(place)] for place in places)
         self._times = list(dict.fromkeys((middle, first, last)))
-        self._frames: dict[int, list[NDArray[Any]]] = {}
+        pixels = math.prod(source.frame_shape) * detector.design.n_inputs * len(self._times)
+        self._small = pixels * np.dtype(source.dtype).itemsize <= HELD_BYTES
+        self._whole: dict[int, list[NDArray[Any]]] = {}
+        """Frames of time points that were read, where they are small."""
         self._jobs: dict[int, Job | None] = {}
 
-    def frames(self) -> Iterator[list[NDArray[Any]]]:
-        """Yield what the detector sees of each time point that can be read."""
+    def parts(self, voxel_size: ZYX) -> Iterator[Part]:
+        """Yield what is needed to measure cells, of each time point that can be read."""
+        shape = self._source.frame_shape
+        box = middle_for_sizes(self._detector, voxel_size, shape)
         for t in self._times:
-            frames = self._frames.get(t) or self._read(t)
-            if frames and _bytes(*self._frames.values(), frames) <= HELD_BYTES:
-                self._frames[t] = frames
+            if self._small:
+                self._whole[t] = self._read(t)  # once, for all looks
+            frames = self._read(t, box)
             if frames:
-                yield frames
+                yield Part(frames, box, shape)
+
+    def find(self, job: Job) -> Detections:
+        """Look for cells.
+
+        Raises
+        ------
+        _Stopped
+            When nobody wants to know any more.
+        """
+        for found in self._detector.detect_each([job], stopping=self._stopping):
+            self._go_on()
+            return found
+        raise _Stopped
 
     def impression(
         self,
@@ -153,7 +216,7 @@ class _Looks:
             job = self._job(t, voxel_size, cell_diameter)
             if job is None or job.levels is None:
                 continue
-            found = next(detector.detect_each([job._replace(gamma=gamma)]))
+            found = self.find(job._replace(gamma=gamma))
             at = brightness_at(job.frames[own], found.positions, job.levels[own], gamma)
             scores.append(found.scores)
             brightness.append(at)
@@ -172,14 +235,10 @@ class _Looks:
             box = middle_of(shape, steps, PIECE_VOXELS)
             # dark and bright are those of the whole frame, as when cells are looked for in it
             planes = planes_for_levels(shape[0])
-            if t in self._frames:
-                piece = [frame[box] for frame in self._frames[t]]
-                sampled = [frame[planes] for frame in self._frames[t]]
-            else:
-                piece = self._read(t, box)
-                whole = slice(None)
-                parts = [self._read(t, (slice(int(z), int(z) + 1), whole, whole)) for z in planes]
-                sampled = [np.concatenate(one) for one in zip(*parts, strict=False)]
+            whole = slice(None)
+            piece = self._read(t, box)
+            parts = [self._read(t, (slice(int(z), int(z) + 1), whole, whole)) for z in planes]
+            sampled = [np.concatenate(one) for one in zip(*parts, strict=False)]
             complete = len(piece) == len(sampled) == design.n_inputs
             levels = [intensity_range(one, steps) for one in sampled]
             self._jobs[t] = (
@@ -188,12 +247,21 @@ class _Looks:
         return self._jobs[t]
 
     def _read(self, t: int, box: Box | None = None) -> list[NDArray[Any]]:
-        """Read a time point; one that can't be read is empty: it is told when its turn comes."""
+        """Read a part of a time point; one that can't be read is empty: that is told in its turn.
+
+        Raises
+        ------
+        _Stopped
+            When nobody wants to know any more.
+        """
+        self._go_on()
+        if t in self._whole and box is not None:
+            return [frame[box] for frame in self._whole[t]]
         try:
             return read_inputs(self._detector.design, self._source, t, self._channels, box)
         except CellTrainError:
             return []
 
-
-def _bytes(*several: Sequence[NDArray[Any]]) -> int:
-    return sum(frame.nbytes for frames in several for frame in frames)
+    def _go_on(self) -> None:
+        if self._stopping():
+            raise _Stopped

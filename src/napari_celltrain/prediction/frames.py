@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.detector.window import window_time_points
@@ -21,6 +22,33 @@ if TYPE_CHECKING:
 
 PIECE_PLANES = 16
 """Of a deep stack these are enough, if something has to be left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a detector sees of a part of a time point.
+
+    Parameters
+    ----------
+    frames
+        One (z, y, x) array for each network input.
+    box
+        Where that lies in the frame, (z, y, x).
+    whole
+        Shape of the frame.
+    """
+
+    frames: Sequence[NDArray[Any]]
+    box: Box
+    whole: tuple[int, int, int]
+
+    def cut(self, box: Box) -> list[NDArray[Any]]:
+        """Return a box of the frame that lies within this part."""
+        z, y, x = (
+            slice(one.start - own.start, one.stop - own.start)
+            for one, own in zip(box, self.box, strict=True)
+        )
+        return [frame[z, y, x] for frame in self.frames]
 
 
 def read_inputs(

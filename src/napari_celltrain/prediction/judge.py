@@ -133,14 +133,18 @@ def candidates(
                     else voxel_sizes[member]
                 )
                 assert experiment.images is not None
-                looks[member] = look_at_movie(
+                look = look_at_movie(
                     detector,
                     experiment.images,
                     experiment.channels,
                     sizes[member],
                     cell_diameter=None if cell_diameters is None else cell_diameters[member],
                     gamma=gamma,
+                    stopping=stopping,
                 )
+                if look is None:
+                    return
+                looks[member] = look
                 for finding in looks[member].findings:
                     tell(finding)
             if read is not None:

@@ -18,7 +18,13 @@ from napari_celltrain.prediction.partial import (
     header_for,
     measured_before,
 )
-from napari_celltrain.prediction.predict import FrameResult, Request, check_request, predict_request
+from napari_celltrain.prediction.predict import (
+    FrameResult,
+    Request,
+    check_request,
+    predict_request,
+    with_first_look,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -177,7 +183,7 @@ def predict_to_file(
         Called after each time point with the experiment's name, the result, how many are done,
         and of how many.
     stopping
-        Looked at between time points.
+        Asked now and then: time points that are not done are given up.
 
     Raises
     ------
@@ -188,6 +194,8 @@ def predict_to_file(
     check_suffix(out)
     experiment = _as_experiment(images)
     work = _Work(detector, experiment, out.with_name(out.name + SUFFIX), options)
+    if not work.look(stopping):
+        return Summary(seconds=time.monotonic() - begin, finished=False)
     with work.open() as partial:
         if not work.compute(partial, runner, tell, progress, stopping):
             return Summary(seconds=time.monotonic() - begin, finished=False)
@@ -227,6 +235,9 @@ def predict_list(
         _Work(detector, _as_experiment(one), folder / f"{number}{SUFFIX}", options)
         for number, one in enumerate(experiments, 1)
     ]
+    for work in works:
+        if not work.look(stopping):
+            return Summary(seconds=time.monotonic() - begin, finished=False)
     with contextlib.ExitStack() as stack:
         partials = [stack.enter_context(work.open()) for work in works]
         for work, partial in zip(works, partials, strict=True):
@@ -288,6 +299,13 @@ class _Work:
             reach = f"it has {existing[0]} to {existing[-1]}" if len(existing) else "it has none"
             raise CellTrainError(f"{self.experiment.name} has none of these time points; {reach}.")
         return times
+
+    def look(self, stopping: Callable[[], bool]) -> bool:
+        """Find out what the detector has to be told; tell whether that was not stopped."""
+        request = with_first_look(self.detector, self.source, self.request, stopping)
+        if request is not None:
+            self.request = request
+        return request is not None
 
     def open(self) -> PartialResults:
         """Open the file of the results so far."""
@@ -357,7 +375,7 @@ def _summary(works: Sequence[_Work], begin: float) -> Summary:
         name = own if names.count(own) == 1 else f"{own} ({number})"
         threshold = work.options.threshold_for(work.detector, own)
         request = work.request
-        applied.append(Applied(name, threshold, request.gamma, request.cell_diameter))
+        applied.append(Applied(name, threshold, request.known_gamma, request.cell_diameter))
         for result in sorted(work.results, key=lambda one: one.t):
             if result.damage is not None:
                 damaged.append((name, result.t, result.damage))

@@ -48,7 +48,7 @@ def header_for(detector: Detector, source: FrameSource, request: Request) -> dic
         "channels": list(request.channels),
         "voxel_size": [float(size) for size in request.voxel_size],
         "cell_diameter": request.cell_diameter,
-        "gamma": float(request.gamma),
+        "gamma": float(request.known_gamma),
         "floor": float(request.floor),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -83,7 +83,7 @@ class Request:
     cell_diameter
         How wide the cells are, in the detector's unit; None: as those it was trained on.
     gamma
-        Power to which the brightness is raised first.
+        Power to which the brightness is raised first; None: not found out yet (`with_first_look`).
     floor, tile, on_damaged
         As in `predict`.
     findings
@@ -95,11 +95,17 @@ class Request:
     channels: tuple[int, ...]
     voxel_size: ZYX
     cell_diameter: float | None = None
-    gamma: float = 1.0
+    gamma: float | None = None
     floor: float = FLOOR
     tile: tuple[int, int, int] | None = None
     on_damaged: OnDamaged = "stop"
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def known_gamma(self) -> float:
+        """The gamma, when it was stated or found out."""
+        assert self.gamma is not None, "with_first_look comes first"
+        return self.gamma
 
 
 class Runner(Protocol):
@@ -134,7 +140,9 @@ def check_request(
     tile: tuple[int, int, int] | None = None,
     on_damaged: OnDamaged = "stop",
 ) -> Request:
-    """Find out what to look at, or say what is wrong with it, before anything runs.
+    """Find out what to look at, or say what is wrong with it, before a pixel is read.
+
+    What the detector has to be told of the images is still open then: see `with_first_look`.
 
     Parameters
     ----------
@@ -171,20 +179,53 @@ def check_request(
         check_cell_diameter(detector, voxel_size, cell_diameter)
     if gamma is not None:
         check_gamma(gamma)
-    look = look_at_movie(
-        detector, source, channels, voxel_size, cell_diameter=cell_diameter, gamma=gamma
-    )
     return Request(
         times,
         tuple(channels),
         voxel_size,
-        look.cell_diameter,
-        look.gamma,
+        cell_diameter,
+        gamma,
         floor,
         tile,
         on_damaged,
-        (*unlike_before(detector.info, source, voxel_size), *look.findings),
+        tuple(unlike_before(detector.info, source, voxel_size)),
     )
+
+
+def with_first_look(
+    detector: Detector,
+    source: FrameSource,
+    request: Request,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Request | None:
+    """Find out what the detector has to be told of the images, where it is not stated.
+
+    Parameters
+    ----------
+    detector, source
+        As in `predict`.
+    request
+        That was checked (`check_request`).
+    stopping
+        Asked now and then.
+
+    Returns
+    -------
+    The request with cell diameter and gamma; None when it was stopped.
+    """
+    look = look_at_movie(
+        detector,
+        source,
+        request.channels,
+        request.voxel_size,
+        cell_diameter=request.cell_diameter,
+        gamma=request.gamma,
+        stopping=stopping,
+    )
+    if look is None:
+        return None
+    findings = (*request.findings, *look.findings)
+    return replace(request, cell_diameter=look.cell_diameter, gamma=look.gamma, findings=findings)
 
 
 def predict(
@@ -236,7 +277,7 @@ def predict(
         gives a result whose `damage` says why nothing could be looked for. A damaged neighbour
         within the time window is replaced by the frame itself, and told as a finding.
     stopping
-        Looked at between time points.
+        Asked now and then: time points that are not done are given up.
     tell
         Gets each kind of finding once: where the images are unlike the training data, and what
         is damaged.
@@ -259,7 +300,14 @@ def predict(
         tile=tile,
         on_damaged=on_damaged,
     )
-    return predict_request(detector, source, request, stopping=stopping, tell=tell)
+    seen = with_first_look(detector, source, request, stopping)
+    if seen is None:
+        return _nothing()
+    return predict_request(detector, source, seen, stopping=stopping, tell=tell)
+
+
+def _nothing() -> Generator[FrameResult]:
+    yield from ()
 
 
 def predict_request(
@@ -271,7 +319,7 @@ def predict_request(
     tell: Callable[[Finding], None] = lambda finding: None,
     in_line: bool = False,
 ) -> Generator[FrameResult]:
-    """Do what `predict` does for a request that was checked (`check_request`).
+    """Do what `predict` does for a request that is complete (`with_first_look`).
 
     With `in_line`, frames are read in the thread that asks, and not ahead.
     """
@@ -292,6 +340,7 @@ def _results(
     reader = read_ahead(
         detector.design, source, request.time_points, request.channels, in_line=in_line
     )
+    gamma = request.known_gamma
     waiting: deque[Inputs] = deque()
     broken: list[str] = []
     teller = _Teller(detector, source.name, request, tell)
@@ -307,7 +356,7 @@ def _results(
                 tell(_damage(inputs, source.name))
             waiting.append(inputs)
             if inputs.frames:
-                yield Job(inputs.frames, request.voxel_size, request.cell_diameter, request.gamma)
+                yield Job(inputs.frames, request.voxel_size, request.cell_diameter, gamma)
 
     def skipped() -> Iterator[FrameResult]:
         while waiting and not waiting[0].frames:
