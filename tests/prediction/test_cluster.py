@@ -6,6 +6,9 @@ import contextlib
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -80,3 +83,63 @@ def test_nobody_at_the_address_is_a_sentence(detector, movie, monkeypatch):
         predict_with_dask(
             detector, movie, check_request(detector, movie, gamma=1.0), address="tcp://127.0.0.1:9"
         )
+
+
+@pytest.fixture
+def scheduler():
+    """A scheduler in a process of its own, without workers; yields its address and process."""
+    port = _free_port()
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield f"tcp://127.0.0.1:{port}", process
+    process.kill()
+    process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture
+def without_patience(monkeypatch):
+    monkeypatch.setattr("napari_celltrain.prediction.cluster.PATIENCE_S", 0.5)
+
+
+def test_a_cluster_without_workers_is_told_and_can_be_stopped(
+    scheduler, detector, movie, without_patience
+):
+    address, _ = scheduler
+    told = []
+    request = check_request(detector, movie, gamma=1.0)
+    results = predict_with_dask(
+        detector, movie, request, address=address, tell=told.append, stopping=lambda: bool(told)
+    )
+    assert list(results) == []
+    assert [one.code for one in told] == ["no-workers"]
+    assert f"dask worker {address}" in told[0].message
+
+
+def test_a_scheduler_that_is_killed_is_a_sentence(scheduler, detector, movie, without_patience):
+    address, process = scheduler
+    request = check_request(detector, movie, gamma=1.0)
+    results = predict_with_dask(
+        detector, movie, request, address=address, tell=lambda _: process.kill()
+    )
+    with pytest.raises(CellTrainError, match=f"The dask scheduler at {address} is gone"):
+        list(results)
+
+
+def test_workers_without_the_package_are_told_of(cluster, detector, movie, monkeypatch):
+    def fails(assignment, t):
+        raise ModuleNotFoundError("No module named 'napari_celltrain'")
+
+    monkeypatch.setattr("napari_celltrain.prediction.cluster.compute_one", fails)
+    request = check_request(detector, movie, gamma=1.0)
+    with pytest.raises(CellTrainError, match="Install the same version"):
+        list(predict_with_dask(detector, movie, request, address=cluster.scheduler_address))

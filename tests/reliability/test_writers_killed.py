@@ -83,6 +83,8 @@ def writer(name: str, path: Path):
         weights = CentreNet(design).state_dict()
         info = DetectorInfo(name=which, design=design)
         detectors[which] = Detector(info, weights, device="cpu", precision="float32")
+    with torch.device("meta"):
+        CentreNet(design)  # torch loads much for that: here, before a process forks, and once
     if name == "detector folder":
         return lambda which: detectors[which].save(path)
     sources = {which: path.parent.parent / f"{path.stem}-{which}" for which in CELLS}

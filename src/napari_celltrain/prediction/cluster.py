@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
+from concurrent.futures import CancelledError
 from importlib import import_module
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Finding
 from napari_celltrain.prediction.payload import Assignment, OnceTeller, PackedDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from napari_celltrain.detector.detector import Detector
-    from napari_celltrain.experiment import Finding, FrameSource
+    from napari_celltrain.experiment import FrameSource
     from napari_celltrain.prediction.predict import FrameResult, Request
 
 CONNECT_SECONDS = 20
+CLOSE_SECONDS = 3
+ASK_EVERY_S = 0.2
+PATIENCE_S = 10.0
+"""Without a result for so long, it is looked whether there is anybody to compute one."""
 
 
 def predict_with_dask(
@@ -43,8 +53,8 @@ def predict_with_dask(
     Raises
     ------
     CellTrainError
-        As `predict`; when dask is not installed, nobody answers at that address, or tasks keep
-        killing their workers.
+        As `predict`; when dask is not installed, nobody answers at that address, the scheduler
+        goes away, or tasks keep killing their workers.
     """
     try:
         dask: Any = import_module("distributed")
@@ -64,45 +74,98 @@ def predict_with_dask(
             f"No dask scheduler answers at {address}: {error or type(error).__name__}. Is the "
             "address right, and is the scheduler running?"
         ) from None
-    return _results(client, assignment, request.time_points, stopping, teller)
+    return _results(client, address, assignment, stopping, teller)
 
 
 def _results(
     client: Any,
+    address: str,
     assignment: Assignment,
-    time_points: Sequence[int],
     stopping: Callable[[], bool],
     tell: OnceTeller,
 ) -> Generator[FrameResult]:
-    dask: Any = import_module("distributed")
-    with client:
+    gone = CellTrainError(
+        f"The dask scheduler at {address} is gone, or it let go of the time points. Those before "
+        "are safe: go on with --resume when it runs again."
+    )
+    futures: list[Any] = []
+    try:
         # a task and no scattered data: those are gone for good when the worker that has them dies
         shared = client.submit(keep, assignment, pure=False)
         futures = client.map(
-            lambda t, what: compute_one(what, t), time_points, what=shared, pure=False
+            lambda t, what: compute_one(what, t), assignment.request.time_points, what=shared,
+            pure=False,
+        )  # fmt: skip
+        for future in _as_completed(client, futures, stopping, lambda: tell(_no_workers(address))):
+            try:
+                result, findings, sentence = future.result()
+            except (CancelledError, asyncio.CancelledError):  # older versions raise the latter
+                raise gone from None
+            except CellTrainError:
+                raise
+            except Exception as error:
+                raise _of_worker(error) from error
+            for finding in findings:
+                tell(finding)
+            if sentence is not None:
+                raise CellTrainError(f"A worker of the cluster says: {sentence}")
+            yield result
+    except OSError:  # so are the library's errors of a connection that broke
+        raise gone from None
+    finally:
+        with contextlib.suppress(Exception):  # nobody there to be told: all the better
+            if client.status == "running":
+                client.cancel(futures)
+        with contextlib.suppress(Exception):
+            client.close(timeout=CLOSE_SECONDS)
+
+
+def _of_worker(error: Exception) -> Exception:
+    """Return what to raise for what came back instead of a result."""
+    if type(error).__name__ == "KilledWorker":
+        return CellTrainError(
+            "A time point killed its worker several times, most likely for want of memory. Give "
+            "the workers more, or use a smaller --tile."
         )
+    if isinstance(error, ImportError):
+        return CellTrainError(
+            f"A worker of the cluster lacks a package: {error}. Install the same version of "
+            "napari-celltrain where the workers run."
+        )
+    return RuntimeError(f"A worker of the cluster failed: {error!r}")
+
+
+def _as_completed(
+    client: Any,
+    futures: Sequence[Any],
+    stopping: Callable[[], bool],
+    no_workers: Callable[[], None],
+) -> Iterator[Any]:
+    """Yield futures that are done; say so where nobody works on them."""
+    done: SimpleQueue[Any] = SimpleQueue()
+    for future in futures:
+        future.add_done_callback(done.put)
+    left, heard = len(futures), time.monotonic()
+    while left and not stopping():
         try:
-            for future in dask.as_completed(futures, loop=client.loop):
-                if stopping():
-                    return
-                try:
-                    result, findings, sentence = future.result()
-                except CellTrainError:
-                    raise
-                except Exception as error:
-                    if type(error).__name__ != "KilledWorker":
-                        raise
-                    raise CellTrainError(
-                        "A time point killed its worker several times, most likely for want of "
-                        "memory. Give the workers more, or use a smaller --tile."
-                    ) from error
-                for finding in findings:
-                    tell(finding)
-                if sentence is not None:
-                    raise CellTrainError(f"A worker of the cluster says: {sentence}")
-                yield result
-        finally:
-            client.cancel(futures)
+            future = done.get(timeout=ASK_EVERY_S)
+        except Empty:
+            if time.monotonic() - heard > PATIENCE_S:
+                heard = time.monotonic()
+                if client.status == "running" and not client.nthreads():
+                    no_workers()
+            continue
+        left, heard = left - 1, time.monotonic()
+        yield future
+
+
+def _no_workers(address: str) -> Finding:
+    return Finding(
+        "warning",
+        "no-workers",
+        f"The dask cluster at {address} has no workers; this waits until some are there. Start "
+        f"some with: dask worker {address}",
+    )
 
 
 def keep(assignment: Assignment) -> Assignment:
