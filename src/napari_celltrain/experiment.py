@@ -283,6 +283,8 @@ class Experiment:
         First and last time point to use, inclusive; None: all.
     channels
         Which channels of the images hold the cells, counted from 0.
+    channels_stated
+        Whether a person or a file said so; where not, a detector looks at those of its training.
     completeness
         How much of an annotated time point is annotated.
     regions
@@ -306,6 +308,7 @@ class Experiment:
     frame_interval_s: float | None = None
     time_range: tuple[int, int] | None = None
     channels: tuple[int, ...] = (0,)
+    channels_stated: bool = False
     completeness: Completeness = "time-points"
     regions: tuple[Region, ...] = ()
     image_offsets: Mapping[int, ZYX] = field(default_factory=dict)

@@ -116,12 +116,15 @@ def test_what_is_neither_run_nor_data(tmp_path, refused):
 
 @pytest.fixture
 def prediction_job(small_run, make_blobs, tmp_path):
-    """Two movies, one with an awkward name, and a run that knows how to find their cells."""
+    """Two movies and a list, and a run that knows how to find their cells."""
     for number, name in enumerate(["a movie.tif", "b'c.tif"]):
         blobs = make_blobs(times=2, seed=20 + number)
         pixels = np.concatenate([blobs.images.read_frame(t) for t in (0, 1)])
         tifffile.imwrite(tmp_path / name, pixels, metadata={"axes": "TYX"}, imagej=False)
-    movies = [str(tmp_path / "a movie.tif"), str(tmp_path / "b'c.tif")]
+    listed = '[[experiment]]\nname = "x"\nimages = "a movie.tif"\nannotations = "none.csv"\n'
+    (tmp_path / "list.toml").write_text(listed)
+    (tmp_path / "none.csv").write_text("t,z,y,x\n0,0,5,5\n")
+    movies = [str(tmp_path / name) for name in ("a movie.tif", "b'c.tif", "list.toml")]
     return [str(small_run), "--predict", *movies]
 
 
@@ -148,11 +151,13 @@ def test_a_prediction_job_finds_the_cells_of_each_movie(prediction_job, tmp_path
     assert done.returncode == 0, done.stderr
     cells = sorted((job / "cells").glob("*.aut"))
     assert [path.name for path in cells] == ["1.aut", "2.aut"]
+    cells.append(job / "cells" / "3" / "3.autlist")
     dates = [path.stat().st_mtime_ns for path in cells]
     cells[1].unlink()
     done = go()  # once more: what is finished is not done again
     assert done.returncode == 0, done.stderr
     assert cells[0].stat().st_mtime_ns == dates[0]
+    assert cells[2].stat().st_mtime_ns == dates[2]
     assert cells[1].exists()
 
 
@@ -160,7 +165,7 @@ def test_a_prediction_job_is_an_array_job_of_a_scheduler(prediction_job, tmp_pat
     job = tmp_path / "job"
     assert main(["export-job", *prediction_job, "--out", str(job), "--minutes", "60"]) == 0
     script = (job / "job.sh").read_text("utf-8")
-    assert "#SBATCH --array=1-2" in script
+    assert "#SBATCH --array=1-3" in script
     assert "#SBATCH --time=01:22:00" in script
     assert (job / "detector" / "detector.json").is_file()
     assert (job / "movies.txt").read_text("utf-8").splitlines() == prediction_job[2:]

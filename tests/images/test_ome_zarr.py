@@ -150,3 +150,20 @@ def test_a_damaged_chunk_names_the_time_point(tmp_path):
     source.read_frame(0)
     with pytest.raises(CellTrainError, match=r"Time point 2 .*movie\.zarr"):
         source.read_frame(2, 1)
+
+
+@pytest.mark.parametrize("shards", [None, (1, 1, 4, 20, 20)])
+def test_a_stamp_changes_with_the_pixels_of_its_frame_alone(tmp_path, shards):
+    folder = tmp_path / "movie.zarr"
+    array = zarr.create_array(
+        folder, shape=MOVIE.shape, dtype=MOVIE.dtype, chunks=(1, 1, 4, 10, 10), shards=shards
+    )
+    array[:, :, :, :10] = MOVIE[:, :, :, :10]  # some chunks are not stored at all
+    places = [(t, channel) for t in range(3) for channel in range(2)]
+    source = open_images(folder)
+    before = {place: source.stamp(*place) for place in places}
+    assert len(set(before.values())) == len(places)
+    array[1, 0, :, 12] = MOVIE[1, 0, :, 12] + 1
+    for one in (source, open_images(folder), pickle.loads(pickle.dumps(source))):
+        changed = {place for place in places if one.stamp(*place) != before[place]}
+        assert changed == {(1, 0)}

@@ -14,10 +14,12 @@ import pytest
 import tifffile
 
 from napari_celltrain.cli import main
+from napari_celltrain.detector.detector import Detector
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment
 from napari_celltrain.formats.registry import read_experiments
 from napari_celltrain.images import open_images
+from napari_celltrain.images.array import ArraySource
 from napari_celltrain.prediction.movie import Options, predict_list, predict_to_file
 from napari_celltrain.prediction.output import counts_table
 from napari_celltrain.prediction.predict import predict_request
@@ -293,3 +295,48 @@ def test_experiments_of_one_name_are_told_apart_in_the_counts(detector, make_mov
     assert {name for name, _, _ in summary.counts} == {"same (1)", "same (2)"}
     assert len(summary.counts) == len({(name, t) for name, t, _ in summary.counts})
     assert [one.experiment for one in summary.applied] == ["same (1)", "same (2)"]
+
+
+def test_where_a_list_states_no_channel_it_is_that_of_the_training(detector, tmp_path):
+    info = detector.info.model_copy(update={"channels": (1,)})
+    of_second = Detector(info, detector.weights, device="cpu", threads=1, precision="float32")
+    pixels = np.random.default_rng(0).uniform(0, 1000, (2, 2, 8, 40, 40)).astype(np.uint16)
+    movie = ArraySource(pixels, "tczyx", voxel_size_um=(2.0, 1.0, 1.0))
+    unstated = Experiment("unstated", images=movie)
+    stated = Experiment("stated", images=movie, channels=(0,), channels_stated=True)
+    predict_list(of_second, [unstated, stated], tmp_path / "found", Options(threshold=0.5))
+    second, first = (one.annotations for one in read_experiments(tmp_path / "found/found.autlist"))
+    for found, channel in ((second, 1), (first, 0)):
+        alone = detector.detect([pixels[0, channel]], (2.0, 1.0, 1.0), floor=0.5)
+        np.testing.assert_allclose(found.positions[found.t == 0], alone.positions, atol=1e-6)
+
+
+def test_what_was_looked_at_without_a_neighbour_is_done_again_when_that_is_mended(
+    make_detector, tmp_path
+):
+    detector, folder = make_detector(time_window=(-1, 1)), tmp_path / "images"
+    folder.mkdir()
+    for t in range(6):
+        pixels = np.random.default_rng(t).integers(0, 4000, (8, 40, 40)).astype(np.uint16)
+        tifffile.imwrite(folder / f"t{t}.tif", pixels)
+    options = Options(voxel_size_um=(2.0, 1.0, 1.0), gamma=1.0, on_damaged="skip")
+    out, done = tmp_path / "c.csv", []
+    whole = (folder / "t2.tif").read_bytes()
+    date = (folder / "t2.tif").stat().st_mtime_ns
+    # as when a disk of the network is not there for a while: the same file, its date too
+    (folder / "t2.tif").write_bytes(bytes(len(whole)))
+    os.utime(folder / "t2.tif", ns=(date, date))
+    stopped = predict_to_file(
+        detector,
+        open_images(folder),
+        out,
+        options,
+        progress=lambda *told: done.append(told),
+        stopping=lambda: len(done) > 3,
+    )
+    assert not stopped.finished
+    (folder / "t2.tif").write_bytes(whole)
+    os.utime(folder / "t2.tif", ns=(date, date))
+    predict_to_file(detector, open_images(folder), out, replace(options, resume=True))
+    predict_to_file(detector, open_images(folder), tmp_path / "anew.csv", options)
+    assert out.read_bytes() == (tmp_path / "anew.csv").read_bytes()

@@ -35,16 +35,23 @@ def training_script(arguments: argparse.Namespace, minutes: float | None) -> str
 def prediction_script(arguments: argparse.Namespace, movies: int) -> str:
     """Return the script that predicts each line of ``movies.txt``: an array job, or a loop."""
     lines = _begin(arguments, arguments.minutes, array=movies)
-    one = 'celltrain predict detector "$movie" --out "cells/$number.aut" --resume'
+    one = 'celltrain predict detector "$movie" --out "$out" --resume'
     if arguments.voxel_size is not None:
         one += " --voxel-size " + ",".join(f"{size:g}" for size in arguments.voxel_size)
     lines += [ACTIVATE, "mkdir -p cells"]
     # --resume goes on with what is unfinished, and would begin anew with what is finished
-    finished = '[ -e "cells/$number.aut" ] && [ ! -e "cells/$number.aut.partial" ]'
+    finished = '[ -e "$result" ] && [ ! -e "$out.partial" ]'
+    places = [
+        "out=cells/$number.aut result=cells/$number.aut",
+        'case "$movie" in  # a list gets a folder',
+        "*.autlist|*.toml) out=cells/$number result=cells/$number/$number.autlist ;;",
+        "esac",
+    ]
     if arguments.kind == "slurm":
         lines += [
             "number=$SLURM_ARRAY_TASK_ID",
             'movie=$(sed -n "${number}p" movies.txt)',
+            *places,
             f"if {finished}; then exit 0; fi",
             f"exec {one}",
         ]
@@ -53,6 +60,7 @@ def prediction_script(arguments: argparse.Namespace, movies: int) -> str:
             "number=0 failed=0",
             "while IFS= read -r movie; do",
             "    number=$((number + 1))",
+            *(f"    {line}" for line in places),
             f"    if {finished}; then continue; fi",
             f"    {one} < /dev/null || failed=1",
             "done < movies.txt",
@@ -108,7 +116,8 @@ def prediction_steps(arguments: argparse.Namespace) -> str:
         + "   The same command goes on with movies that were not finished.\n"
         "4. Bring the result back:        rsync -a "
         f"CLUSTER:{shlex.quote(arguments.out.resolve().name)}/cells .\n"
-        "   cells/1.aut has the cells of the first line of movies.txt, and so on.\n"
+        "   cells/1.aut has the cells of the first line of movies.txt, and so on; of a line that\n"
+        "   is an .autlist or a dataset.toml, the folder cells/1 has them, and a list of them.\n"
     )
 
 

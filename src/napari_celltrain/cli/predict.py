@@ -72,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channel",
         type=channels,
         metavar="N",
-        help="which channel, counted from 1 (several: 1,2); default: as in training",
+        help="which channel, counted from 1 (several: 1,2); default: what the list states, else "
+        "as in training",
     )
     parser.add_argument(
         "--voxel-size",

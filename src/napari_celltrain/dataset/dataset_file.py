@@ -183,10 +183,10 @@ def _changed(experiment: Experiment, entry: _Entry, problem: tuple[Finding, ...]
         changes["annotations"] = _moved(experiment.annotations, entry.time_offset)
     if entry.time_points is not None:
         changes["time_range"] = entry.time_points
-    if entry.channel is not None:
-        changes["channels"] = (entry.channel - 1,)
-    if entry.channels is not None:
-        changes["channels"] = tuple(channel - 1 for channel in entry.channels)
+    stated = entry.channels or ([] if entry.channel is None else [entry.channel])
+    if stated:
+        changes["channels"] = tuple(channel - 1 for channel in stated)
+        changes["channels_stated"] = True
     if entry.voxel_size_um is not None:
         changes["voxel_size_um"] = entry.voxel_size_um
     if entry.regions:

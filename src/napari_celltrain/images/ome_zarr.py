@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import zarr
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import layout
-from napari_celltrain.images.movie import Crop, Header, Movie, chosen, understood
+from napari_celltrain.images.movie import WHOLE, Crop, Header, Movie, chosen, understood
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
 from napari_celltrain.images.units import seconds_per_unit, um_per_unit
 
@@ -47,6 +49,7 @@ class ZarrMovie(Movie):
             node = zarr.open(store=folder, mode="r")
             array, letters, voxel, interval = _finest(node, folder, series)
         self._inner = array.path
+        self._stored = tuple(array.shards or array.chunks)
         self._layout = layout(axes or letters, array.shape, where=str(folder))
         self._array: Any = None
         if voxel is not None:
@@ -70,11 +73,38 @@ class ZarrMovie(Movie):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_array": None}
 
+    def stamp(self, t: int, channel: int) -> str | None:
+        """Return a text that changes when any of the files that hold the frame does."""
+        cut = self._layout.cut(t, channel, WHOLE)
+        within = [
+            range(part, part + 1) if isinstance(part, int) else range(*part.indices(length))
+            for part, length in zip(cut, self._layout.shape, strict=True)
+        ]
+        parts = [
+            range(one.start // size, (one.stop - 1) // size + 1)
+            for one, size in zip(within, self._stored, strict=True)
+        ]
+        file_of = self._opened().metadata.encode_chunk_key
+        digest = hashlib.sha256(str((self._folder.absolute(), cut)).encode())
+        for place in itertools.product(*parts):
+            try:
+                state = (self._folder / self._inner / file_of(place)).stat()
+            except FileNotFoundError:
+                digest.update(b"empty\n")  # all of it has one value, and is not stored
+            except OSError:
+                return None
+            else:
+                digest.update(f"{state.st_size}|{state.st_mtime_ns}\n".encode())
+        return f"{type(self).__name__}|{digest.hexdigest()}"
+
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
+        block = np.asarray(self._opened()[self._layout.cut(t, channel, crop)])
+        return self._layout.arrange(block, crop)
+
+    def _opened(self) -> Any:
         if self._array is None:
             self._array = zarr.open_array(store=self._folder, path=self._inner, mode="r")
-        block = np.asarray(self._array[self._layout.cut(t, channel, crop)])
-        return self._layout.arrange(block, crop)
+        return self._array
 
 
 def _finest(

@@ -47,7 +47,7 @@ class Options:
     time_range
         First and last time point, inclusive; None: all.
     channels
-        Counted from 0; None: the experiment's, else those of the training.
+        Counted from 0; None: what the experiment states, else those of the training.
     voxel_size_um
         (z, y, x); None: what the experiment or its images say.
     cell_diameter
@@ -255,7 +255,7 @@ def _as_experiment(images: FrameSource | Experiment) -> Experiment:
         if images.images is None:
             raise CellTrainError(f"The experiment '{images.name}' has no images to look at.")
         return images.with_(annotations=Annotations(), findings=())
-    return Experiment(images.name, images=images, channels=())
+    return Experiment(images.name, images=images)
 
 
 class _Work:
@@ -274,7 +274,8 @@ class _Work:
             detector,
             self.source,
             time_points=self._times(),
-            channels=options.channels or experiment.channels or None,
+            channels=options.channels
+            or (experiment.channels if experiment.channels_stated else None),
             voxel_size_um=self.size,
             cell_diameter=options.cell_diameter or before[0],
             gamma=options.gamma or before[1],

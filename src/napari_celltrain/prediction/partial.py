@@ -168,10 +168,11 @@ class PartialResults:
     def result(self, t: int, stamp: str | None = None) -> FrameResult | None:
         """Return what was found at a time point; None when that is not known, or out of date.
 
-        A time point that was damaged is not known: it may have been mended.
+        A time point that was damaged, or had to do without a damaged neighbour, is not known: that
+        may have been mended.
         """
         result, own_stamp = self._results.get(t, (None, None))
-        if result is None or result.damage is not None:
+        if result is None or result.damage is not None or result.neighbour_damage is not None:
             return None
         if stamp is not None and own_stamp != stamp:
             return None
@@ -193,6 +194,8 @@ class PartialResults:
         else:
             line["zyx"] = result.positions.tolist()
             line["score"] = result.scores.tolist()
+            if result.neighbour_damage is not None:
+                line["neighbour_damage"] = result.neighbour_damage
         try:
             self._append(line)
             if time.monotonic() - self._last_flush > SECONDS_BETWEEN_FLUSHES:
@@ -293,7 +296,14 @@ def _result_of(values: dict[str, Any], shape: Sequence[int]) -> FrameResult:
         raise ValueError("no positions in the image")
     if not ((scores >= 0) & (scores <= 1)).all():
         raise ValueError("no scores")
-    return FrameResult(t, positions, scores, seconds)
+    neighbour = values.get("neighbour_damage")
+    return FrameResult(
+        t,
+        positions,
+        scores,
+        seconds,
+        neighbour_damage=None if neighbour is None else str(neighbour),
+    )
 
 
 def _other(key: str, found: object, wanted: object) -> str:

@@ -49,6 +49,8 @@ class FrameResult:
         Of computing, all threads together, without waiting for the image.
     damage
         Why nothing could be looked for at this time point, as a sentence; None when it was.
+    neighbour_damage
+        Why it was looked at without a neighbour of its time window; None when all were there.
     """
 
     t: int
@@ -56,6 +58,7 @@ class FrameResult:
     scores: NDArray[np.float64]
     seconds: float
     damage: str | None = None
+    neighbour_damage: str | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -63,9 +66,7 @@ class FrameResult:
     def above(self, threshold: float) -> FrameResult:
         """Return the same with only what scores at least this."""
         keep = self.scores >= threshold
-        return FrameResult(
-            self.t, self.positions[keep], self.scores[keep], self.seconds, self.damage
-        )
+        return replace(self, positions=self.positions[keep], scores=self.scores[keep])
 
 
 @dataclass(frozen=True)
@@ -371,7 +372,13 @@ def _results(
             yield from skipped()
             inputs = waiting.popleft()
             teller.look(inputs, found)
-            result = FrameResult(inputs.t, found.positions, found.scores, found.seconds)
+            result = FrameResult(
+                inputs.t,
+                found.positions,
+                found.scores,
+                found.seconds,
+                neighbour_damage=inputs.damage,
+            )
             del inputs
             yield result
             if stopping():
