@@ -77,3 +77,9 @@ def test_a_file_that_happens_to_have_its_name_is_not_taken_for_it(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "movie.tif").write_bytes(b"x")
     assert ArraySource(np.zeros((4, 5)), "yx", name="movie.tif").stamp(0, 0) is None
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "datetime64[s]", "U3"])
+def test_what_is_no_grey_value_is_refused(dtype):
+    with pytest.raises(CellTrainError, match="whole or real numbers"):
+        ArraySource(np.zeros((2, 8, 8), dtype), "tyx", name="odd")

@@ -148,12 +148,38 @@ def test_no_room_for_a_scratch_file_is_a_sentence(detector, movie, monkeypatch, 
         list(predict(detector, movie))
 
 
-def test_a_frame_without_contrast_is_told(detector):
-    pixels = np.zeros((2, 8, 40, 40), np.uint16)
+@pytest.mark.parametrize("window", [(0, 0), (-1, 1)])
+def test_each_frame_without_contrast_is_told(make_detector, make_movie, window):
+    """One that is told would not explain why nothing is found in the others."""
+    pixels = make_movie((5, 8, 40, 40)).array.copy()
+    pixels[[1, 4]] = 7
     source = ArraySource(pixels, "tzyx", voxel_size_um=(2.0, 1.0, 1.0))
     told = []
-    list(predict(detector, source, tell=told.append))
-    assert [one.code for one in told] == ["no-contrast"]
+    list(predict(make_detector(time_window=window), source, tell=told.append))
+    assert [(one.code, one.time_point) for one in told] == [("no-contrast", 1), ("no-contrast", 4)]
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
+def test_pixels_without_a_value_are_told_once_and_change_nothing_elsewhere(
+    detector, make_movie, missing
+):
+    """As where images were moved onto each other: the rest is 1000 brighter than 0."""
+    pixels = make_movie((3, 8, 60, 90)).array.astype(np.float32) + 1000
+    whole = ArraySource(pixels, "tzyx", voxel_size_um=(2.0, 1.0, 1.0))
+    moved = pixels.copy()
+    moved[:, :, :, 60:] = missing
+    movie = ArraySource(moved, "tzyx", voxel_size_um=(2.0, 1.0, 1.0))
+    told = []
+    results = list(predict(detector, movie, tell=told.append))
+    assert [(one.code, one.time_point) for one in told] == [("not-finite-pixels", 0)]
+    assert "33.33% of the pixels" in told[0].message
+    levels = [
+        detector.detect([one.read_frame(0)], (2.0, 1.0, 1.0)).levels[0] for one in (whole, movie)
+    ]
+    assert levels[1].low == pytest.approx(levels[0].low, rel=0.1)
+    assert levels[1].high == pytest.approx(levels[0].high, rel=0.25)  # brighter to the right
+    tiled = detector.detect([moved[0]], (2.0, 1.0, 1.0), tile=(8, 30, 30))
+    np.testing.assert_allclose(tiled.positions, results[0].positions, atol=1e-3)
 
 
 def test_images_unlike_the_training_are_told(detector, make_movie):

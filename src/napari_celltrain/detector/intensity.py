@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_celltrain.detector.resample import resample_in_plane
+from napari_celltrain.detector.resample import SAMPLES, resample_in_plane, sampled_planes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-PLANES = 8
-SAMPLES = 200_000
 LOW, HIGH = 1.0, 99.8
 CLIP = (-1.0, 6.0)
 """Normalised values are limited to this range: one hot pixel must not matter."""
@@ -69,12 +67,12 @@ def intensity_range(frame: NDArray[np.generic], steps: Sequence[float]) -> Inten
     another magnification get the same levels. A sample of planes and voxels is enough, and it
     never depends on tiles. A constant frame gets a range of 1 (more for huge values).
     """
-    return measure(resample_in_plane(frame[planes_for_levels(len(frame))], steps))
+    return measure(resample_in_plane(frame[sampled_planes(len(frame))], steps))
 
 
 def measure(planes: torch.Tensor) -> IntensityRange:
     """Measure the levels of a frame whose planes are at the working scale, (z, y', x')."""
-    values = planes[planes_for_levels(len(planes))].reshape(-1)
+    values = planes[sampled_planes(len(planes))].reshape(-1)
     every = max(1, len(values) // SAMPLES)
     # an odd stride does not fall in step with the rows of the image
     ordered = np.sort(values[:: every | 1].numpy())  # several times as fast as np.percentile
@@ -83,11 +81,6 @@ def measure(planes: torch.Tensor) -> IntensityRange:
     if constant:
         high = low + max(1.0, 1e-3 * abs(low))  # so much that float32 can tell them apart
     return IntensityRange(low, high, constant)
-
-
-def planes_for_levels(planes: int) -> NDArray[np.int_]:
-    """Return the planes of so many that are measured, spread evenly over the depth."""
-    return np.unique(np.linspace(0, planes - 1, min(PLANES, planes)).round().astype(int))
 
 
 def _between(ordered: NDArray[np.float32], share: float) -> float:

@@ -8,14 +8,14 @@ that a tile is exactly a part of the whole.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,6 +23,9 @@ LARGEST = 1e30
 """Float pixels beyond this stand for "no value here"; sums of them would not be finite."""
 CHUNK = 2**20
 """Image voxels resampled at once; four megabytes stay in a processor's cache."""
+SAMPLED_PLANES = 8
+SAMPLES = 200_000
+"""Pixels that stand for a frame."""
 BLOCK, LARGE_BLOCK = 16, 64
 """Output voxels computed by one small matrix product; keeps the work linear in the length.
 
@@ -124,7 +127,7 @@ def resample(
     Parameters
     ----------
     image
-        Shape (z, y, x), any real type; what is not finite becomes 0.
+        Shape (z, y, x), any real type; for pixels without a value see `typical_value`.
     steps
         Input voxels per output voxel along (z, y, x).
     part
@@ -187,6 +190,7 @@ def resample_in_plane(
     float32 tensor (z, y', x').
     """
     lengths = image.shape
+    instead = cache(lambda: typical_value(image))
     if part is None:
         part = [(0, output_length(n, s)) for n, s in zip(lengths[1:], steps[1:], strict=True)]
     ranges = [
@@ -201,18 +205,47 @@ def resample_in_plane(
     for plane in range(first, last, at_once):
         cut = image[plane : min(plane + at_once, last), rows, columns]
         # rows first: so both axes are resampled by plain matrix products, the fastest there are
-        tensor = as_float(cut.swapaxes(0, 1)).to(device)
+        tensor = as_float(cut.swapaxes(0, 1), instead).to(device)
         tensor = _along_first(tensor, lengths[1], steps[1], part[0], ranges[0][0])
         tensor = _along_last(tensor, lengths[2], steps[2], part[1], ranges[1][0])
         thinned.append(tensor.transpose(0, 1))
     return thinned[0].contiguous() if len(thinned) == 1 else torch.cat(thinned)
 
 
-def as_float(image: NDArray[np.generic]) -> torch.Tensor:
-    """Convert pixels of any real type to float32, with 0 for what is no brightness."""
+def sampled_planes(planes: int) -> NDArray[np.int_]:
+    """Return the planes that stand for a stack of so many, spread evenly over the depth."""
+    return np.unique(np.linspace(0, planes - 1, min(SAMPLED_PLANES, planes)).round().astype(int))
+
+
+def typical_value(image: NDArray[np.generic]) -> float:
+    """Return what stands in for pixels without a value: the median of those that have one.
+
+    That is background in most images, and so neither dark nor bright. It is the same for all
+    tiles of a frame. 0 where no pixel has a value.
+    """
+    values = image[sampled_planes(len(image))].reshape(-1)
+    values = values[:: max(1, len(values) // SAMPLES) | 1]
+    values = values[np.abs(values) < LARGEST]  # NaN is not less than anything
+    return float(np.median(values)) if len(values) else 0.0
+
+
+def as_float(
+    image: NDArray[np.generic], instead: Callable[[], float] = lambda: 0.0
+) -> torch.Tensor:
+    """Convert pixels of any real type to float32.
+
+    Parameters
+    ----------
+    image
+        Any shape.
+    instead
+        Returns what becomes of those that are no brightness: NaN, infinite, or beyond `LARGEST`.
+    """
     if image.dtype.kind == "f":
         with np.errstate(over="ignore"):
             values = image.astype(np.float32, order="C")
-        values[~(np.abs(values) < LARGEST)] = 0.0  # NaN is not less than anything
+        missing = ~(np.abs(values) < LARGEST)
+        if missing.any():
+            values[missing] = instead()
         return torch.from_numpy(values)
     return torch.from_numpy(image.astype(np.float32, order="C"))

@@ -43,11 +43,16 @@ class Header:
     chunk_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse sizes that no image has, which damaged files claim."""
+        """Refuse sizes that no image has, which damaged files claim, and numbers that are no grey."""
         if min(self.n_channels, *self.frame_shape) < 1:
             raise CellTrainError(
                 f"{self.name} claims {self.n_channels} channels of frames of {self.frame_shape} "
                 "(z, y, x) pixels; it is damaged."
+            )
+        if np.dtype(self.dtype).kind not in "buif":
+            raise CellTrainError(
+                f"The pixels of {self.name} are of the type '{self.dtype}'; they have to be whole "
+                "or real numbers. Save the image as one of those, such as 16 bit."
             )
         # Pixels are handed out in the machine's own byte order, whatever the file's.
         object.__setattr__(self, "dtype", np.dtype(self.dtype).newbyteorder("="))

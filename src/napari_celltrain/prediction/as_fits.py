@@ -19,8 +19,8 @@ import numpy as np
 from napari_celltrain.detector.memory import bytes_per_voxel, free_bytes
 from napari_celltrain.detector.resample import output_length
 from napari_celltrain.experiment import Finding
-from napari_celltrain.prediction.payload import OnceTeller
 from napari_celltrain.prediction.predict import predict_request
+from napari_celltrain.prediction.telling import OnceTeller
 from napari_celltrain.prediction.workers import WorkersDied, predict_with_workers
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.detector.detections import Job
-from napari_celltrain.detector.intensity import intensity_range, planes_for_levels
+from napari_celltrain.detector.intensity import intensity_range
+from napari_celltrain.detector.resample import sampled_planes
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
 from napari_celltrain.prediction.cell_size import middle_for_sizes, needs_size, size_of_cells
@@ -234,7 +235,7 @@ class _Looks:
             steps = design.steps(design.relative(voxel_size, cell_diameter), shape[0])
             box = middle_of(shape, steps, PIECE_VOXELS)
             # dark and bright are those of the whole frame, as when cells are looked for in it
-            planes = planes_for_levels(shape[0])
+            planes = sampled_planes(shape[0])
             whole = slice(None)
             piece = self._read(t, box)
             parts = [self._read(t, (slice(int(z), int(z) + 1), whole, whole)) for z in planes]

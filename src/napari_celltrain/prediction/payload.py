@@ -94,18 +94,3 @@ class Assignment:
             tell=tell,
             in_line=self.in_line,
         )
-
-
-class OnceTeller:
-    """Passes findings on, each kind once; damaged frames are all told."""
-
-    def __init__(self, tell: Callable[[Finding], None]) -> None:
-        self._tell = tell
-        self._told: set[tuple[str, int | None]] = set()
-
-    def __call__(self, finding: Finding) -> None:
-        """Pass a finding on, or not."""
-        key = finding.code, finding.time_point if finding.code == "damaged-frame" else None
-        if key not in self._told:
-            self._told.add(key)
-            self._tell(finding)

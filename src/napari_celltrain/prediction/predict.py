@@ -11,22 +11,21 @@ import numpy as np
 from napari_celltrain.detector.detections import Job
 from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.experiment import Finding
 from napari_celltrain.prediction.cell_size import check_cell_diameter
 from napari_celltrain.prediction.contrast import check_gamma
 from napari_celltrain.prediction.first_look import look_at_movie
 from napari_celltrain.prediction.frames import check_channels
 from napari_celltrain.prediction.reading import read_ahead
-from napari_celltrain.prediction.unlike import unlike_before, unlike_intensity, unlike_size
+from napari_celltrain.prediction.telling import MovieTeller
+from napari_celltrain.prediction.unlike import unlike_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_celltrain.detector.detections import Detections
     from napari_celltrain.detector.detector import Detector
-    from napari_celltrain.experiment import ZYX, FrameSource
+    from napari_celltrain.experiment import ZYX, Finding, FrameSource
     from napari_celltrain.prediction.reading import Inputs
 
 OnDamaged = Literal["stop", "skip"]
@@ -344,7 +343,7 @@ def _results(
     gamma = request.known_gamma
     waiting: deque[Inputs] = deque()
     broken: list[str] = []
-    teller = _Teller(detector, source.name, request, tell)
+    teller = MovieTeller(detector, source.name, request, tell)
 
     def jobs() -> Iterator[Job]:
         for inputs in reader:
@@ -354,7 +353,7 @@ def _results(
                 if request.on_damaged == "stop":
                     broken.append(inputs.damage)  # said when what came before is through
                     return
-                tell(_damage(inputs, source.name))
+                teller.damaged(inputs)
             waiting.append(inputs)
             if inputs.frames:
                 yield Job(inputs.frames, request.voxel_size, request.cell_diameter, gamma)
@@ -391,45 +390,3 @@ def _results(
     finally:
         finding_cells.close()
         reader.close()
-
-
-class _Teller:
-    """Tells each kind of finding once."""
-
-    def __init__(
-        self, detector: Detector, name: str, request: Request, tell: Callable[[Finding], None]
-    ) -> None:
-        self._info, self._threshold = detector.info, detector.threshold
-        self._name, self._request, self._tell = name, request, tell
-        self._told: set[str] = set()
-        self._size_known = False
-
-    def look(self, inputs: Inputs, found: Detections) -> None:
-        """Look at the intensities, and at the cells' width until there were enough cells."""
-        notes = unlike_intensity(self._info, self._name, inputs.t, found.levels)
-        if not self._size_known and isinstance(inputs.frames[0], np.ndarray):
-            own = -self._info.design.time_window[0]  # its place in the time window
-            sizes = unlike_size(
-                self._info,
-                self._name,
-                inputs.t,
-                inputs.frames[own * len(self._request.channels)],
-                found.above(self._threshold),
-                self._request.voxel_size,
-                self._request.cell_diameter,
-            )
-            self._size_known = sizes is not None
-            notes += sizes or []
-        for note in notes:
-            if note.code not in self._told:
-                self._told.add(note.code)
-                self._tell(note)
-
-
-def _damage(inputs: Inputs, name: str) -> Finding:
-    what = (
-        f"Time point {inputs.t} is left out."
-        if not inputs.frames
-        else f"Time point {inputs.t} is looked at without this neighbour."
-    )
-    return Finding("warning", "damaged-frame", f"{inputs.damage} {what}", name, inputs.t)

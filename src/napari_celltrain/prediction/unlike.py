@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_celltrain.detector.resample import sampled_planes
 from napari_celltrain.experiment import Annotations, Experiment, Finding
 from napari_celltrain.images import ArraySource
 from napari_celltrain.statistics.diameter import estimate_diameter
@@ -94,7 +95,7 @@ def unlike_before(info: DetectorInfo, source: FrameSource, voxel_size: ZYX) -> l
 def unlike_intensity(
     info: DetectorInfo, name: str, t: int, levels: Sequence[IntensityRange]
 ) -> list[Finding]:
-    """What the levels of a frame say: no contrast at all, or a very different brightness."""
+    """What the levels of its channels say: no contrast at all, or a very different brightness."""
     for level in levels:
         if level.constant:
             return [
@@ -120,6 +121,34 @@ def unlike_intensity(
             f"The contrast at time point {t} ({levels[0].low:.4g} to {levels[0].high:.4g}) is "
             f"{amount:.0f} times {word} than in the training images ({dark:.4g} to {bright:.4g}). "
             "Look at a few time points before trusting the result.",
+            name,
+            t,
+        )
+    ]
+
+
+def unlike_pixels(name: str, t: int, frames: Sequence[NDArray[Any]]) -> list[Finding]:
+    """What pixels without a value say.
+
+    Parameters
+    ----------
+    name, t, frames
+        The movie's name, the time point and its (z, y, x) pixels, of each channel.
+    """
+    missing = 0.0
+    for frame in frames:
+        if frame.dtype.kind == "f":
+            # of a frame that is too large for memory a few planes
+            pixels = frame if isinstance(frame, np.ndarray) else frame[sampled_planes(len(frame))]
+            missing = max(missing, 1 - float(np.isfinite(pixels).mean()))
+    if not missing:
+        return []
+    return [
+        Finding(
+            "warning",
+            "not-finite-pixels",
+            f"{max(missing, 0.0001):.2%} of the pixels of time point {t} are no finite numbers; "
+            "they are taken for background.",
             name,
             t,
         )

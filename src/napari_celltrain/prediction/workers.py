@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.detector.memory import keep_freed_memory
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.prediction.payload import Assignment, OnceTeller, PackedDetector
+from napari_celltrain.prediction.payload import Assignment, PackedDetector
+from napari_celltrain.prediction.telling import OnceTeller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

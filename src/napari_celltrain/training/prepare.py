@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from napari_celltrain.experiment import ZYX, Experiment, FrameSource
     from napari_celltrain.training.events import Event
 
-FORMAT = "2"
+FORMAT = "3"
 OPEN_BYTES = 400 * 2**20
 """Prepared frames kept open at once; a mapped page counts as memory of the process."""
 MOST_OPEN = 200
