@@ -265,6 +265,19 @@ def test_a_damaged_time_point_stops_or_is_named_at_the_end(sample, trained, tmp_
     assert [row["t"] for row in rows(tmp_path / "n.csv") if not row["cells"]] == ["3"]
 
 
+def test_where_nothing_can_be_read_it_is_no_success(trained, sample, tmp_path, capfd):
+    folder = tmp_path / "images"
+    shutil.copytree(sample.parent / "images", folder)
+    for path in sorted(folder.glob("*.tif"))[1:]:
+        path.unlink()
+    (broken,) = folder.glob("*.tif")
+    broken.write_bytes(broken.read_bytes()[:600])
+    out = str(tmp_path / "cells.csv")
+    command = ["predict", str(trained), str(folder / "t{time:03}.tif"), "--out", out]
+    assert main([*command, "--skip-damaged"]) == 1
+    assert "None of the time points could be read" in capfd.readouterr().err
+
+
 def test_a_cluster_is_told_the_whole_place_of_the_images(sample, tmp_path, monkeypatch):
     monkeypatch.chdir(sample.parent)
     arguments = argparse.Namespace(images="images/t{time:03}.tif", dask="tcp://node1:8786")

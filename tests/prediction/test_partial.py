@@ -115,6 +115,23 @@ def test_only_one_process_at_a_time(path):
         PartialResults(path, HEADER, resume=True)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there an open file can't be removed")
+def test_who_comes_while_it_is_closed_is_not_joined_by_another(path):
+    first, taken = PartialResults(path, HEADER, resume=False), []
+
+    def comes_now(release=first._lock.release):
+        release()
+        if not taken:
+            taken.append(PartialResults(path, HEADER, resume=True))
+
+    first._lock.release = comes_now
+    first.close()
+    with pytest.raises(CellTrainError, match="Another process"):
+        PartialResults(path, HEADER, resume=True)
+    taken[0].close()
+    assert not list(path.parent.glob("*.lock"))
+
+
 def test_full_disk_keeps_what_was_done(path, monkeypatch):
     room = [900]
     write = os.write

@@ -177,7 +177,10 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"Unfinished; the same command with --resume goes on ({arguments.out}).")
         return stop.status or 1
     _write_extras(summary, arguments)
-    if not summary.detections and len(summary.damaged) < summary.time_points:
+    nothing_read = len(summary.damaged) == summary.time_points
+    if nothing_read:
+        say("None of the time points could be read, so nothing was looked at.")
+    elif not summary.detections:
         say(
             "Nothing scored high enough to be a cell. Are channel and voxel size right? "
             "--floor 0.05 writes weaker candidates too, to look at."
@@ -194,7 +197,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         print(_outcome(summary, arguments.out, arguments.floor))
-    return stop.status or 0
+    return stop.status or int(nothing_read)
 
 
 def _outcome(summary: Summary, out: Path, floor: float | None) -> str:

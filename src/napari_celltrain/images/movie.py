@@ -43,7 +43,7 @@ class Header:
     chunk_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse sizes that no image has, which damaged files claim, and numbers that are no grey."""
+        """Refuse sizes that no image has, which damaged files claim, and what is no grey value."""
         if min(self.n_channels, *self.frame_shape) < 1:
             raise CellTrainError(
                 f"{self.name} claims {self.n_channels} channels of frames of {self.frame_shape} "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.experiment import Annotations, Experiment, Finding
 from napari_celltrain.prediction.output import annotations_of, check_suffix, write_cells
 from napari_celltrain.prediction.partial import (
     SUFFIX,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_celltrain.detector.detector import Detector
-    from napari_celltrain.experiment import ZYX, Finding, FrameSource
+    from napari_celltrain.experiment import ZYX, FrameSource
     from napari_celltrain.prediction.predict import OnDamaged, Runner
 
 LOWEST, HIGHEST = 1e-4, 0.9999
@@ -235,6 +235,9 @@ def predict_list(
         _Work(detector, _as_experiment(one), folder / f"{number}{SUFFIX}", options)
         for number, one in enumerate(experiments, 1)
     ]
+    if len(works) > 1:
+        sentence = f"A few frames of each of the {len(works)} movies are looked at first."
+        tell(Finding("info", "first-look", sentence))
     for work in works:
         if not work.look(stopping):
             return Summary(seconds=time.monotonic() - begin, finished=False)

@@ -144,6 +144,7 @@ class PartialResults:
                 os.lseek(self._file, 0, os.SEEK_END)
                 if not length:
                     self._append(header)
+                    os.fsync(self._file)
             except BaseException:
                 os.close(self._file)
                 raise
@@ -215,9 +216,12 @@ class PartialResults:
                 os.fsync(self._file)
             os.close(self._file)
             self._file = -1
-        self._lock.release()
+        if os.name == "nt":  # which removes no open file
+            self._lock.release()
+        # else removed while it is held: who waits for it sees that it is gone, and makes a new one
         with contextlib.suppress(OSError):  # where it can't be removed it does no harm
             Path(self._lock.lock_file).unlink()
+        self._lock.release()
 
     def remove(self) -> None:
         """Remove the file: everything in it is in its final place."""
