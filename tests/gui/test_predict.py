@@ -255,6 +255,29 @@ def test_cancel_keeps_what_was_found(with_movie, viewer, small_movie, qtbot, mon
     assert widget.layer in viewer.layers
 
 
+def test_the_first_look_can_be_cancelled(with_movie, small_movie, qtbot, monkeypatch):
+    widget, read = with_movie, []
+
+    class Slow:
+        def __getattr__(self, name):
+            return getattr(small_movie.images, name)
+
+        def read_frame(self, t, channel=0):
+            read.append(t)
+            time.sleep(0.4)
+            return small_movie.images.read_frame(t, channel)
+
+    monkeypatch.setattr("napari_celltrain.prediction.first_look.needs_size", lambda _: True)
+    monkeypatch.setattr(widget.image, "movie", lambda: (Slow(), 0, small_movie.known_voxel_size_um))
+    widget.run_button.click()
+    qtbot.waitUntil(lambda: "looked at first" in widget.sentence.text(), timeout=30_000)
+    widget.cancel_button.click()
+    qtbot.waitUntil(lambda: not widget.running, timeout=10_000)
+    assert len(read) < 3  # what is being read is read, and no more
+    assert "Cancelled after 0 of 6" in widget.sentence.text()
+    assert widget.run_button.isEnabled()
+
+
 def test_a_layer_that_is_deleted_meanwhile_does_no_harm(with_movie, viewer, qtbot):
     widget = with_movie
     widget.run_button.click()

@@ -199,6 +199,8 @@ class PredictWidget(PredictPage):
                 self._diameter_px = report.diameter_px
                 self._add_layer()
                 self.sentence.setText(report.sentence)
+            elif isinstance(report, str):
+                self.sentence.setText(report)
             elif isinstance(report, Progress):
                 if not report.damaged:
                     frames.append((report.t, report.positions, report.scores))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from napari_celltrain.gui.work import Work
 
 
+FIRST_LOOK = "A few frames are looked at first: how wide and how bright the cells are."
+
+
 @dataclass(frozen=True)
 class Ready:
     """The detector is loaded and everything was checked."""
@@ -55,6 +58,8 @@ def prediction_work(
     gamma: float | None = None,
 ) -> Work:
     """Return work that reports `Ready`, then `Progress` and findings, and returns a sentence.
+
+    What it does before it is ready is reported as sentences.
 
     Parameters
     ----------
@@ -104,6 +109,7 @@ def prediction_work(
             gamma=gamma,
             on_damaged="skip",
         )
+        report(FIRST_LOOK)
         seen = with_first_look(detector, movie.images, request, stop.is_set)
         if seen is None:
             return f"Cancelled after 0 of {total} time points:"
