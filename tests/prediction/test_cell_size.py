@@ -35,7 +35,7 @@ def of_pixels(make_blobs, fast_settings, tmp_path_factory) -> Detector:
     """A detector of cells 10 pixels wide that knows no voxel size."""
     experiment = make_blobs(width=10.0, voxel_size_um=None)
     folder = tmp_path_factory.mktemp("pixels") / "run"
-    return _trained([experiment], fast_settings, folder, 120)
+    return _trained([experiment], fast_settings, folder, 240)
 
 
 def _look(detector, experiment):

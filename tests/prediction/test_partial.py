@@ -119,8 +119,8 @@ def test_only_one_process_at_a_time(path):
 def test_who_comes_while_it_is_closed_is_not_joined_by_another(path):
     first, taken = PartialResults(path, HEADER, resume=False), []
 
-    def comes_now(release=first._lock.release):
-        release()
+    def comes_now(force=False, release=first._lock.release):
+        release(force=force)
         if not taken:
             taken.append(PartialResults(path, HEADER, resume=True))
 
