@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
+import tifffile
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.images import AppendedChannels, AppendedTime, ArraySource, SummedChannels
+from napari_celltrain.images import (
+    AppendedChannels,
+    AppendedTime,
+    ArraySource,
+    SummedChannels,
+    open_images,
+)
 
 
 def movie(*values, offset=0, channels=1, dtype=np.uint8, shape=(2, 3), **options):
@@ -78,3 +87,27 @@ def test_movies_of_different_channels_do_not_follow_each_other():
 
 def test_the_widest_type_is_told():
     assert AppendedTime([movie(1), movie(300, dtype=np.uint16)]).dtype == np.uint16
+
+
+def test_a_stamp_changes_with_the_files_behind_a_frame_alone(tmp_path):
+    paths = [tmp_path / f"{part}{t}.tif" for part in "ab" for t in range(2)]
+    for path in paths:
+        tifffile.imwrite(path, np.zeros((3, 4), np.uint8))
+    a, b = (open_images(tmp_path / (part + "{time}.tif")) for part in "ab")
+    combined = {
+        "side by side": (AppendedChannels([a, b]), (1, 1)),  # (t, channel) of b1.tif
+        "one after the other": (AppendedTime([a, b]), (3, 0)),
+        "summed": (SummedChannels(AppendedChannels([a, b]), [[0], [0, 1]]), (1, 1)),
+    }
+    before = {
+        name: {(t, c): one.stamp(t, c) for t in one.time_points for c in range(one.n_channels)}
+        for name, (one, _) in combined.items()
+    }
+    os.utime(paths[-1], (1, 1))
+    for name, (one, place) in combined.items():
+        changed = [at for at, stamp in before[name].items() if one.stamp(*at) != stamp]
+        assert changed == [place], name
+        assert len(set(before[name].values())) == len(before[name])
+    in_memory = AppendedChannels([a, movie(1, 2, shape=(3, 4))])
+    assert in_memory.stamp(0, 0) is not None
+    assert in_memory.stamp(0, 1) is None

@@ -52,6 +52,10 @@ class SummedChannels(Movie):
                 )
         super().__init__(_header_like(source, n_channels=len(groups), dtype=np.dtype(np.uint8)))
 
+    def stamp(self, t: int, channel: int) -> str | None:
+        """Return a text that changes when any of the stored frames does."""
+        return _stamp(self, [(self.source, t, part) for part in self.groups[channel]])
+
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         total = np.zeros(self.frame_shape, np.uint16)
         for part in self.groups[channel]:
@@ -88,9 +92,19 @@ class AppendedChannels(Movie):
             )
         )
 
+    def stamp(self, t: int, channel: int) -> str | None:
+        """Return a text that changes when the stored frame does."""
+        source, own = self._at(channel)
+        return _stamp(self, [(source, t, own)])
+
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
+        source, own = self._at(channel)
+        return source.read_crop(t, own, crop)
+
+    def _at(self, channel: int) -> tuple[FrameSource, int]:
+        """Return which movie has a channel, and its number there."""
         index = bisect_right(self._first_channel, channel) - 1
-        return self.sources[index].read_crop(t, channel - self._first_channel[index], crop)
+        return self.sources[index], channel - self._first_channel[index]
 
 
 class AppendedTime(Movie):
@@ -126,11 +140,30 @@ class AppendedTime(Movie):
             )
         )
 
+    def stamp(self, t: int, channel: int) -> str | None:
+        """Return a text that changes when the stored frame does."""
+        source, own = self._at(t)
+        return _stamp(self, [(source, own, channel)])
+
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
+        source, own = self._at(t)
+        return source.read_crop(own, channel, crop)
+
+    def _at(self, t: int) -> tuple[FrameSource, int]:
+        """Return which movie has a time point, and its number there."""
         for source, shift in zip(self.sources, self._shifts, strict=True):
             if has_time_point(source.time_points, t - shift):
-                return source.read_crop(t - shift, channel, crop)
+                return source, t - shift
         raise AssertionError(f"time point {t} is in the header but in no movie")
+
+
+def _stamp(movie: Movie, parts: Sequence[tuple[FrameSource, int, int]]) -> str | None:
+    """Return what becomes of the stamps of the frames that one is made of; None if one has none."""
+    stamps = [
+        None if (stamp := getattr(source, "stamp", None)) is None else stamp(t, channel)
+        for source, t, channel in parts
+    ]
+    return None if None in stamps else f"{type(movie).__name__}|{stamps}"
 
 
 def _header_like(source: FrameSource, **changes: Any) -> Header:
