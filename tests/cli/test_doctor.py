@@ -115,7 +115,7 @@ def test_licences_are_listed(capsys):
     assert main(["doctor", "--licences"]) == 0
     out = capsys.readouterr().out.splitlines()
     (line,) = (line for line in out if line.startswith("numpy "))
-    assert "BSD-3-Clause" in line
+    assert "BSD" in line  # older versions do not say which
     assert "packages." in out[-1]
     assert main(["doctor", "--licenses", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["packages"]

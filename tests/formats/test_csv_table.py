@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.formats import format_named, format_of, read_experiments
 from napari_celltrain.images import ArraySource
 
@@ -392,3 +393,16 @@ def test_a_table_without_times_says_that_all_is_one_time_point(tmp_path):
     (experiment,) = read_experiments(place, columns={"t": "x"})
     assert experiment.annotations.t.tolist() == [1, 3]
     assert not experiment.findings
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_columns_that_are_called_as_naparis_axes_are_columns(tmp_path, n):
+    """After the four that this program writes first; alone they are napari's points."""
+    features = {f"axis-{at}": np.array([1000.0, 2000.0]) for at in range(n)}
+    places = np.array([[0, 1.5, 2], [0, 3, 4.5]])
+    annotations = Annotations(np.array([0, 1]), places, features=features)
+    path = tmp_path / "tracks.csv"
+    format_named("CSV table").write(path, Experiment("made", annotations))
+    (read,) = read_experiments(path)
+    np.testing.assert_array_equal(read.annotations.positions, annotations.positions)
+    assert set(read.annotations.features) == set(features)

@@ -222,11 +222,12 @@ def map_columns(header: list[str], stated: Mapping[str, str] | None = None) -> M
         When the person named a column that isn't there, or a meaning that nobody knows.
     """
     names, units = _without_units(header)
-    points = _napari_points(header)
-    if points is not None and not stated:
+    written_here = tuple(header[:4]) == WRITTEN_FIRST  # what follows may have any name
+    points = None if written_here or stated else _napari_points(header)
+    if points is not None:
         return Mapped(Preset("napari points", GENERIC, ()), points, "px")
     preset = next((one for one in PRESETS if all(name in names for name in one.needed)), PLAIN)
-    if tuple(header[:4]) == WRITTEN_FIRST:  # what follows may have any name
+    if written_here:
         preset = PLAIN
     index = {}
     for meaning, accepted in preset.columns.items():
