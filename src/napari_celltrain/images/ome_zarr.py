@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 AXES_BY_RANK = {2: "yx", 3: "tyx", 4: "tzyx", 5: "tczyx"}
 """For arrays that name no axes, as OrganoidTracker reads them."""
+STAMPED = 64
+"""So many files of a frame are looked at for its stamp; a network disk is asked for each."""
 
 
 class ZarrMovie(Movie):
@@ -74,7 +76,10 @@ class ZarrMovie(Movie):
         return self.__dict__ | {"_array": None}
 
     def stamp(self, t: int, channel: int) -> str | None:
-        """Return a text that changes when any of the files that hold the frame does."""
+        """Return a text that changes when the files that hold the frame do.
+
+        Of many files some are looked at, spread over the frame: who changes a frame writes it anew.
+        """
         cut = self._layout.cut(t, channel, WHOLE)
         within = [
             range(part, part + 1) if isinstance(part, int) else range(*part.indices(length))
@@ -86,7 +91,11 @@ class ZarrMovie(Movie):
         ]
         file_of = self._opened().metadata.encode_chunk_key
         digest = hashlib.sha256(str((self._folder.absolute(), cut)).encode())
-        for place in itertools.product(*parts):
+        counts = [len(part) for part in parts]
+        n_files = math.prod(counts)
+        for number in np.unique(np.linspace(0, n_files - 1, min(n_files, STAMPED)).round()):
+            at = np.unravel_index(int(number), counts)
+            place = tuple(part[int(index)] for part, index in zip(parts, at, strict=True))
             try:
                 state = (self._folder / self._inner / file_of(place)).stat()
             except FileNotFoundError:

@@ -14,7 +14,7 @@ from napari_celltrain.prediction.output import annotations_of, check_suffix, wri
 from napari_celltrain.prediction.partial import (
     SUFFIX,
     PartialResults,
-    frame_stamp,
+    frame_stamps,
     header_for,
     measured_before,
 )
@@ -327,7 +327,7 @@ class _Work:
         """Do every time point that is not done; tell whether all are done now."""
         name, times = self.experiment.name, self.request.time_points
         window, channels = self.detector.design.time_window, self.request.channels
-        stamps = {t: frame_stamp(self.source, t, channels, window) for t in times}
+        stamps = frame_stamps(self.source, times, channels, window)
         self.results = []
         pending = []
         for t in times:

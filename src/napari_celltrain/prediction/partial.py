@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,18 +88,28 @@ def weights_digest(detector: Detector) -> str:
     return digest.hexdigest()
 
 
-def frame_stamp(
-    source: FrameSource, t: int, channels: tuple[int, ...], window: tuple[int, int]
-) -> str | None:
-    """Return a text that changes when an image file behind a result does; None: nobody can tell."""
+def frame_stamps(
+    source: FrameSource, times: Sequence[int], channels: tuple[int, ...], window: tuple[int, int]
+) -> dict[int, str | None]:
+    """Return for each time point a text that changes when an image file behind its result does.
+
+    None where nobody can tell.
+    """
     stamp = getattr(source, "stamp", None)
     if stamp is None:
-        return None
-    times = window_time_points(source.time_points, t, window)
-    stamps = [stamp(u, channel) for u in times for channel in channels]
-    if None in stamps:
-        return None
-    return hashlib.sha256("|".join(map(str, stamps)).encode()).hexdigest()[:16]
+        return dict.fromkeys(times)
+
+    @cache  # neighbours share the frames of a time window
+    def of_time(u: int) -> str | None:
+        stamps = [stamp(u, channel) for channel in channels]
+        return None if None in stamps else "|".join(map(str, stamps))
+
+    found: dict[int, str | None] = {}
+    for t in times:
+        stamps = [of_time(u) for u in window_time_points(source.time_points, t, window)]
+        known = "|".join(one for one in stamps if one is not None)
+        found[t] = None if None in stamps else hashlib.sha256(known.encode()).hexdigest()[:16]
+    return found
 
 
 class PartialResults:
