@@ -7,10 +7,12 @@ move it into place, flush the folder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import re
 import shutil
+import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +89,29 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write a whole UTF-8 file, atomically, with the line ends as given."""
     write_bytes(path, content.encode("utf-8"))
+
+
+def content_of(path: Path, most_bytes: int) -> bytes:
+    """Return the content of an ordinary file.
+
+    Parameters
+    ----------
+    path
+        The file; a pipe, whose end may never come, is refused.
+    most_bytes
+        A larger file is refused unread.
+
+    Raises
+    ------
+    OSError
+        As reading does, and for what is refused.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+    if found.st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes / 2**20:g} MiB")
+    return Path(path).read_bytes()
 
 
 def remove_leftovers(folder: Path) -> None:

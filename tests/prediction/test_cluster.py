@@ -18,14 +18,21 @@ from napari_celltrain.prediction.cluster import predict_with_dask
 from napari_celltrain.prediction.predict import check_request, predict
 
 distributed = pytest.importorskip("distributed", reason="the extra [distributed] is not installed")
+dask = pytest.importorskip("dask")
 pytestmark = pytest.mark.filterwarnings("ignore")  # whatever the cluster's own code warns of
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None
-    ) as running:
+    # a worker that is killed and comes back is not missed: else the cluster gives up one that was
+    # killed a second time just when it looks whether the first is back
+    patient = {"distributed.deploy.lost-worker-timeout": "1 hour"}
+    with (
+        dask.config.set(patient),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as running,
+    ):
         yield running
 
 
@@ -33,6 +40,8 @@ def predict_and_kill(cluster, detector, movie, after: int, random) -> bool:
     """Kill a worker after so many results; returns whether one was there to be killed."""
     expected = {one.t: one for one in predict(detector, movie)}
     found, killed = {}, False
+    with distributed.Client(cluster, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=100)
     request = check_request(detector, movie, gamma=1.0)
     for one in predict_with_dask(detector, movie, request, address=cluster.scheduler_address):
         assert one.t not in found

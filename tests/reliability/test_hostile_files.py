@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,12 +13,16 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
+from napari_celltrain.cli import doctor, main
+from napari_celltrain.cli import report as page
 from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.folder import INFO_FILE
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.images import open_images
 from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.run import RunFolder
@@ -180,10 +185,12 @@ def test_mutated_settings_are_read_or_refused(tmp_path, n):
 
 
 def fuzz_run(source, folder, seed: int) -> None:
-    """Spoil history or state of a run folder; reading it never fails."""
+    """Spoil history, state or detector of a run folder; reading and telling of it never fails."""
     rng = random.Random(seed)
     run = RunFolder(folder)
-    for name in ("history.jsonl", "run.json"):
+    run.best.mkdir(exist_ok=True)
+    shutil.copy(source / "settings.toml", folder)
+    for name in ("history.jsonl", "run.json", f"best/{INFO_FILE}"):
         content = (source / name).read_bytes()
         if rng.random() < 0.5:
             content = mutated_bytes(content, rng)
@@ -193,9 +200,12 @@ def fuzz_run(source, folder, seed: int) -> None:
             lines[place] = json.dumps(mutated_values(json.loads(lines[place]), rng)).encode()
             content = b"\n".join(lines) + b"\n"
         (folder / name).write_bytes(content)
-    run.read_state()
     run.is_finished()
-    run.read_history()
+    history = run.read_history()
+    page._summary(run)
+    page._choices(history)
+    page._findings(history)
+    doctor._run_log(folder)
     run.truncate_history(30, 30)
     before = run.read_history()
     assert run.read_history() == before
@@ -205,6 +215,61 @@ def fuzz_run(source, folder, seed: int) -> None:
 def test_mutated_run_folders_are_read(small_run, tmp_path, n):
     for seed in range(n):
         fuzz_run(small_run, tmp_path, seed)
+
+
+def test_the_page_of_a_run_with_odd_numbers_is_written(small_run, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run, ignore=shutil.ignore_patterns("prepared", "checkpoints"))
+    state = json.loads((run / "run.json").read_bytes())
+    state.update(best_f1="good", threshold=[], seconds=float("nan"), experiments="x", started=3)
+    (run / "run.json").write_text(json.dumps(state))
+    info = json.loads((run / "best" / INFO_FILE).read_bytes())
+    info.update(precision="high", design=True)
+    (run / "best" / INFO_FILE).write_text(json.dumps(info))
+    assert main(["plot", str(run)]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+    assert not any("good" in line for line in doctor._run_log(run))
+    assert "<html" in (run / "report.html").read_text("utf-8")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such pipes")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run.json",
+        "history.jsonl",
+        "debug.log",
+        "settings.toml",
+        "dataset.toml",
+        "best/detector.json",
+    ],
+)
+def test_a_pipe_in_a_run_folder_is_not_waited_for(small_run, tmp_path, name, capsys):
+    """Nobody writes to it, so reading it would never end."""
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run, ignore=shutil.ignore_patterns("prepared"))
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    for command in ("plot", "count"):
+        main([command, str(run)])
+    main(["train", "--out", str(run), "--resume"])
+    with contextlib.suppress(CellTrainError):
+        doctor._run_log(run)
+    main(["count", str(run / name)])
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such pipes")
+@pytest.mark.timeout(60)
+def test_a_pipe_among_the_images_is_a_damaged_time_point(tmp_path):
+    for t in range(3):
+        tifffile.imwrite(tmp_path / f"t{t}.tif", np.zeros((8, 8), np.uint8))
+    movie = open_images(tmp_path)
+    (tmp_path / "t1.tif").unlink()
+    os.mkfifo(tmp_path / "t1.tif")
+    with pytest.raises(CellTrainError, match="no ordinary file"):
+        movie.read_frame(1)
 
 
 @pytest.mark.parametrize("n", [FAST, pytest.param(LONG, marks=pytest.mark.slow)])

@@ -189,7 +189,7 @@ def _run_log(path: Path) -> list[str]:
     if log:
         return [*lines, f"{folder.log_file.name}, the last {len(log)} lines", *log]
     # a run of an earlier version keeps no log
-    settings = folder.settings_file.read_text("utf-8", errors="replace")
+    settings = folder.settings_text()
     lines += ["Settings", *(f"  {line}" for line in settings.splitlines() if line.strip())]
     chosen = [event for event in history if isinstance(event, Choice)]
     lines += ["Chosen", *(f"  {one.name}: {one.value} ({one.reason})" for one in chosen)]
@@ -201,6 +201,8 @@ def _run_log(path: Path) -> list[str]:
 def _last_lines(file: Path) -> list[str]:
     """Return the end of a log; empty when there is none."""
     try:
+        if not file.is_file():  # a pipe would never end
+            return []
         with open(file, "rb") as opened:
             opened.seek(max(0, file.stat().st_size - 100 * LOG_LINES))
             content = opened.read(100 * LOG_LINES)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
+import json
 from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_celltrain import __version__
 from napari_celltrain.cli.charts import as_svg, run_figure
 from napari_celltrain.cli.error_crops import errors_of
 from napari_celltrain.cli.output import duration
+from napari_celltrain.detector.package import description_of
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.sharing.pictures import png
+from napari_celltrain.training.run import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from napari_celltrain.cli.error_crops import ErrorCrop
     from napari_celltrain.training.events import Event
@@ -65,7 +69,7 @@ def report(folder: RunFolder, history: list[Event], *, max_errors: int) -> str:
     if max_errors > 0:
         parts.append(_errors(folder, max_errors))
     parts += [_findings(history), _choices(history)]
-    settings = folder.settings_file.read_text("utf-8", errors="replace")
+    settings = folder.settings_text()
     parts.append(f"<h2>Settings</h2><pre>{escape(settings) or 'all by default'}</pre>")
     parts.append(f"<p>napari-celltrain {escape(__version__)}</p>")
     return (
@@ -80,18 +84,16 @@ def _summary(folder: RunFolder) -> str:
     if "best_f1" in state:
         rows.append(("F1 on held-out frames", f"{state['best_f1']:.3f}"))
         rows.append(("Score threshold", f"{state.get('threshold', 0):.2f}"))
-    info = folder.best / "detector.json"
-    if info.is_file():
-        import json
-
-        known = json.loads(info.read_text("utf-8"))
+    known = _description(folder.best)
+    if known:
         for label, key in (
             ("Precision", "precision"),
             ("Recall", "recall"),
             ("Distance from the annotation", "localisation_error"),
         ):
-            if known.get(key) is not None:
-                unit = known.get("design", {}).get("unit", "")
+            if is_number(known.get(key)):
+                design = known.get("design")
+                unit = design.get("unit", "") if isinstance(design, dict) else ""
                 value = f"{known[key]:.3f}"
                 rows.append((label, f"{value} {unit}" if key.startswith("loc") else value))
         rows.append(("How it was judged", str(known.get("held_out", ""))))
@@ -103,6 +105,15 @@ def _summary(folder: RunFolder) -> str:
         spent = f"{duration(state['seconds'])}, {state.get('step')} steps"
         rows.append(("Trained for", f"{spent} ({state.get('stopped_because', 'unfinished')})"))
     return _table(rows) + (_F1_IN_WORDS if "best_f1" in state else "")
+
+
+def _description(detector: Path) -> dict[str, Any]:
+    """Return what a detector says of itself; empty when it can't be read."""
+    try:
+        known = json.loads(description_of(detector))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _day(moment: str) -> str:

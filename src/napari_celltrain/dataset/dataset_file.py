@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from napari_celltrain.dataset.members import Dataset, Member, Role
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Completeness, Experiment, Finding, Region
+from napari_celltrain.files import content_of
 
 SUFFIX = ".toml"
 _LARGEST_FILE = 10_000_000
@@ -100,9 +101,7 @@ def read_dataset_file(path: Path, *, require_images: bool = True) -> Dataset:
 
 def _entries(path: Path) -> list[_Entry]:
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise CellTrainError(f"{path} is too large for a data set file.")
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = tomllib.loads(content_of(path, _LARGEST_FILE).decode("utf-8"))
     except OSError as error:
         raise CellTrainError(f"The data set file {path} can't be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:

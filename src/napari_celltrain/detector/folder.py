@@ -16,7 +16,7 @@ from safetensors.torch import save as save_tensors
 from napari_celltrain import __version__
 from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
 from napari_celltrain.detector.network import CentreNet
-from napari_celltrain.detector.package import is_package, read_member
+from napari_celltrain.detector.package import DESCRIPTION, description_of, is_package, read_member
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_bytes, write_text
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-INFO_FILE = "detector.json"
+INFO_FILE = DESCRIPTION
 WEIGHTS_PATTERN = r"weights-[0-9a-f]{12}\.safetensors"
 """The description names the weights file, and the file is named after its content: replacing the
 description is then the one moment at which a better detector takes the place of the old."""
@@ -176,15 +176,9 @@ def _read_files(folder: Path) -> tuple[DetectorInfo, Path, bytes]:
 
 def read_info(folder: Path) -> DetectorInfo:
     """Read and validate ``detector.json``, of a folder or in a ``.celltrain`` file."""
-    packed = is_package(folder)
-    path = folder if packed else folder / INFO_FILE
+    path = folder if is_package(folder) else folder / INFO_FILE
     try:
-        if packed:
-            values = json.loads(read_member(folder, INFO_FILE).decode("utf-8"))
-        elif path.stat().st_size > 2**24:
-            raise CellTrainError(f"{path} is too large to be a detector's description.")
-        else:
-            values = json.loads(path.read_text("utf-8"))
+        values = json.loads(description_of(folder).decode("utf-8"))
     except OSError as error:
         raise CellTrainError(f"{path} can't be read: {error.strerror}.") from None
     except (ValueError, RecursionError):

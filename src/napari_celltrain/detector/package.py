@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,6 +48,21 @@ _DAMAGED = (
 def is_package(path: Path) -> bool:
     """Tell by its name whether a file claims to be a packed detector."""
     return path.name.lower().endswith((SUFFIX, SUFFIX + ".zip")) and path.is_file()
+
+
+def description_of(place: Path) -> bytes:
+    """Return the description of a detector, of a folder or packed, as it is stored.
+
+    Raises
+    ------
+    OSError
+        When it can't be read, or is no ordinary file.
+    CellTrainError
+        When a packed one is harmful.
+    """
+    if is_package(place):
+        return read_member(place, DESCRIPTION)
+    return content_of(place / DESCRIPTION, MOST_BYTES[DESCRIPTION])
 
 
 def member_names(path: Path) -> list[str]:

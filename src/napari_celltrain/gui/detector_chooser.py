@@ -18,14 +18,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_celltrain.detector.package import SUFFIX, is_package, read_member
+from napari_celltrain.detector.package import SUFFIX, description_of, is_package
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui import preferences
 from napari_celltrain.gui.long_texts import NameBox
 from napari_celltrain.gui.run_list import summaries
 from napari_celltrain.gui.setting_row import ignore_wheel
-
-INFO_FILE = "detector.json"
 
 
 @dataclass(frozen=True)
@@ -65,15 +63,24 @@ class DetectorCard:
         return self.diameter / pixel_um if self.unit == "um" and pixel_um else self.diameter
 
 
+_NO_CARD = (
+    CellTrainError,
+    OSError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a description that is none leads to."""
+
+
 def read_card(folder: Path) -> DetectorCard | None:
     """Return what is written on a detector, run folder or packed detector; None for all else."""
     for place in (folder,) if is_package(folder) else (folder, folder / "best"):
         try:
-            if is_package(place):
-                text = read_member(place, INFO_FILE).decode("utf-8")
-            else:
-                text = (place / INFO_FILE).read_text("utf-8")
-            info = json.loads(text)
+            info = json.loads(description_of(place).decode("utf-8"))
             design = info["design"]
             sizes = design.get("sizes")
             return DetectorCard(
@@ -87,7 +94,7 @@ def read_card(folder: Path) -> DetectorCard | None:
                 {str(name): float(value) for name, value in info.get("thresholds", {}).items()},
                 None if sizes is None else (float(sizes[0]), float(sizes[1])),
             )
-        except (CellTrainError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        except _NO_CARD:
             continue
     return None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from napari_celltrain.gui.layers import LayerData
 
 DATASET_SUFFIX = ".toml"
+LARGEST = 10_000_000
+"""Bytes: a larger file is no data set, and is not looked at."""
 
 
 def reader_for(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
@@ -118,8 +121,8 @@ def _is_tracking_data(place: Path) -> bool:
 
 def _is_dataset(place: Path) -> bool:
     try:
-        return "[[experiment]]" in place.read_text("utf-8").replace(" ", "")
-    except (OSError, UnicodeDecodeError):
+        return b"[[experiment]]" in content_of(place, LARGEST).replace(b" ", b"")
+    except OSError:
         return False
 
 

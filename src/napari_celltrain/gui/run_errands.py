@@ -33,7 +33,7 @@ def export_run(folder: Path, target: Path) -> str:
             "cells as .aut first, and open those."
         )
     write_dataset(target / "dataset.toml", load_dataset(run.dataset_file))
-    write_text(target / "settings.toml", run.settings_file.read_text("utf-8"))
+    write_text(target / "settings.toml", run.settings_text())
     command = "celltrain train dataset.toml --settings settings.toml --out run --resume"
     write_text(target / "train.sh", f'#!/bin/sh\ncd "$(dirname "$0")" || exit 1\n{command}\n')
     return f"Written to {target}. There, run: {command}"

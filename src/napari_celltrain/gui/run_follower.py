@@ -57,6 +57,8 @@ class RunFollower(QObject):
 
     def _read_on(self, run: RunFolder) -> None:
         try:
+            if not run.history_file.is_file():  # a pipe would never end
+                return
             with open(run.history_file, "rb") as history:
                 size = history.seek(0, 2)
                 if size < self._read:  # resumed from an earlier checkpoint: written anew

@@ -19,7 +19,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_celltrain.training.run import RunFolder
+from napari_celltrain.detector.package import description_of
+from napari_celltrain.training.run import RunFolder, is_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,9 +75,9 @@ def summary(place: Path) -> RunSummary:
     state = run.read_state()
     info: dict[str, object] = {}
     try:
-        read = json.loads((run.best / "detector.json").read_text("utf-8"))
+        read = json.loads(description_of(run.best))
         info = read if isinstance(read, dict) else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass
     f1 = info.get("f1")
     experiments = state.get("experiments")
@@ -87,7 +88,7 @@ def summary(place: Path) -> RunSummary:
         words = "finished" if state.get("finished") else "can be resumed"
     return RunSummary(
         place,
-        float(f1) if isinstance(f1, int | float) else None,
+        float(f1) if is_number(f1) else None,  # type: ignore[arg-type]
         ", ".join(names),
         str(state.get("started", ""))[:16].replace("T", " "),
         words,

@@ -148,6 +148,8 @@ def opened(path: Path) -> tifffile.TiffFile:
     """
     tiff = None
     try:
+        if not path.is_file() and path.exists():
+            raise tifffile.TiffFileError("it is no ordinary file")  # a pipe would never end
         fault = fault_of_chain(path)
         if fault == "circle":
             raise tifffile.TiffFileError("its list of planes runs in a circle")

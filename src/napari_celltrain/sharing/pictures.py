@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,11 +127,7 @@ def read_png(path: Path, most_bytes: int) -> bytes:
         When it is none, too large, or can't be read.
     """
     try:
-        if path.stat().st_size > most_bytes:
-            raise CellTrainError(
-                f"{path} is larger than {most_bytes // 2**20} MiB; take a smaller one."
-            )
-        content = path.read_bytes()
+        content = content_of(path, most_bytes)
     except OSError as error:
         raise CellTrainError(f"{path} can't be read: {error.strerror}.") from None
     if not content.startswith(SIGNATURE):

@@ -35,11 +35,11 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import TEMPORARY_PREFIX, remove_leftovers, write_text
+from napari_celltrain.files import TEMPORARY_PREFIX, content_of, remove_leftovers, write_text
 from napari_celltrain.training import events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari_celltrain.training.events import Event
 
@@ -58,6 +58,40 @@ _KINDS: dict[str, Any] = {
 }
 KEPT = (events.Choice, events.FindingEvent, events.Evaluation, events.Finished, events.Step)
 """What the history keeps; progress bars and states are for the moment only."""
+
+
+LARGEST_STATE = 2**24
+LARGEST_HISTORY = 2**30
+"""Bytes; a step takes a hundred, and is told twice a second at most."""
+
+
+def is_number(value: object) -> bool:
+    """Tell whether something out of a file is a number to reckon with: finite, and no truth."""
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) < 1e300
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _anything(value: object) -> bool:
+    return True
+
+
+STATE: dict[str, Callable[[object], bool]] = {
+    "finished": lambda value: type(value) is bool,
+    "fingerprint": _is_text,
+    "started": _is_text,
+    "ended": _is_text,
+    "stopped_because": _is_text,
+    "experiments": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "step": lambda value: type(value) is int,
+    "seconds": is_number,
+    "best_f1": is_number,
+    "threshold": is_number,
+    "measured": lambda value: isinstance(value, dict),
+}
+"""What the entries of ``run.json`` have to be; others are passed on as they are."""
 
 
 @dataclass(frozen=True)
@@ -158,17 +192,26 @@ class RunFolder:
         except OSError as error:
             raise CellTrainError(f"{self.path} can't be used: {error.strerror}.") from None
 
+    def settings_text(self) -> str:
+        """Return the settings file as it is; empty when it can't be read."""
+        try:
+            return content_of(self.settings_file, LARGEST_STATE).decode("utf-8", errors="replace")
+        except OSError:
+            return ""
+
     def is_finished(self) -> bool:
         """Tell whether the run came to its own end."""
         return bool(self.read_state().get("finished", False))
 
     def read_state(self) -> dict[str, Any]:
-        """Return what ``run.json`` says; empty when it is missing or damaged."""
+        """Return what ``run.json`` says, without what can't be; empty when it is missing."""
         try:
-            state = json.loads(self.state_file.read_text("utf-8"))
+            state = json.loads(content_of(self.state_file, LARGEST_STATE))
         except (OSError, ValueError, RecursionError):
             return {}
-        return state if isinstance(state, dict) else {}
+        if not isinstance(state, dict):
+            return {}
+        return {key: value for key, value in state.items() if STATE.get(key, _anything)(value)}
 
     def write_state(self, **changes: Any) -> None:
         """Change entries of ``run.json``."""
@@ -233,7 +276,7 @@ class RunFolder:
 
     def _history_lines(self) -> Iterator[tuple[Event, int]]:
         try:
-            content = self.history_file.read_bytes()
+            content = content_of(self.history_file, LARGEST_HISTORY)
         except OSError:
             return
         end = 0
