@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 20
 CLOSE_SECONDS = 3
 ASK_EVERY_S = 0.2
+FETCH_SECONDS = 10
+"""Results are small."""
 PATIENCE_S = 10.0
 """Without a result for so long, it is looked whether there is anybody to compute one."""
 
@@ -97,21 +99,15 @@ def _results(
             lambda t, what: compute_one(what, t), assignment.request.time_points, what=shared,
             pure=False,
         )  # fmt: skip
-        for future in _as_completed(client, futures, stopping, lambda: tell(_no_workers(address))):
-            try:
-                result, findings, sentence = future.result()
-            except (CancelledError, asyncio.CancelledError):  # older versions raise the latter
-                raise gone from None
-            except CellTrainError:
-                raise
-            except Exception as error:
-                raise _of_worker(error) from error
+        for answer in _answers(client, futures, stopping, lambda: tell(_no_workers(address))):
+            result, findings, sentence = answer
             for finding in findings:
                 tell(finding)
             if sentence is not None:
                 raise CellTrainError(f"A worker of the cluster says: {sentence}")
             yield result
-    except OSError:  # so are the library's errors of a connection that broke
+    # older versions raise the second, and errors of a connection that broke are of the third kind
+    except (CancelledError, asyncio.CancelledError, OSError):
         raise gone from None
     finally:
         with contextlib.suppress(Exception):  # nobody there to be told: all the better
@@ -136,13 +132,13 @@ def _of_worker(error: Exception) -> Exception:
     return RuntimeError(f"A worker of the cluster failed: {error!r}")
 
 
-def _as_completed(
+def _answers(
     client: Any,
     futures: Sequence[Any],
     stopping: Callable[[], bool],
     no_workers: Callable[[], None],
 ) -> Iterator[Any]:
-    """Yield futures that are done; say so where nobody works on them."""
+    """Yield what comes back, as it comes; say so where nobody works on it."""
     done: SimpleQueue[Any] = SimpleQueue()
     for future in futures:
         future.add_done_callback(done.put)
@@ -156,8 +152,18 @@ def _as_completed(
                 if client.status == "running" and not client.nthreads():
                     no_workers()
             continue
+        try:
+            answer = future.result(timeout=FETCH_SECONDS)
+        except Exception as error:
+            if future.status == "error":
+                raise _of_worker(error) from error
+            if not isinstance(error, TimeoutError):
+                raise
+            # its worker died after it was done: it is done again elsewhere, some time
+            future.add_done_callback(done.put)
+            continue
         left, heard = left - 1, time.monotonic()
-        yield future
+        yield answer
 
 
 def _no_workers(address: str) -> Finding:
