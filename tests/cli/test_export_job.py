@@ -122,9 +122,9 @@ def prediction_job(small_run, make_blobs, tmp_path):
         pixels = np.concatenate([blobs.images.read_frame(t) for t in (0, 1)])
         tifffile.imwrite(tmp_path / name, pixels, metadata={"axes": "TYX"}, imagej=False)
     listed = '[[experiment]]\nname = "x"\nimages = "a movie.tif"\nannotations = "none.csv"\n'
-    (tmp_path / "list.toml").write_text(listed)
+    (tmp_path / "LIST.TOML").write_text(listed)
     (tmp_path / "none.csv").write_text("t,z,y,x\n0,0,5,5\n")
-    movies = [str(tmp_path / name) for name in ("a movie.tif", "b'c.tif", "list.toml")]
+    movies = [str(tmp_path / name) for name in ("a movie.tif", "b'c.tif", "LIST.TOML")]
     return [str(small_run), "--predict", *movies]
 
 

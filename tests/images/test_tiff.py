@@ -192,6 +192,13 @@ def test_an_ome_tiff_that_is_spread_over_files(tmp_path):
     source = open_images(tmp_path / "t0.ome.tif")
     assert (len(source.time_points), source.frame_shape) == (2, (3, 8, 9))
     np.testing.assert_array_equal(source.read_frame(1), frames[1])
+    before = source.stamp(0, 0), source.stamp(1, 0)
+    whole = (tmp_path / "t1.ome.tif").read_bytes()
+    (tmp_path / "t1.ome.tif").write_bytes(whole[:400])
+    assert source.stamp(0, 0) == before[0]
+    assert source.stamp(1, 0) != before[1]
+    with pytest.raises(CellTrainError, match=r"Time point 1 .*t1\.ome\.tif"):
+        source.read_frame(1)
     (tmp_path / "t1.ome.tif").unlink()
     source = open_images(tmp_path / "t0.ome.tif")
     np.testing.assert_array_equal(source.read_frame(0), frames[0])

@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.prediction import cluster as cluster_module
 from napari_celltrain.prediction.cluster import predict_with_dask
 from napari_celltrain.prediction.predict import check_request, predict
 
@@ -152,3 +154,49 @@ def test_workers_without_the_package_are_told_of(cluster, detector, movie, monke
     request = check_request(detector, movie, gamma=1.0)
     with pytest.raises(CellTrainError, match="Install the same version"):
         list(predict_with_dask(detector, movie, request, address=cluster.scheduler_address))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be frozen there")
+def test_a_scheduler_that_falls_silent_is_told_and_does_not_hold_anybody(
+    scheduler, detector, movie, without_patience, monkeypatch
+):
+    monkeypatch.setattr("napari_celltrain.prediction.cluster.ASK_SECONDS", 3)
+    address, process = scheduler
+    request = check_request(detector, movie, gamma=1.0)
+    told = []
+
+    def tell(finding):
+        told.append(finding.code)
+        if finding.code == "no-workers":
+            process.send_signal(signal.SIGSTOP)
+
+    def stopping():
+        return "silent-scheduler" in told
+
+    results = predict_with_dask(
+        detector, movie, request, address=address, tell=tell, stopping=stopping
+    )
+    begin = time.monotonic()
+    try:
+        assert list(results) == []
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert told == ["no-workers", "silent-scheduler"]
+    assert time.monotonic() - begin < 30
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_what_has_come_in_is_not_computed_again_when_its_worker_dies(
+    cluster, detector, make_movie, tmp_path, monkeypatch
+):
+    log = tmp_path / "computed.txt"
+
+    def noted(assignment, t, compute=cluster_module.compute_one):
+        with open(log, "a") as file:
+            file.write(f"{t}\n")
+        return compute(assignment, t)
+
+    monkeypatch.setattr(cluster_module, "compute_one", noted)
+    predict_and_kill(cluster, detector, make_movie((30, 8, 40, 40)), 20, random.Random(0))
+    times = log.read_text().split()
+    assert len(times) - len(set(times)) < 15  # those that were done and had not come in yet

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from napari_celltrain.cli import main
 from napari_celltrain.detector.detector import Detector
@@ -340,3 +341,67 @@ def test_what_was_looked_at_without_a_neighbour_is_done_again_when_that_is_mende
     predict_to_file(detector, open_images(folder), out, replace(options, resume=True))
     predict_to_file(detector, open_images(folder), tmp_path / "anew.csv", options)
     assert out.read_bytes() == (tmp_path / "anew.csv").read_bytes()
+
+
+def test_going_on_with_fewer_time_points_keeps_the_others(detector, movie, tmp_path):
+    whole, out, told = tmp_path / "whole.csv", tmp_path / "c.csv", []
+    predict_to_file(detector, movie, whole)
+    assert not predict_to_file(detector, movie, out, stopping=stop_after(3)).finished
+    few = Options(time_range=(3, 3), resume=True)
+    predict_to_file(detector, movie, out, few, tell=told.append)
+    assert {line[0] for line in out.read_text().splitlines()[1:]} == {"3"}
+    assert [one.code for one in told if one.code == "kept"] == ["kept"]
+    again = []
+
+    def watched(detector, source, request, **more):
+        again.extend(request.time_points)
+        return predict_request(detector, source, request, **more)
+
+    predict_to_file(detector, movie, out, Options(resume=True), runner=watched)
+    assert out.read_bytes() == whole.read_bytes()
+    assert again == [5, 6]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["c.csv", "whole.csv"]
+
+
+def test_pieces_of_a_zarr_movie_that_are_not_there_are_told_and_done_again(detector, tmp_path):
+    """As of a copy that was not finished; the library takes them for zeros."""
+    folder, out, told = tmp_path / "movie.zarr", tmp_path / "c.csv", []
+    pixels = np.random.default_rng(0).integers(1, 4000, (4, 8, 40, 40)).astype(np.uint16)
+    array = zarr.create_array(folder, shape=pixels.shape, dtype=pixels.dtype, chunks=(1, 4, 4, 4))
+    array[:] = pixels
+    pieces = [one for one in sorted((folder / "c" / "1").rglob("*")) if one.is_file()][::3]
+    kept = {one: one.read_bytes() for one in pieces}
+    for one in pieces:
+        one.unlink()
+    options = Options(voxel_size_um=(2.0, 1.0, 1.0))
+    source = open_images(folder)
+    stopped = predict_to_file(
+        detector, source, out, options, tell=told.append, stopping=stop_after(3)
+    )
+    assert not stopped.finished
+    (finding,) = (one for one in told if one.code == "not-stored")
+    assert "34% of the pieces that time point 1" in finding.message
+    for one, content in kept.items():
+        one.write_bytes(content)
+    predict_to_file(detector, open_images(folder), out, replace(options, resume=True))
+    predict_to_file(detector, open_images(folder), tmp_path / "anew.csv", options)
+    assert out.read_bytes() == (tmp_path / "anew.csv").read_bytes()
+
+
+def test_stopped_while_files_are_looked_at_it_ends(detector, movie, tmp_path, monkeypatch):
+    asked = []
+
+    def stopping():
+        asked.append(1)
+        return len(asked) > 2
+
+    def slow(self, t, channel):
+        assert len(asked) < 5, "it goes on looking"
+        return str(t)
+
+    monkeypatch.setattr(type(movie), "stamp", slow)
+    monkeypatch.setattr("napari_celltrain.prediction.partial.SECONDS_BETWEEN_QUESTIONS", 0)
+    gamma = Options(gamma=1.0)
+    assert not predict_to_file(
+        detector, movie, tmp_path / "c.csv", gamma, stopping=stopping
+    ).finished

@@ -132,6 +132,25 @@ def test_who_comes_while_it_is_closed_is_not_joined_by_another(path):
     assert not list(path.parent.glob("*.lock"))
 
 
+def test_closing_twice_leaves_the_lock_of_another_alone(path):
+    with PartialResults(path, HEADER, resume=False) as first:
+        first.remove([])
+        second = PartialResults(path, HEADER, resume=False)
+    with pytest.raises(CellTrainError, match="Another process"):
+        PartialResults(path, HEADER, resume=True)
+    second.close()
+
+
+def test_what_was_not_written_elsewhere_is_not_removed(path):
+    fill(path, [frame(3), frame(4)])
+    with PartialResults(path, HEADER, resume=True) as partial:
+        assert not partial.remove([3])
+    with PartialResults(path, HEADER, resume=True) as partial:
+        assert partial.result(4, "stamp") is not None
+        assert partial.remove([3, 4])
+    assert not list(path.parent.iterdir())
+
+
 def test_full_disk_keeps_what_was_done(path, monkeypatch):
     room = [900]
     write = os.write
@@ -155,7 +174,7 @@ def test_full_disk_keeps_what_was_done(path, monkeypatch):
 
 def test_nothing_is_left_when_it_is_removed(path):
     with PartialResults(path, HEADER, resume=False) as partial:
-        partial.remove()
+        assert partial.remove([3, 4])
     assert list(path.parent.iterdir()) == []
 
 

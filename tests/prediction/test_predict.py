@@ -138,6 +138,13 @@ def test_large_frames_go_through_scratch_files(detector, movie, monkeypatch, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_half_precision_images_are_looked_at_without_a_word(detector, make_movie):
+    pixels = make_movie((2, 8, 40, 40)).array.astype(np.float16)
+    pixels[:, :, :4] = np.nan
+    movie = ArraySource(pixels, "tzyx", voxel_size_um=(2.0, 1.0, 1.0))
+    assert sum(map(len, predict(detector, movie))) > 0  # warnings of libraries are errors here
+
+
 def test_no_room_for_a_scratch_file_is_a_sentence(detector, movie, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(

@@ -43,7 +43,8 @@ def prediction_script(arguments: argparse.Namespace, movies: int) -> str:
     finished = '[ -e "$result" ] && [ ! -e "$out.partial" ]'
     places = [
         "out=cells/$number.aut result=cells/$number.aut",
-        'case "$movie" in  # a list gets a folder',
+        # a list gets a folder
+        """case "$(printf %s "$movie" | tr '[:upper:]' '[:lower:]')" in""",
         "*.autlist|*.toml) out=cells/$number result=cells/$number/$number.autlist ;;",
         "esac",
     ]

@@ -224,7 +224,7 @@ def typical_value(image: NDArray[np.generic]) -> float:
     tiles of a frame. 0 where no pixel has a value.
     """
     values = image[sampled_planes(len(image))].reshape(-1)
-    values = values[:: max(1, len(values) // SAMPLES) | 1]
+    values = values[:: max(1, len(values) // SAMPLES) | 1].astype(np.float64)
     values = values[np.abs(values) < LARGEST]  # NaN is not less than anything
     return float(np.median(values)) if len(values) else 0.0
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -176,18 +177,24 @@ class Movie(ABC):
     def stamp(self, t: int, channel: int) -> str | None:
         """Return a text that changes when the stored frame does; None: only its pixels can tell.
 
-        Made of the file's name, size and date, so that asking costs no reading.
+        Made of the files' names, sizes and dates, so that asking costs no reading.
         """
         if self.location is None:  # only a name: a file of that name is another thing
             return None
-        try:
-            place = Path(self._place(t, channel)).absolute()
-            state = place.stat()
-        except OSError:
-            return None
-        if not S_ISREG(state.st_mode):
-            return None
-        return f"{type(self).__name__}|{place}|{state.st_size}|{state.st_mtime_ns}"
+        parts = [type(self).__name__]
+        for place in self._files_of(t, channel):
+            try:
+                state = os.stat(place)
+            except OSError:
+                return None
+            if not S_ISREG(state.st_mode):
+                return None
+            parts += os.path.abspath(place), str(state.st_size), str(state.st_mtime_ns)
+        return "|".join(parts)
+
+    def _files_of(self, t: int, channel: int) -> Sequence[str]:
+        """Return the files in which a frame is stored."""
+        return [self._place(t, channel)]
 
     @abstractmethod
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:

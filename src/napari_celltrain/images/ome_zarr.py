@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import itertools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,12 @@ from napari_celltrain.images.tiff_metadata import positive, voxel_size
 from napari_celltrain.images.units import seconds_per_unit, um_per_unit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 AXES_BY_RANK = {2: "yx", 3: "tyx", 4: "tzyx", 5: "tczyx"}
 """For arrays that name no axes, as OrganoidTracker reads them."""
-STAMPED = 64
-"""So many files of a frame are looked at for its stamp; a network disk is asked for each."""
 
 
 class ZarrMovie(Movie):
@@ -76,10 +77,25 @@ class ZarrMovie(Movie):
         return self.__dict__ | {"_array": None}
 
     def stamp(self, t: int, channel: int) -> str | None:
-        """Return a text that changes when the files that hold the frame do.
+        """Return a text that changes when any of the files that hold the frame does."""
+        digest = hashlib.sha256(str((self._folder.absolute(), self._inner)).encode())
+        for file in self._files_of(t, channel):
+            try:
+                state = os.stat(file)
+            except FileNotFoundError:
+                digest.update(b"empty\n")  # all of it has one value, and is not stored
+            except OSError:
+                return None
+            else:
+                digest.update(f"{file}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+        return f"{type(self).__name__}|{t}|{channel}|{digest.hexdigest()}"
 
-        Of many files some are looked at, spread over the frame: who changes a frame writes it anew.
-        """
+    def share_stored(self, t: int, channel: int) -> float:
+        """Return how much of a frame is stored; the rest has one value, or was never written."""
+        files = self._files_of(t, channel)
+        return sum(map(os.path.exists, files)) / len(files)
+
+    def _files_of(self, t: int, channel: int) -> Sequence[str]:
         cut = self._layout.cut(t, channel, WHOLE)
         within = [
             range(part, part + 1) if isinstance(part, int) else range(*part.indices(length))
@@ -89,22 +105,9 @@ class ZarrMovie(Movie):
             range(one.start // size, (one.stop - 1) // size + 1)
             for one, size in zip(within, self._stored, strict=True)
         ]
-        file_of = self._opened().metadata.encode_chunk_key
-        digest = hashlib.sha256(str((self._folder.absolute(), cut)).encode())
-        counts = [len(part) for part in parts]
-        n_files = math.prod(counts)
-        for number in np.unique(np.linspace(0, n_files - 1, min(n_files, STAMPED)).round()):
-            at = np.unravel_index(int(number), counts)
-            place = tuple(part[int(index)] for part, index in zip(parts, at, strict=True))
-            try:
-                state = (self._folder / self._inner / file_of(place)).stat()
-            except FileNotFoundError:
-                digest.update(b"empty\n")  # all of it has one value, and is not stored
-            except OSError:
-                return None
-            else:
-                digest.update(f"{state.st_size}|{state.st_mtime_ns}\n".encode())
-        return f"{type(self).__name__}|{digest.hexdigest()}"
+        name_of = self._opened().metadata.encode_chunk_key
+        folder = os.path.join(self._folder, self._inner)
+        return [os.path.join(folder, name_of(place)) for place in itertools.product(*parts)]
 
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         block = np.asarray(self._opened()[self._layout.cut(t, channel, crop)])

@@ -16,6 +16,7 @@ from napari_celltrain.images.axes import layout
 from napari_celltrain.images.movie import (
     ALWAYS_DECODED,
     MOST_COMPRESSED,
+    WHOLE,
     Crop,
     Header,
     Movie,
@@ -83,6 +84,18 @@ class TiffMovie(Movie):
         )
         self.series = index + 1 if several else None
 
+    def _files_of(self, t: int, channel: int) -> Sequence[str]:
+        if self._planes is None:
+            return [str(self._path)]
+        cut = self._layout.cut(t, channel, WHOLE)
+        numbers, _ = plane_numbers(self._planes.page_size, self._layout.shape, cut)
+        return self._planes.files_of(np.atleast_1d(numbers).ravel()) or [str(self._path)]
+
+    def _place(self, t: int, channel: int) -> str:
+        """Return the file or, of many, the first ones."""
+        names = self._files_of(t, channel)
+        return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
+
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         cut = self._layout.cut(t, channel, crop)
         if self._offset is not None:
@@ -117,6 +130,12 @@ class _PlacedPlanes:
                     self._paths.append(path)
                 self._files[number] = len(self._paths) - 1
                 self._offsets[number] = page.offset
+
+    def files_of(self, numbers: NDArray[np.int_]) -> list[str]:
+        """Return the files that planes lie in; of planes that are missing none is known."""
+        known = numbers[numbers < len(self._offsets)]
+        known = known[self._offsets[known] >= 0]
+        return [self._paths[int(file)] for file in np.unique(self._files[known])]
 
     def read(self, numbers: Iterable[int]) -> Iterator[NDArray[Any]]:
         """Yield decoded planes.
@@ -232,6 +251,18 @@ def _outer_indices(cut: tuple[int | slice, ...]) -> tuple[int, tuple[int, ...]]:
     return len(outer), tuple(outer)
 
 
+def plane_numbers(
+    page_size: int, shape: Sequence[int], cut: tuple[int | slice, ...]
+) -> tuple[NDArray[np.int_], int]:
+    """Return the numbers of the planes that a part of a stored array lies in.
+
+    And how many leading axes number the planes.
+    """
+    lead = next(k for k in range(len(shape) + 1) if math.prod(shape[k:]) <= page_size)
+    numbers = np.arange(math.prod(shape[:lead])).reshape(tuple(shape[:lead]))[cut[:lead]]
+    return np.asarray(numbers), lead
+
+
 def cut_from_planes(
     read: Callable[[Iterable[int]], Iterable[NDArray[Any]]],
     page_size: int,
@@ -239,8 +270,7 @@ def cut_from_planes(
     cut: tuple[int | slice, ...],
 ) -> NDArray[Any]:
     """Cut a part out of a stored array that lies in planes; `read` decodes those it needs."""
-    lead = next(k for k in range(len(shape) + 1) if math.prod(shape[k:]) <= page_size)
-    numbers = np.arange(math.prod(shape[:lead])).reshape(tuple(shape[:lead]))[cut[:lead]]
+    numbers, lead = plane_numbers(page_size, shape, cut)
     inner_shape, inner_cut = tuple(shape[lead:]), cut[lead:]
     wanted = np.atleast_1d(numbers).ravel().tolist()
     stack: NDArray[Any] | None = None

@@ -16,7 +16,7 @@ from napari_celltrain.prediction.payload import Assignment, PackedDetector
 from napari_celltrain.prediction.telling import OnceTeller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator
 
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.experiment import FrameSource
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 20
 CLOSE_SECONDS = 3
 ASK_EVERY_S = 0.2
+ASK_SECONDS = 5
 FETCH_SECONDS = 10
 """Results are small."""
 PATIENCE_S = 10.0
@@ -99,7 +100,7 @@ def _results(
             lambda t, what: compute_one(what, t), assignment.request.time_points, what=shared,
             pure=False,
         )  # fmt: skip
-        for answer in _answers(client, futures, stopping, lambda: tell(_no_workers(address))):
+        for answer in _answers(client, address, futures, stopping, tell):
             result, findings, sentence = answer
             for finding in findings:
                 tell(finding)
@@ -134,23 +135,27 @@ def _of_worker(error: Exception) -> Exception:
 
 def _answers(
     client: Any,
-    futures: Sequence[Any],
+    address: str,
+    futures: list[Any],
     stopping: Callable[[], bool],
-    no_workers: Callable[[], None],
+    tell: OnceTeller,
 ) -> Iterator[Any]:
-    """Yield what comes back, as it comes; say so where nobody works on it."""
+    """Yield what comes back, as it comes; say so where nobody works on it.
+
+    Takes each future out of the list when its answer is here: else a worker that dies later would
+    have all that it ever did done again.
+    """
     done: SimpleQueue[Any] = SimpleQueue()
     for future in futures:
         future.add_done_callback(done.put)
-    left, heard = len(futures), time.monotonic()
-    while left and not stopping():
+    heard = time.monotonic()
+    while futures and not stopping():
         try:
             future = done.get(timeout=ASK_EVERY_S)
         except Empty:
             if time.monotonic() - heard > PATIENCE_S:
+                _look_after(client, address, tell)
                 heard = time.monotonic()
-                if client.status == "running" and not client.nthreads():
-                    no_workers()
             continue
         try:
             answer = future.result(timeout=FETCH_SECONDS)
@@ -162,17 +167,36 @@ def _answers(
             # its worker died after it was done: it is done again elsewhere, some time
             future.add_done_callback(done.put)
             continue
-        left, heard = left - 1, time.monotonic()
+        futures.remove(future)
+        future.release()
+        heard = time.monotonic()
         yield answer
 
 
-def _no_workers(address: str) -> Finding:
-    return Finding(
-        "warning",
-        "no-workers",
-        f"The dask cluster at {address} has no workers; this waits until some are there. Start "
-        f"some with: dask worker {address}",
-    )
+def _look_after(client: Any, address: str, tell: OnceTeller) -> None:
+    """Find out whether there is anybody to compute anything, and say so if not."""
+    if client.status != "running":
+        return
+    try:
+        workers = client.sync(client.scheduler.ncores, callback_timeout=ASK_SECONDS)
+    except (TimeoutError, OSError):
+        tell(
+            Finding(
+                "warning",
+                "silent-scheduler",
+                f"The dask scheduler at {address} does not answer; this waits for it.",
+            )
+        )
+        return
+    if not workers:
+        tell(
+            Finding(
+                "warning",
+                "no-workers",
+                f"The dask cluster at {address} has no workers; this waits until some are there. "
+                f"Start some with: dask worker {address}",
+            )
+        )
 
 
 def keep(assignment: Assignment) -> Assignment:

@@ -200,7 +200,7 @@ def predict_to_file(
         if not work.compute(partial, runner, tell, progress, stopping):
             return Summary(seconds=time.monotonic() - begin, finished=False)
         write_cells(out, work.experiment_found())
-        partial.remove()
+        work.forget(partial, tell)
     return _summary([work], begin)
 
 
@@ -248,8 +248,8 @@ def predict_list(
                 return Summary(seconds=time.monotonic() - begin, finished=False)
         found = [work.experiment_found() for work in works]
         write_autlist(folder / f"{folder.resolve().name}.autlist", found)
-        for partial in partials:
-            partial.remove()
+        for work, partial in zip(works, partials, strict=True):
+            work.forget(partial, tell)
     return _summary(works, begin)
 
 
@@ -327,7 +327,9 @@ class _Work:
         """Do every time point that is not done; tell whether all are done now."""
         name, times = self.experiment.name, self.request.time_points
         window, channels = self.detector.design.time_window, self.request.channels
-        stamps = frame_stamps(self.source, times, channels, window)
+        stamps = frame_stamps(self.source, times, channels, window, stopping)
+        if len(stamps) < len(times):
+            return False
         self.results = []
         pending = []
         for t in times:
@@ -350,6 +352,15 @@ class _Work:
                 self.results.append(result)
                 progress(name, result, len(self.results), len(times))
         return len(self.results) == len(times)
+
+    def forget(self, partial: PartialResults, tell: Callable[[Finding], None]) -> None:
+        """Remove the file of the results so far, if no more is in it than was written."""
+        if not partial.remove(self.request.time_points):
+            sentence = (
+                f"{partial.path.name} stays: it holds time points that were not asked for now. Go "
+                "on with them with --resume."
+            )
+            tell(Finding("info", "kept", sentence, self.experiment.name))
 
     def experiment_found(self) -> Experiment:
         """Return the experiment with what was found in it."""

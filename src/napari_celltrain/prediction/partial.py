@@ -25,7 +25,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction.predict import FrameResult, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 SUFFIX = ".partial"
+SECONDS_BETWEEN_QUESTIONS = 0.2
 SECONDS_BETWEEN_FLUSHES = 2.0
 """A kill loses nothing in between; a power cut loses at most this."""
 
@@ -89,11 +90,15 @@ def weights_digest(detector: Detector) -> str:
 
 
 def frame_stamps(
-    source: FrameSource, times: Sequence[int], channels: tuple[int, ...], window: tuple[int, int]
+    source: FrameSource,
+    times: Sequence[int],
+    channels: tuple[int, ...],
+    window: tuple[int, int],
+    stopping: Callable[[], bool] = lambda: False,
 ) -> dict[int, str | None]:
     """Return for each time point a text that changes when an image file behind its result does.
 
-    None where nobody can tell.
+    None where nobody can tell. When it is stopped, the rest is left out.
     """
     stamp = getattr(source, "stamp", None)
     if stamp is None:
@@ -105,7 +110,12 @@ def frame_stamps(
         return None if None in stamps else "|".join(map(str, stamps))
 
     found: dict[int, str | None] = {}
+    asked = time.monotonic()
     for t in times:
+        if time.monotonic() - asked > SECONDS_BETWEEN_QUESTIONS:
+            asked = time.monotonic()
+            if stopping():
+                break
         stamps = [of_time(u) for u in window_time_points(source.time_points, t, window)]
         known = "|".join(one for one in stamps if one is not None)
         found[t] = None if None in stamps else hashlib.sha256(known.encode()).hexdigest()[:16]
@@ -134,6 +144,7 @@ class PartialResults:
         self.path = path
         self._results: dict[int, tuple[FrameResult, str | None]] = {}
         self._last_flush = time.monotonic()
+        self._closed = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(str(path) + ".lock")
@@ -222,6 +233,9 @@ class PartialResults:
 
     def close(self) -> None:
         """Let go of the file; it stays, to go on with."""
+        if self._closed:  # the lock may be somebody else's by now
+            return
+        self._closed = True
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 os.fsync(self._file)
@@ -234,13 +248,20 @@ class PartialResults:
             Path(self._lock.lock_file).unlink()
         self._lock.release()
 
-    def remove(self) -> None:
-        """Remove the file: everything in it is in its final place."""
+    def remove(self, written: Collection[int]) -> bool:
+        """Remove the file, when everything in it is in its final place; tell whether it was.
+
+        Where it holds time points that are not among those written, it stays.
+        """
+        if not set(written).issuperset(self._results):
+            self.close()
+            return False
         os.close(self._file)
         self._file = -1
         with contextlib.suppress(OSError):
             self.path.unlink()
         self.close()
+        return True
 
     def _append(self, line: dict[str, Any]) -> None:
         content = memoryview((json.dumps(line, allow_nan=False) + "\n").encode())

@@ -343,7 +343,7 @@ def _results(
     gamma = request.known_gamma
     waiting: deque[Inputs] = deque()
     broken: list[str] = []
-    teller = MovieTeller(detector, source.name, request, tell)
+    teller = MovieTeller(detector, source, request, tell)
 
     def jobs() -> Iterator[Job]:
         for inputs in reader:

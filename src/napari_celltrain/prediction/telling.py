@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_celltrain.experiment import Finding
-from napari_celltrain.prediction.unlike import unlike_intensity, unlike_pixels, unlike_size
+from napari_celltrain.prediction.unlike import (
+    not_stored,
+    unlike_intensity,
+    unlike_pixels,
+    unlike_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_celltrain.detector.detections import Detections
     from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.experiment import FrameSource
     from napari_celltrain.prediction.predict import Request
     from napari_celltrain.prediction.reading import Inputs
 
@@ -54,8 +60,8 @@ class MovieTeller:
     ----------
     detector
         That looks for the cells.
-    name
-        Of the movie.
+    source
+        The movie.
     request
         What was asked for.
     tell
@@ -63,10 +69,15 @@ class MovieTeller:
     """
 
     def __init__(
-        self, detector: Detector, name: str, request: Request, tell: Callable[[Finding], None]
+        self,
+        detector: Detector,
+        source: FrameSource,
+        request: Request,
+        tell: Callable[[Finding], None],
     ) -> None:
         self._info, self._threshold = detector.info, detector.threshold
-        self._name, self._request, self._tell = name, request, OnceTeller(tell)
+        self._name, self._request, self._tell = source.name, request, OnceTeller(tell)
+        self._share_stored = getattr(source, "share_stored", None)
         self._size_known = False
 
     def damaged(self, inputs: Inputs) -> None:
@@ -100,5 +111,9 @@ class MovieTeller:
             )
             self._size_known = sizes is not None
             notes += sizes or []
+        if self._share_stored is not None and not self._tell.knows("not-stored"):
+            channels = self._request.channels
+            share = min(self._share_stored(inputs.t, channel) for channel in channels)
+            notes += not_stored(self._name, inputs.t, share)
         for note in notes:
             self._tell(note)

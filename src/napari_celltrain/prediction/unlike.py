@@ -155,6 +155,29 @@ def unlike_pixels(name: str, t: int, frames: Sequence[NDArray[Any]]) -> list[Fin
     ]
 
 
+def not_stored(name: str, t: int, share: float) -> list[Finding]:
+    """What it says that only a share of a frame's pieces is stored.
+
+    Parameters
+    ----------
+    name, t, share
+        The movie's name, the time point and the share, 0 to 1.
+    """
+    if share >= 1:
+        return []
+    return [
+        Finding(
+            "warning",
+            "not-stored",
+            f"{1 - share:.0%} of the pieces that time point {t} of {name} is stored in are not "
+            "there, and taken for empty: nothing is found in them. Was the movie copied to the "
+            "end? Other time points may lack some too.",
+            name,
+            t,
+        )
+    ]
+
+
 def unlike_size(
     info: DetectorInfo,
     name: str,
