@@ -18,6 +18,7 @@ from napari_celltrain.formats.losses import Keeps
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.physical import in_pixels
 from napari_celltrain.formats.tracks import without_in_between
+from napari_celltrain.images.zarr_codecs import check_codecs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,6 +141,7 @@ def _array(store: Path, group: Any, name: str) -> NDArray[Any]:
     array = group[name]
     if not hasattr(array, "chunks"):
         raise CellTrainError(f"{name} in it is no array.")
+    check_codecs(array, store / name)
     on_disk = sum(file.stat().st_size for file in (store / name).rglob("*") if file.is_file())
     chunk = int(np.prod(array.chunks, dtype=object))
     claimed = max(int(np.prod(array.shape, dtype=object)), chunk) * array.dtype.itemsize

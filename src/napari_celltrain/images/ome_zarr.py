@@ -16,6 +16,7 @@ from napari_celltrain.images.axes import layout
 from napari_celltrain.images.movie import WHOLE, Crop, Header, Movie, chosen, understood
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
 from napari_celltrain.images.units import seconds_per_unit, um_per_unit
+from napari_celltrain.images.zarr_codecs import check_codecs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,7 @@ class ZarrMovie(Movie):
         with understood(folder, "zarr"):
             node = zarr.open(store=folder, mode="r")
             array, letters, voxel, interval = _finest(node, folder, series)
+        check_codecs(array, folder)
         self._inner = array.path
         self._stored = tuple(array.shards or array.chunks)
         self._layout = layout(axes or letters, array.shape, where=str(folder))
@@ -116,6 +118,7 @@ class ZarrMovie(Movie):
     def _opened(self) -> Any:
         if self._array is None:
             self._array = zarr.open_array(store=self._folder, path=self._inner, mode="r")
+            check_codecs(self._array, self._folder)  # it may be another one by now
         return self._array
 
 
