@@ -7,7 +7,6 @@ meant to be held out.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ from napari_celltrain.dataset.members import Dataset, Member, Role
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Completeness, Experiment, Finding, Region
 from napari_celltrain.files import content_of
+from napari_celltrain.formats.documents import parsed_toml
 
 SUFFIX = ".toml"
 _LARGEST_FILE = 10_000_000
@@ -101,10 +101,10 @@ def read_dataset_file(path: Path, *, require_images: bool = True) -> Dataset:
 
 def _entries(path: Path) -> list[_Entry]:
     try:
-        values = tomllib.loads(content_of(path, _LARGEST_FILE).decode("utf-8"))
+        values = parsed_toml(content_of(path, _LARGEST_FILE))
     except OSError as error:
         raise CellTrainError(f"The data set file {path} can't be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+    except ValueError as error:  # of the format or the encoding
         raise CellTrainError(f"The data set file {path} is not valid TOML: {error}.") from None
     if "experiment" not in values and not (set(values) - {"experiment"}):
         raise CellTrainError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import re
+import tomllib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,9 @@ from napari_celltrain.errors import CellTrainError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_LONG_KEY = re.compile(rb"(?:[\w\"'-]++\s*+\.\s*+){50}")
 
 
 @contextmanager
@@ -80,6 +85,22 @@ def load_json(path: Path) -> Any:
             f"{path} is no text (byte {error.start} is not UTF-8): it is damaged, or has the name "
             "of another kind of file."
         ) from error
+
+
+def parsed_toml(content: bytes) -> dict[str, Any]:
+    """Return what a TOML document holds.
+
+    Raises
+    ------
+    ValueError
+        When it is none; also for a key of very many parts, which would take minutes and gigabytes.
+    """
+    if _LONG_KEY.search(content):
+        raise ValueError("a key in it has more than fifty parts")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def beginning(path: Path, size: int = 4096) -> bytes:

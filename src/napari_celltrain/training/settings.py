@@ -8,13 +8,13 @@ means: chosen automatically, and shown with the reason.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.formats.documents import parsed_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -262,8 +262,8 @@ class TrainingSettings(_Section):
         if len(content) > LARGEST_FILE:
             raise CellTrainError(f"The settings file {path} is too large to be one.")
         try:
-            values = tomllib.loads(content.decode("utf-8"))
-        except (ValueError, RecursionError) as error:  # also digits without end
+            values = parsed_toml(content)
+        except ValueError as error:  # also digits without end
             raise CellTrainError(
                 f"The settings file {path} is not valid TOML: {_brief(str(error))}."
             ) from None
@@ -300,7 +300,7 @@ def _value(text: str) -> Any:
     if text.lower() in ("", "none"):
         return None
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return parsed_toml(f"value = {text}".encode())["value"]
     except (ValueError, RecursionError):
         return text
 
