@@ -163,3 +163,57 @@ def test_damaged_files_end_in_a_sentence_or_in_pixels(tmp_path, make):
         except CellTrainError:
             outcomes.add("sentence")
     assert "sentence" in outcomes
+
+
+def _with_cells(folder, make):
+    """Write a movie of one frame whose pixels `make` puts where it likes."""
+    with h5py.File(folder / "movie.h5", "w") as file:
+        make(file.create_group("t00000/s00/0"))
+    return open_images(folder / "movie.h5")
+
+
+def test_pixels_in_any_file_of_the_machine_are_not_shown(tmp_path):
+    """They could be of a file that is nobody's business, and be shared as a picture."""
+    private, folder = tmp_path / "private", tmp_path / "stranger"
+    private.mkdir()
+    folder.mkdir()
+    (private / "secret.txt").write_bytes(b"TOPSECRET" * 1000)
+    with h5py.File(private / "other.h5", "w") as file:
+        file["x"] = MOVIE[0, 0]
+    shape = MOVIE[0, 0].shape
+    raw = [(str(private / "secret.txt"), 0, 2 * MOVIE[0, 0].size)]
+    layout = h5py.VirtualLayout(shape, "u2")
+    layout[...] = h5py.VirtualSource(str(private / "other.h5"), "x", shape)
+    ways = {
+        "external": lambda g: g.create_dataset("cells", shape, "u2", external=raw),
+        "virtual": lambda g: g.create_virtual_dataset("cells", layout),
+        "absolute": lambda g: g.__setitem__(
+            "cells", h5py.ExternalLink(str(private / "other.h5"), "/x")
+        ),
+        "up": lambda g: g.__setitem__("cells", h5py.ExternalLink("../private/other.h5", "/x")),
+        "soft": lambda g: (
+            g.__setitem__("there", h5py.ExternalLink("../private/other.h5", "/x")),
+            g.__setitem__("cells", h5py.SoftLink("/t00000/s00/0/there")),
+        ),
+    }
+    for make in ways.values():
+        with pytest.raises(CellTrainError, match=r"unasked|not followed"):
+            _with_cells(folder, make).read_frame(0)
+
+
+def test_a_movie_that_is_split_over_files_beside_each_other_is_read(tmp_path):
+    with h5py.File(tmp_path / "movie-00.h5", "w") as file:
+        file["part/cells"] = MOVIE[0, 0].view(np.int16)
+    link = h5py.ExternalLink("movie-00.h5", "/part/cells")
+    movie = _with_cells(tmp_path, lambda group: group.__setitem__("cells", link))
+    np.testing.assert_array_equal(movie.read_frame(0), MOVIE[0, 0])
+
+
+@pytest.mark.parametrize("name", ["../movie.h5", "{folder}/movie.h5"])
+def test_an_xml_that_names_a_file_elsewhere_says_so(tmp_path, name):
+    xml = write_bdv(tmp_path)
+    (tmp_path / "in").mkdir()
+    text = xml.read_text().replace("movie.h5", name.format(folder=tmp_path))
+    (tmp_path / "in" / "movie.xml").write_text(text)
+    with pytest.raises(CellTrainError, match="not in its own folder"):
+        open_images(tmp_path / "in" / "movie.xml")

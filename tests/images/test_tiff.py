@@ -206,6 +206,26 @@ def test_an_ome_tiff_that_is_spread_over_files(tmp_path):
         source.read_frame(1)
 
 
+def test_an_ome_tiff_whose_planes_are_elsewhere_is_not_opened_unasked(tmp_path):
+    (tmp_path / "in").mkdir()
+    plane = np.zeros((8, 9), np.uint16)
+    tifffile.imwrite(tmp_path / "other.ome.tif", plane, photometric="minisblack", metadata=None)
+    text = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+        'UUID="urn:uuid:00000000-0000-0000-0000-000000000001"><Image ID="Image:0"><Pixels '
+        'ID="Pixels:0" DimensionOrder="XYZTC" Type="uint16" SizeX="9" SizeY="8" SizeZ="1" '
+        'SizeT="1" SizeC="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/><TiffData IFD="0">'
+        '<UUID FileName="../other.ome.tif">urn:uuid:00000000-0000-0000-0000-000000000002</UUID>'
+        "</TiffData></Pixels></Image></OME>"
+    )
+    tifffile.imwrite(
+        tmp_path / "in" / "a.ome.tif", plane, photometric="minisblack", metadata=None,
+        description=text,
+    )  # fmt: skip
+    with pytest.raises(CellTrainError, match="not in its own folder"):
+        open_images(tmp_path / "in" / "a.ome.tif").read_frame(0)
+
+
 @pytest.mark.parametrize(
     ("unit", "um"), [("micron", 1), ("\\u00B5m", 1), ("nm", 1e-3), ("mm", 1e3), ("inch", 25_400)]
 )

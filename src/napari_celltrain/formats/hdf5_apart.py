@@ -41,6 +41,8 @@ def answer(path: str, groups: list[str]) -> tuple[dict[str, Any], dict[str, Any]
         attributes[place] = texts
         if not isinstance(found, h5py.Dataset) or found.dtype.hasobject:
             return
+        if found.external or found.is_virtual:
+            raise ValueError(f"{place} has its values in another file")
         size = int(np.prod(found.shape or (1,), dtype=object)) * found.dtype.itemsize
         chunk = int(np.prod(found.chunks or (0,), dtype=object)) * found.dtype.itemsize
         total += size
@@ -50,7 +52,7 @@ def answer(path: str, groups: list[str]) -> tuple[dict[str, Any], dict[str, Any]
 
     with h5py.File(path, "r") as file:
         for group in groups:
-            if group in file:
+            if group in file and isinstance(file.get(group, getlink=True), h5py.HardLink):
                 visit("", file[group])
                 if isinstance(file[group], h5py.Group):
                     file[group].visititems(visit)

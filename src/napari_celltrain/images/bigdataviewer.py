@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.hdf5 import Hdf5Movie, opened
-from napari_celltrain.images.movie import Header
+from napari_celltrain.images.movie import Header, check_beside
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
 from napari_celltrain.images.units import um_per_unit
 
@@ -94,7 +94,9 @@ def _data_file(xml: Path) -> Path:
             f"{xml} keeps its images as '{kind}', which can't be opened; save them as HDF5 or "
             "OME-Zarr."
         )
-    return xml.parent / name.replace("\\", "/")
+    name = name.replace("\\", "/")
+    check_beside(name, xml)
+    return xml.parent / name
 
 
 def _bdv_voxel(xml: Path) -> ZYX | None:

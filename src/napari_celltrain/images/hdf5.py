@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.images.movie import Crop, Header, Movie, understood
+from napari_celltrain.images.movie import Crop, Header, Movie, check_beside, understood
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Hdf5Movie(Movie):
 
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
         with h5py.File(self._path, "r") as file:
-            data = file[self._data_name(t, channel)]
+            data = data_in(file, self._data_name(t, channel), self._path)
             if any(have < need for have, need in zip(data.shape, self.frame_shape, strict=True)):
                 raise CellTrainError(
                     f"Time point {t} in {self._path} has the shape {data.shape} where "
@@ -40,6 +40,36 @@ class Hdf5Movie(Movie):
         if block.dtype == np.int16 and self.dtype == np.uint16:
             block = block.view(np.uint16)  # Java has no unsigned numbers
         return np.asarray(block)
+
+
+def data_in(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+    """Return a data set of a file, unless its pixels are somewhere else on the machine.
+
+    Links to files in the same folder are followed: BigDataViewer splits movies in that way.
+
+    Raises
+    ------
+    CellTrainError
+        When it is kept in another file, or a link leads out of the folder.
+    KeyError
+        When there is none.
+    """
+    group: Any = file
+    for part in name.split("/"):
+        link = group.get(part, getlink=True)
+        if isinstance(link, h5py.SoftLink):
+            raise CellTrainError(
+                f"'{name}' in {path} is a link within the file; it is not followed."
+            )
+        if isinstance(link, h5py.ExternalLink):
+            check_beside(link.filename, path)
+        group = group[part]
+    if group.external or group.is_virtual:
+        raise CellTrainError(
+            f"'{name}' in {path} has its pixels in other files, which are not opened unasked. Save "
+            "the movie in one file."
+        )
+    return group
 
 
 @contextmanager

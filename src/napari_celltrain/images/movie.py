@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -57,6 +57,25 @@ class Header:
             )
         # Pixels are handed out in the machine's own byte order, whatever the file's.
         object.__setattr__(self, "dtype", np.dtype(self.dtype).newbyteorder("="))
+
+
+def check_beside(named: str | Path, of: Path) -> None:
+    """Refuse a file that another one names, unless it lies in the same folder or below.
+
+    A file of a stranger could have any file of this machine shown as an image, and shared.
+
+    Raises
+    ------
+    CellTrainError
+        Naming both.
+    """
+    folder = os.path.dirname(os.path.abspath(of))
+    place = os.path.abspath(os.path.join(folder, named))
+    if not Path(place).is_relative_to(folder):
+        raise CellTrainError(
+            f"{of} says that its pixels are in {named}, which is not in its own folder; that is "
+            "not opened unasked. Open that file itself, or put them together."
+        )
 
 
 class Movie(ABC):

@@ -20,6 +20,7 @@ from napari_celltrain.images.movie import (
     Crop,
     Header,
     Movie,
+    check_beside,
     chosen,
     understood,
 )
@@ -68,6 +69,8 @@ class TiffMovie(Movie):
             self._layout = layout(axes or image.axes, image.shape, where=str(path))
             self._offset, self._stored_dtype = mapping(tiff, image)
             self._planes = _PlacedPlanes(image) if self._offset is None else None
+            for named in self._planes.paths if self._planes is not None else ():
+                check_beside(named, path)
             voxel, interval = scale_of(tiff, index, self._layout.size("z"))
         super().__init__(
             Header(
@@ -130,6 +133,11 @@ class _PlacedPlanes:
                     self._paths.append(path)
                 self._files[number] = len(self._paths) - 1
                 self._offsets[number] = page.offset
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """All files that planes lie in."""
+        return self._paths
 
     def files_of(self, numbers: NDArray[np.int_]) -> list[str]:
         """Return the files that planes lie in; of planes that are missing none is known."""
