@@ -149,9 +149,9 @@ def inputs_of(detector, pattern, out):
     """What the network sees of a movie, tile by tile."""
     seen, forward = [], detector._forward
 
-    def note(image):
+    def note(image, *between):
         seen.append(image.clone())
-        return forward(image)
+        return forward(image, *between)
 
     detector._forward = note
     end_to_end(detector, pattern, out)

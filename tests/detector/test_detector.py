@@ -8,6 +8,7 @@ import os
 import pickle
 import struct
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from napari_celltrain.detector.design import choose_design
 from napari_celltrain.detector.detections import Job
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.folder import INFO_FILE, DetectorInfo
-from napari_celltrain.detector.network import CentreNet
+from napari_celltrain.detector.network import Block, CentreNet
 from napari_celltrain.errors import CellTrainError
 
 CPU = {"device": "cpu", "precision": "float32"}
@@ -308,6 +309,31 @@ def test_a_frame_is_given_up_between_tiles_when_asked_to_stop(monkeypatch):
     assert 3 <= len(begun) < 1000
     begun.clear()
     assert len(list(detector.detect_each(jobs, tile=(1, 320, 320)))) == 2  # and goes on as before
+
+
+def test_a_large_tile_is_given_up_within_the_network(monkeypatch):
+    """A tile of a few hundred megabytes takes many seconds on one core without bfloat16."""
+    detector, stop, blocks, ended = _fresh(), threading.Event(), [], threading.Event()
+    compute, whole = Block.forward, Detector._detect_tiles
+
+    def noted(self, image):
+        blocks.append(self)
+        stop.set()
+        time.sleep(0.05)  # so that it is asked, and given up, while this block is computed
+        return compute(self, image)
+
+    def watched(self, frame, tiles):
+        found = whole(self, frame, tiles)
+        ended.set()
+        return found
+
+    monkeypatch.setattr(Block, "forward", noted)
+    monkeypatch.setattr(Detector, "_detect_tiles", watched)
+    monkeypatch.setattr(detector_module, "ASK_EVERY_S", 0.001)
+    jobs = [Job([np.zeros((1, 64, 64))], (1.0, 1.0, 1.0))]
+    assert list(detector.detect_each(jobs, stopping=stop.is_set)) == []
+    assert ended.wait(10)
+    assert 1 <= len(blocks) < sum(isinstance(m, Block) for m in detector._network.modules())
 
 
 def _same(a, b):

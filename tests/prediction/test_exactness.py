@@ -116,12 +116,12 @@ def test_out_of_memory_halves_the_tile_and_goes_on(make_detector, monkeypatch):
     whole = detector.detect([image], (2.0, 1.0, 1.0), floor=0.3)
     computed, failed, forward = [], [], detector._forward
 
-    def tight(tensor):
+    def tight(tensor, *between):
         if tensor.numel() > 600_000:
             failed.append(tensor.numel())
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried too much")
         computed.append(tensor.numel())
-        return forward(tensor)
+        return forward(tensor, *between)
 
     monkeypatch.setattr(detector, "_forward", tight)
     same(whole, detector.detect([image], (2.0, 1.0, 1.0), floor=0.3))
@@ -134,7 +134,7 @@ def test_out_of_memory_halves_the_tile_and_goes_on(make_detector, monkeypatch):
 
 
 def test_out_of_memory_ends_when_nothing_fits(detector, monkeypatch):
-    def never(tensor):
+    def never(tensor, *between):
         raise MemoryError
 
     monkeypatch.setattr(detector, "_forward", never)
@@ -144,7 +144,7 @@ def test_out_of_memory_ends_when_nothing_fits(detector, monkeypatch):
 
 
 def test_other_errors_are_not_taken_for_memory(detector, monkeypatch):
-    def broken(tensor):
+    def broken(tensor, *between):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(detector, "_forward", broken)

@@ -19,14 +19,16 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations
 from napari_celltrain.files import TEMPORARY_PREFIX
 from napari_celltrain.formats.registry import write_experiment
+from napari_celltrain.training.checkpoint import load_newest
 from napari_celltrain.training.control import Control
 from napari_celltrain.training.events import (
-    CheckpointSaved,
     Choice,
     Evaluation,
     FindingEvent,
     Finished,
     HeldOutErrors,
+    Preparing,
+    StateChanged,
     Step,
 )
 from napari_celltrain.training.loop import train
@@ -267,12 +269,56 @@ def test_stopped_in_the_last_evaluation_it_is_not_finished(dataset, settings, tm
     check_history(run)
 
 
+def test_before_frames_are_judged_a_checkpoint_is_there(dataset, settings, tmp_path):
+    """Judging large frames takes longer than a cluster waits before it kills."""
+    kept = []
+
+    def look(event):
+        if isinstance(event, StateChanged) and event.state == "evaluating":
+            kept.append(load_newest(tmp_path / "checkpoints")[0])
+
+    train(dataset, tmp_path, settings, [look])
+    assert [checkpoint.step for checkpoint in kept] == [25, STEPS]
+
+
+def test_stopped_while_frames_are_prepared_it_ends_without_a_step(
+    dataset, settings, uninterrupted, tmp_path
+):
+    control, told = Control(), []
+
+    def stop(event):
+        told.append(event)
+        if isinstance(event, Preparing):
+            control.stop("interrupted")
+
+    done = train(dataset, tmp_path, settings, [stop], control=control)
+    assert (done.reason, done.step) == ("interrupted", 0)
+    assert "resume to go on" in done.sentence
+    assert not RunFolder(tmp_path).is_finished()
+    assert RunFolder(tmp_path).read_state()["stopped_because"] == "interrupted"
+    assert told[-2] == done
+    train(dataset, tmp_path, settings, resume=True)
+    assert digest(tmp_path) == digest(uninterrupted)
+
+
+def test_stopped_while_a_resumed_run_is_prepared_it_is_where_it_was(dataset, settings, tmp_path):
+    first = train(dataset, tmp_path, settings)
+    control = Control()
+    control.stop()
+    more = settings.changed([f"budget.steps={STEPS + 5}"])
+    done = train(dataset, tmp_path, more, control=control, resume=True)
+    assert (done.step, done.reason) == (first.step, "stopped by the user")
+    assert done.best_f1 == pytest.approx(first.best_f1, abs=1e-6)
+    assert done.seconds >= first.seconds - 1
+    assert not RunFolder(tmp_path).is_finished()
+
+
 def test_stopped_while_it_is_calibrated_it_is_finished_all_the_same(dataset, settings, tmp_path):
     run = tmp_path / "run"
     control = Control()
 
     def stop(event):
-        if isinstance(event, CheckpointSaved) and event.step == STEPS:
+        if isinstance(event, Evaluation) and event.step == STEPS:
             control.stop()
 
     settings = settings.changed(["data.max_held_out_frames=1", "compute.checkpoint_every_s=1000"])

@@ -10,6 +10,7 @@ import tifffile
 
 from napari_celltrain.detector.design import choose_design
 from napari_celltrain.images import open_images
+from napari_celltrain.training import prepare as prepare_module
 from napari_celltrain.training.prepare import OpenFrames, prepare, typical_levels
 
 
@@ -53,6 +54,25 @@ def test_an_unchanged_frame_is_not_read_again(on_disk, design, tmp_path, monkeyp
         type(on_disk.images), "read_frame", lambda *args: pytest.fail("it was read again")
     )
     assert _prepare(on_disk, design, folder, [(0, 1)])[0].shape == (1, 96, 96)
+
+
+def test_stopped_while_a_frame_is_read_it_is_not_resampled(on_disk, design, tmp_path, monkeypatch):
+    """Frames of 100 MB take seconds each."""
+    stop, resampled = [], []
+    read = type(on_disk.images).read_frame
+
+    def stopped_meanwhile(*arguments):
+        stop.append(True)
+        return read(*arguments)
+
+    monkeypatch.setattr(type(on_disk.images), "read_frame", stopped_meanwhile)
+    monkeypatch.setattr(prepare_module, "resample", lambda *arguments: resampled.append(arguments))
+    frames = [(0, 1), (0, 2)]
+    sizes, folder = [(1.0, 1.0, 1.0)], tmp_path / "prepared"
+    stopping = {"stopping": lambda: bool(stop)}
+    assert prepare([on_disk], frames, design, sizes, folder, **stopping) == []
+    assert resampled == []
+    assert typical_levels([on_disk], frames, design, sizes, **stopping) is None
 
 
 def test_a_changed_frame_is_read_again_and_the_old_one_goes(on_disk, design, tmp_path):

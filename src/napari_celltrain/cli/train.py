@@ -131,7 +131,8 @@ def run(arguments: argparse.Namespace) -> int:
         "stopped_because": finished.reason,
         **finished.performance,
     }
-    if stop.status is not None:
+    stopped = finished.reason == "interrupted"  # not so when a signal came after the last step
+    if stopped:
         say(f"Go on with: {_resume_command(arguments)}")
     elif not arguments.json:
         print(
@@ -140,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.json:
         print_json(result)
-    return stop.status or 0
+    return stop.status or 0 if stopped else 0
 
 
 def _is_first_process() -> bool:

@@ -32,7 +32,7 @@ from napari_celltrain.detector.resample import (
 )
 from napari_celltrain.detector.threads import CallingThread, tile_threads
 from napari_celltrain.detector.tiling import Tile, share_memory, tiles_of
-from napari_celltrain.detector.under_way import FrameUnderWay, is_out_of_memory
+from napari_celltrain.detector.under_way import FrameUnderWay, GivenUp, is_out_of_memory
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
@@ -387,6 +387,8 @@ class Detector:
             begin = time.perf_counter()
             try:
                 found.append(self._detect_tile(frame, tile))
+            except GivenUp:
+                break
             except BaseException:
                 frame.stopped = True  # the other tiles would be for nothing
                 raise
@@ -399,7 +401,7 @@ class Detector:
         design = self.design
         image = self._input(frame, tile) if frame.ready is None else frame.ready
         frame.ready = None
-        output = self._forward(image)[0]
+        output = self._forward(image, frame.go_on)[0]
         grid_stride = np.array(design.strides[0])
         first = np.array([a for a, _ in tile.outer]) // grid_stride
         grid, position, scores = find_peaks(output[0], output[1:], frame.floor)
@@ -429,8 +431,10 @@ class Detector:
             )
         return image
 
-    def _forward(self, image: torch.Tensor) -> torch.Tensor:
+    def _forward(
+        self, image: torch.Tensor, between: Callable[[], object] = lambda: None
+    ) -> torch.Tensor:
         image = image.to(self._dtype, memory_format=self.arithmetic.memory_format)
         with torch.inference_mode():
-            output: torch.Tensor = self._network(image)
+            output: torch.Tensor = self._network(image, between)
         return output

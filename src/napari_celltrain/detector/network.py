@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari_celltrain.detector.design import Design
 
@@ -186,15 +186,25 @@ class CentreNet(nn.Module):
             self.head.bias.zero_()
             self.head.bias[0] = -4.0  # centres are rare
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return logits and offsets, (n, 4, z', y', x')."""
-        x = self.encode[0](F.relu_(self.stem(x)))
+    def forward(
+        self, x: torch.Tensor, between: Callable[[], object] = lambda: None
+    ) -> torch.Tensor:
+        """Return logits and offsets, (n, 4, z', y', x').
+
+        `between` is called before each block, and may raise what ends the computation: a large
+        image takes many seconds on one core.
+        """
+        x = F.relu_(self.stem(x))
+        between()
+        x = self.encode[0](x)
         skips = []
         for level, down in enumerate(self.down):
+            between()
             skips.append(x)
             x = self.encode[level + 1](F.relu_(down(x)))
         x = self.encode[-1](x)
         for level in reversed(range(len(self.down))):
+            between()
             skip = skips[level]
             up = F.interpolate(self.up[level](x), size=skip.shape[2:], mode="nearest")
             x = self.decode[level](F.relu_(up.add_(skip)))

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from napari_celltrain.experiment import ZYX
 
 
+class GivenUp(Exception):
+    """Nobody waits for this time point any more."""
+
+
 class FrameUnderWay:
     """One time point on its way through the threads."""
 
@@ -62,12 +66,17 @@ class FrameUnderWay:
         with self._lock:
             self.seconds += seconds
 
+    def go_on(self) -> None:
+        """Raise `GivenUp` when nobody waits for this any more."""
+        if self.stopped:
+            raise GivenUp
+
     def unfinished(self) -> bool:
         """Tell whether a tile is still under way."""
         return not all(future.done() for future in self.futures)
 
     def cancel(self) -> None:
-        """Give up; a tile that is under way is computed to its end."""
+        """Give up; a tile that is under way is left where it is."""
         self.stopped = True
         for future in self.futures:
             future.cancel()

@@ -110,7 +110,7 @@ def candidates(
     read
         Gives the network's inputs for (member, t); None: from the experiments' images.
     stopping
-        Looked at between frames.
+        Asked now and then; when it says so, the frames that are not done are given up.
     tell
         Gets what was found out about the movies first.
     """
@@ -155,7 +155,8 @@ def candidates(
             images.append(inputs[own])
             yield Job(inputs, sizes[member], looks[member].cell_diameter, looks[member].gamma)
 
-    for (member, t), found in zip(frames, detector.detect_each(jobs(), floor=FLOOR), strict=False):
+    each = detector.detect_each(jobs(), floor=FLOOR, stopping=stopping)
+    for (member, t), found in zip(frames, each, strict=False):
         look, image = looks[member], images.popleft()
         if member not in scorers:
             diameter = look.cell_diameter or design.diameter

@@ -91,7 +91,13 @@ def begin(sitting: Sitting) -> Beginning:
         plan.cell_diameters,
         exclude_dying=settings.data.exclude_dying,
     )
-    levels = typical_levels(experiments, split.train, plan.design, plan.relative_sizes)
+    levels = typical_levels(
+        experiments,
+        split.train,
+        plan.design,
+        plan.relative_sizes,
+        stopping=lambda: sitting.control.stopping,
+    )
     evaluations = Evaluations(sitting.dataset, settings, sitting.run, plan, split, held_out, levels)
     return Beginning(plan, frames, evaluations, checkpoint, start, was_finished)
 

@@ -23,18 +23,13 @@ from napari_celltrain.training.checkpoint import Checkpoint, save_checkpoint
 from napari_celltrain.training.control import Control
 from napari_celltrain.training.crops import StepSampler
 from napari_celltrain.training.debug_log import DebugLog
-from napari_celltrain.training.events import (
-    CheckpointSaved,
-    Finished,
-    StateChanged,
-    Step,
-    StopReason,
-)
+from napari_celltrain.training.ending import end, end_before_training, is_natural, stopped_at
+from napari_celltrain.training.events import CheckpointSaved, StateChanged, Step
 from napari_celltrain.training.learner import Learner
 from napari_celltrain.training.memory import memory_mib
 from napari_celltrain.training.pace import Pace
 from napari_celltrain.training.performance import Meter, meter_for
-from napari_celltrain.training.run import HistoryWriter, RunFolder, time_stamp
+from napari_celltrain.training.run import HistoryWriter, RunFolder
 from napari_celltrain.training.schedule import Schedule
 from napari_celltrain.training.settings import TrainingSettings
 from napari_celltrain.training.sitting import Sitting
@@ -44,7 +39,7 @@ if TYPE_CHECKING:
 
     from napari_celltrain.dataset import Dataset
     from napari_celltrain.training.crop_groups import CropGroup
-    from napari_celltrain.training.events import Callback
+    from napari_celltrain.training.events import Callback, Finished, StopReason
 
 
 def train(
@@ -96,7 +91,7 @@ def train(
     )
     try:
         if not sitting.is_first:  # it follows: nothing is told and nothing written
-            return _Loop(sitting, begin(sitting)).go()
+            return _sit(sitting)
         sitting.run.check_free(resume=resume)
         if start_from is not None:
             find_detector(Path(start_from))  # a wrong name is told before a folder is made
@@ -106,12 +101,20 @@ def train(
             log.begin(settings)
             sitting.callbacks = (*callbacks, HistoryWriter(sitting.run), log)
             try:
-                return _Loop(sitting, begin(sitting)).go()
+                return _sit(sitting)
             except BaseException as error:
                 log.failed(error)
                 raise
     finally:
         processes.leave()
+
+
+def _sit(sitting: Sitting) -> Finished:
+    """Begin, and train to the end of the sitting."""
+    beginning = begin(sitting)
+    if sitting.control.stopping:  # before seconds go by while PyTorch loads all for learning
+        return end_before_training(sitting, beginning)
+    return _Loop(sitting, beginning).go()
 
 
 class _Loop:
@@ -142,8 +145,6 @@ class _Loop:
 
     def go(self) -> Finished:
         """Train to the end."""
-        if self.control.stopping:
-            return self._finish(self.control.reason)
         if self.beginning.start is not None:
             self.evaluations.last_step = -1
         if self.evaluations.last_step < 0 and self.sitting.is_first:
@@ -332,6 +333,8 @@ class _Loop:
         return "overfitting"
 
     def _evaluate(self) -> None:
+        if self.step > self.saved_step:
+            self._save()  # judging large frames takes longer than a cluster waits before it kills
         self.tell(StateChanged("evaluating", "Looking for cells in held-out frames."))
         begin = time.monotonic()
         done = self.evaluations.judge(
@@ -353,49 +356,22 @@ class _Loop:
     # --- the end -------------------------------------------------------------------------------
 
     def _finish(self, reason: str) -> Finished:
-        natural = reason not in ("stopped by the user", "interrupted")
         standing = self.evaluations.standing
-        if natural and self.sitting.is_first and self.evaluations.last_step != self.step:
+        if is_natural(reason) and self.sitting.is_first and self.evaluations.last_step != self.step:
             self._evaluate()
             if self.evaluations.last_step != self.step:  # stopped in the midst of it
-                reason, natural = self.control.reason, False
-                self._save()
+                reason = self.control.reason
         f1, threshold = max(standing.kept_f1, 0.0), standing.best_threshold
-        if not self.sitting.is_first:
-            return Finished(
-                cast("StopReason", reason), self.step, self.sitting.seconds, f1, threshold, ""
-            )
-        if natural:
+        sentence = ""
+        if is_natural(reason) and self.sitting.is_first:
             self._save()
             f1, threshold = self.evaluations.judge_best(lambda: self.control.stopping)
             sentence = f"Finished: {reason}. F1 {f1:.3f} on held-out frames."
             if not self.evaluations.split.trustworthy:
                 sentence += " This figure is not to be trusted: too little could be held out."
-        else:
-            sentence = f"{reason.capitalize()} at step {self.step}; resume to go on."
+        elif self.sitting.is_first:
+            sentence = stopped_at(self.sitting, self.step)
             if self.saved_step < self.step:
                 sentence += f" The last checkpoint that was written is of step {self.saved_step}."
-        seconds = self.sitting.seconds
-        self.sitting.keep(
-            lambda: self.run.write_state(
-                finished=natural,
-                stopped_because=reason,
-                step=self.step,
-                seconds=seconds,
-                best_f1=f1,
-                threshold=threshold,
-                ended=time_stamp(),
-            )
-        )
-        finished = Finished(
-            reason=cast("StopReason", reason),
-            step=self.step,
-            seconds=self.sitting.seconds,
-            best_f1=f1,
-            threshold=threshold,
-            sentence=sentence,
-            performance={} if self._meter is None else self._meter.report(self.learner.nonfinite),
-        )
-        self.tell(finished)
-        self.tell(StateChanged("finished", sentence))
-        return finished
+        performance = {} if self._meter is None else self._meter.report(self.learner.nonfinite)
+        return end(self.sitting, reason, self.step, f1, threshold, sentence, performance)

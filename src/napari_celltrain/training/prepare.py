@@ -119,20 +119,21 @@ def prepare(
         needed.append(inputs)
         jobs.update(dict.fromkeys(inputs))
 
-    def work(job: tuple[int, int, int]) -> Path:
+    def work(job: tuple[int, int, int]) -> Path | None:
         member, t, channel = job
         source = _source(experiments[member])
         steps = design.steps(voxel_sizes[member], source.frame_shape[0])
-        return _prepared_file(source, t, channel, steps, folder)
+        return _prepared_file(source, t, channel, steps, folder, stopping)
 
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=2) as pool:  # one decodes while the other resamples
         for done, (job, made) in enumerate(zip(jobs, pool.map(work, jobs), strict=True), 1):
-            jobs[job] = made
-            tell(Preparing(done, len(jobs), f"{experiments[job[0]].name}, time point {job[1]}"))
             if stopping():
                 pool.shutdown(cancel_futures=True)
                 return []
+            assert made is not None  # only when stopping
+            jobs[job] = made
+            tell(Preparing(done, len(jobs), f"{experiments[job[0]].name}, time point {job[1]}"))
     used = {made for made in jobs.values() if made is not None}
     for stale in set(folder.glob("*.npy")) - used:  # of data that has changed since
         stale.unlink(missing_ok=True)
@@ -168,10 +169,16 @@ def typical_levels(
     voxel_sizes: Sequence[ZYX],
     *,
     at_most: int = 4,
-) -> tuple[float, float]:
-    """Return the median dark and bright levels, as stored, of a few frames of the training set."""
+    stopping: Callable[[], bool] = lambda: False,
+) -> tuple[float, float] | None:
+    """Return the median dark and bright levels, as stored, of a few frames of the training set.
+
+    None when `stopping` says so on the way.
+    """
     levels = []
     for i in np.unique(np.linspace(0, len(frames) - 1, at_most).round().astype(int)):
+        if stopping():
+            return None
         member, t = frames[i]
         source = _source(experiments[member])
         steps = design.steps(voxel_sizes[member], source.frame_shape[0])
@@ -187,7 +194,20 @@ def _source(experiment: Experiment) -> FrameSource:
     return experiment.images
 
 
-def _prepared_file(source: FrameSource, t: int, channel: int, steps: ZYX, folder: Path) -> Path:
+def _prepared_file(
+    source: FrameSource,
+    t: int,
+    channel: int,
+    steps: ZYX,
+    folder: Path,
+    stopping: Callable[[], bool],
+) -> Path | None:
+    """Return the file of a prepared frame, and make it first where it is not there.
+
+    None when `stopping` says so on the way: a large frame takes seconds to read and to resample.
+    """
+    if stopping():
+        return None
     stamp = getattr(source, "stamp", None)
     stamped = stamp(t, channel) if stamp is not None else None
     frame: NDArray[Any] | None = None
@@ -201,6 +221,8 @@ def _prepared_file(source: FrameSource, t: int, channel: int, steps: ZYX, folder
         return path
     if frame is None:
         frame = source.read_frame(t, channel)
+    if stopping():
+        return None
     level = intensity_range(frame, steps)
     values = level.normalise(resample(frame, steps)).numpy().astype(np.float16)
     buffer = io.BytesIO()
