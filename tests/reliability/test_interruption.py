@@ -12,6 +12,8 @@ from pathlib import Path  # noqa: TC003
 import pytest
 
 from napari_celltrain.training.checkpoint import load_newest
+from napari_celltrain.training.clock import LONGEST_S
+from napari_celltrain.training.events import Step
 from napari_celltrain.training.run import RunFolder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -73,6 +75,10 @@ def _wait_for_training(process: subprocess.Popen, run: Path) -> None:
         time.sleep(0.1)
     process.kill()
     raise AssertionError(process.communicate())
+
+
+def _last_step(run: Path) -> Step:
+    return [event for event in RunFolder(run).read_history() if isinstance(event, Step)][-1]
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
@@ -137,13 +143,15 @@ def test_a_suspended_run_goes_on_when_it_is_woken(blobs, tmp_path):
     try:
         _wait_for_training(process, run)
         process.send_signal(signal.SIGSTOP)
-        time.sleep(0.5)
+        before, begin, slept = _last_step(run), time.monotonic(), 9.0
+        time.sleep(slept)
         process.send_signal(signal.SIGCONT)
-        before = RunFolder(run).read_history()[-1].step
-        end = time.monotonic() + 60
-        while time.monotonic() < end and RunFolder(run).read_history()[-1].step <= before:
+        while time.monotonic() < begin + 60 and _last_step(run).step <= before.step:
             time.sleep(0.1)
-        assert RunFolder(run).read_history()[-1].step > before
+        after, awake = _last_step(run), time.monotonic() - begin - slept
+        assert after.step > before.step
+        # a budget of minutes is not used up meanwhile; the history is up to two seconds behind
+        assert after.seconds - before.seconds < awake + LONGEST_S + 3
     finally:
         process.kill()
         process.communicate()

@@ -190,7 +190,7 @@ class _Stub(nn.Module):
         self.stem = nn.Conv3d(design.n_inputs, 4, design.strides[0], design.strides[0])
         self.head = nn.Conv3d(4, 4, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, between=None) -> torch.Tensor:
         return self.head(self.stem(x))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 
 class Control:
@@ -40,15 +39,11 @@ class Control:
         """True between `pause` and `resume`."""
         return not self._running.is_set()
 
-    def wait_for_stop(self, seconds: float) -> float:
-        """Wait, at most so long, for `stop`; return the seconds it took."""
-        begin = time.monotonic()
+    def wait_for_stop(self, seconds: float) -> None:
+        """Wait, at most so long, for `stop`."""
         self._stop.wait(seconds)
-        return time.monotonic() - begin
 
-    def wait_while_paused(self) -> float:
-        """Block until resumed or stopped; return the seconds it took."""
-        begin = time.monotonic()
+    def wait_while_paused(self) -> None:
+        """Block until resumed or stopped."""
         while not self._running.wait(0.2):
             pass
-        return time.monotonic() - begin

@@ -111,10 +111,11 @@ def train(
 
 def _sit(sitting: Sitting) -> Finished:
     """Begin, and train to the end of the sitting."""
-    beginning = begin(sitting)
-    if sitting.control.stopping:  # before seconds go by while PyTorch loads all for learning
-        return end_before_training(sitting, beginning)
-    return _Loop(sitting, beginning).go()
+    with sitting.clock:
+        beginning = begin(sitting)
+        if sitting.control.stopping:  # before seconds go by while PyTorch loads all for learning
+            return end_before_training(sitting, beginning)
+        return _Loop(sitting, beginning).go()
 
 
 class _Loop:
@@ -182,7 +183,7 @@ class _Loop:
         if self.sitting.keep(lambda: save_checkpoint(self.run.checkpoints, checkpoint)):
             self.saved_step = self.step
             self.tell(CheckpointSaved(self.step, str(self.run.checkpoints)))
-        self.last_checkpoint_s = time.monotonic()
+        self.last_checkpoint_s = self.sitting.seconds
 
     # --- training ------------------------------------------------------------------------------
 
@@ -205,7 +206,7 @@ class _Loop:
         )
         self._groups = maker.groups
         self.tell(StateChanged("training", "Training."))
-        self.last_checkpoint_s = time.monotonic()
+        self.last_checkpoint_s = self.sitting.seconds
         if not self.evaluations.next_step:
             self.evaluations.schedule(self.step, 0.0, 0.0)
         self._meter = meter_for(self.plan, self.sitting.dataset.experiments, maker, self.learner)
@@ -230,7 +231,7 @@ class _Loop:
                     continue
                 if self.step >= self.evaluations.next_step:
                     ends = self._evaluate_in_training()
-                since = time.monotonic() - self.last_checkpoint_s
+                since = self.sitting.seconds - self.last_checkpoint_s
                 if since > self.settings.compute.checkpoint_every_s:
                     self._save()
         finally:
@@ -319,7 +320,8 @@ class _Loop:
     def _pause(self) -> None:
         self._save()
         self.tell(StateChanged("paused", f"Paused at step {self.step}; a checkpoint is saved."))
-        self.sitting.paused_s += self.control.wait_while_paused()
+        with self.sitting.paused():
+            self.control.wait_while_paused()
         if not self.control.stopping:
             self.tell(StateChanged("training", "Training."))
 
@@ -336,7 +338,7 @@ class _Loop:
         if self.step > self.saved_step:
             self._save()  # judging large frames takes longer than a cluster waits before it kills
         self.tell(StateChanged("evaluating", "Looking for cells in held-out frames."))
-        begin = time.monotonic()
+        begin = self.sitting.seconds
         done = self.evaluations.judge(
             self.learner, self.sitting.seconds, lambda: self.control.stopping
         )
@@ -349,7 +351,7 @@ class _Loop:
         self.schedule.evaluated(self.step, best)
         for event in self.evaluations.events(verdict, self.learner, self.sitting.seconds, best):
             self.tell(event)
-        self.evaluations.schedule(self.step, time.monotonic() - begin, self._pace.steps_per_s)
+        self.evaluations.schedule(self.step, self.sitting.seconds - begin, self._pace.steps_per_s)
         self._save()
         self.tell(StateChanged("training", self.evaluations.standing.in_words(self.step)))
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding
+from napari_celltrain.training.clock import Clock
 from napari_celltrain.training.events import FindingEvent, StateChanged
 from napari_celltrain.training.processes import Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from napari_celltrain.dataset import Dataset
@@ -45,6 +46,8 @@ class Sitting:
         A detector (or run) folder whose weights to start from.
     together
         The processes that train together.
+    clock
+        Counts the seconds of the sitting.
     """
 
     dataset: Dataset
@@ -54,7 +57,7 @@ class Sitting:
     callbacks: tuple[Callback, ...] = ()
     start_from: Path | None = None
     together: Processes = field(default_factory=Processes)
-    began: float = field(default_factory=time.monotonic)
+    clock: Clock = field(default_factory=Clock)
     seconds_before: float = 0.0
     """Of the sittings before this one."""
     paused_s: float = 0.0
@@ -66,8 +69,8 @@ class Sitting:
 
     @property
     def seconds(self) -> float:
-        """Time of the run over all its sittings, without pauses."""
-        return self.seconds_before + time.monotonic() - self.began - self.paused_s
+        """Time of the run over all its sittings, without pauses and without what it slept."""
+        return self.seconds_before + self.clock.seconds - self.paused_s
 
     def tell(self, event: Event) -> None:
         """Give an event to all who listen."""
@@ -77,6 +80,13 @@ class Sitting:
     def find(self, severity: str, code: str, message: str) -> None:
         """Tell a finding."""
         self.tell(FindingEvent(Finding(cast("Any", severity), code, message)))
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What passes in this block is no time of the run."""
+        begin = self.clock.seconds
+        yield
+        self.paused_s += self.clock.seconds - begin
 
     def keep(self, write: Callable[[], object]) -> bool:
         """Write something; a full disk holds the run until there is room, and loses nothing.
@@ -95,7 +105,8 @@ class Sitting:
                     self.tell(StateChanged("paused", sentence))
                 if self.control.stopping:
                     return False
-                self.paused_s += self.control.wait_for_stop(RETRY_S)
+                with self.paused():
+                    self.control.wait_for_stop(RETRY_S)
             else:
                 if waited:
                     self.tell(StateChanged("training", "It could be written now. Training."))
