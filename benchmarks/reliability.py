@@ -274,7 +274,7 @@ def training_on_positions(folder: Path, points: int, times: int, experiments: in
 
 
 def soak(folder: Path, steps: int) -> Row:
-    """Many steps of a stub network, with evaluations and checkpoints."""
+    """A day of a stub network, with evaluations and checkpoints."""
     module = load("reliability/test_load")
     with pytest.MonkeyPatch.context() as patch:
         seen = module.soak(small_dataset(), small_settings(10), folder / "soak", patch, steps)
@@ -282,8 +282,8 @@ def soak(folder: Path, steps: int) -> Row:
     spread = max(seen["rss_mib"][third:]) - min(seen["rss_mib"][third:])
     handles = max(seen["handles"][third:]) - min(seen["handles"][third:])
     return (
-        "soak: steps of a stub network",
-        f"{steps} steps",
+        "soak: 24 hours of a simulated clock, with a stub network",
+        f"{steps} steps, each in the history; a checkpoint every two minutes of it",
         f"memory within {spread:.0f} MiB, file handles within {handles:.0f}",
     )
 
