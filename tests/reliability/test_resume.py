@@ -21,6 +21,7 @@ from napari_celltrain.files import TEMPORARY_PREFIX
 from napari_celltrain.formats.registry import write_experiment
 from napari_celltrain.training.checkpoint import load_newest
 from napari_celltrain.training.control import Control
+from napari_celltrain.training.evaluations import Evaluations
 from napari_celltrain.training.events import (
     Choice,
     Evaluation,
@@ -31,6 +32,7 @@ from napari_celltrain.training.events import (
     StateChanged,
     Step,
 )
+from napari_celltrain.training.learner import Learner
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
@@ -99,6 +101,29 @@ def test_another_seed_gives_other_weights(dataset, settings, uninterrupted, tmp_
     other = settings.changed(["compute.seed=7"])
     train(dataset, tmp_path / "run", other)
     assert digest(tmp_path / "run") != digest(uninterrupted)
+
+
+def test_a_run_without_a_budget_does_not_go_by_the_clock(dataset, settings, tmp_path, monkeypatch):
+    """Which detector is kept, and where it stops improving, follow from when it is judged."""
+    values = settings.model_dump()
+    values["budget"].update(steps=None, patience=2)
+    settings = TrainingSettings.from_dict(values)
+    train(dataset, tmp_path / "fast", settings)
+    learn, judge = Learner.learn, Evaluations.judge
+
+    def slow(self, *arguments):
+        time.sleep(0.002)
+        return learn(self, *arguments)
+
+    def slower(self, *arguments):
+        time.sleep(0.5)
+        return judge(self, *arguments)
+
+    monkeypatch.setattr(Learner, "learn", slow)
+    monkeypatch.setattr(Evaluations, "judge", slower)
+    assert train(dataset, tmp_path / "slow", settings).reason == "F1 stopped improving"
+    assert digest(tmp_path / "slow") == digest(tmp_path / "fast")
+    assert _results(tmp_path / "slow") == _results(tmp_path / "fast")
 
 
 @pytest.mark.parametrize("stops", [(1,), (10,), (25,), (26,), (7, 8, 21), (29,)], ids=str)
