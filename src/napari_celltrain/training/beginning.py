@@ -18,6 +18,12 @@ from napari_celltrain.training.evaluations import Evaluations
 from napari_celltrain.training.events import FindingEvent, StateChanged
 from napari_celltrain.training.fingerprint import fingerprint
 from napari_celltrain.training.held_out import HeldOut
+from napari_celltrain.training.kept_settings import (
+    check_start,
+    of_a_run_that_goes_on,
+    other_crops,
+    stored,
+)
 from napari_celltrain.training.plan import Plan, make_plan
 from napari_celltrain.training.prepare import PreparedFrame, prepare, typical_levels
 from napari_celltrain.training.run import time_stamp
@@ -25,6 +31,7 @@ from napari_celltrain.training.saved_state import SavedPlan, check_checkpoint
 
 if TYPE_CHECKING:
     from napari_celltrain.dataset import Split
+    from napari_celltrain.training.settings import TrainingSettings
     from napari_celltrain.training.sitting import Sitting
 
 
@@ -67,16 +74,23 @@ def begin(sitting: Sitting) -> Beginning:
     sitting.tell(StateChanged("preparing", "Looking at the data."))
     if not sitting.is_first:
         sitting.together.wait()  # until the first has looked at checkpoints and prepared frames
-    settings, experiments = sitting.settings, sitting.dataset.experiments
+    experiments = sitting.dataset.experiments
     checkpoint = _find_checkpoint(sitting)
     start = _start_detector(sitting) if checkpoint is None else None
-    design = start.design if start is not None else None
+    design, before = None, None
+    if start is not None:
+        design = start.design
+        check_start(sitting.settings, design)
     if checkpoint is not None:
         check_checkpoint(checkpoint, sitting.run.checkpoints)
         design = Design.model_validate(checkpoint.state["design"])
+        before = stored(checkpoint.state)
+        if before is not None:
+            sitting.settings = of_a_run_that_goes_on(sitting.settings, before, design)
+    settings = sitting.settings
     window = settings.design.time_window if design is None else design.time_window
     split = split_frames(sitting.dataset, settings.data.held_out_share, window)
-    plan = _plan(sitting, split, checkpoint, design)
+    plan = _plan(sitting, split, checkpoint, design, before)
     was_finished = sitting.run.is_finished()
     if sitting.is_first:
         _write_what_was_asked(sitting)
@@ -128,7 +142,11 @@ def _start_detector(sitting: Sitting) -> Detector | None:
 
 
 def _plan(
-    sitting: Sitting, split: Split, checkpoint: Checkpoint | None, design: Design | None
+    sitting: Sitting,
+    split: Split,
+    checkpoint: Checkpoint | None,
+    design: Design | None,
+    before: TrainingSettings | None,
 ) -> Plan:
     settings = sitting.settings
     plan = make_plan(sitting.dataset.experiments, split, settings, start_design=design)
@@ -139,7 +157,9 @@ def _plan(
         kept = SavedPlan.model_validate(checkpoint.state["plan"])
         plan = replace(
             plan,
-            groups=as_before(plan.groups, kept.crop_groups()),
+            groups=plan.groups
+            if other_crops(settings, before)
+            else as_before(plan.groups, kept.crop_groups()),
             learning_rate=settings.optimiser.learning_rate or kept.learning_rate,
             # sums in another order would not be the uninterrupted run's
             arithmetic=replace(plan.arithmetic, layout=kept.layout),

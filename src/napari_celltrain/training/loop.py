@@ -170,6 +170,7 @@ class _Loop:
         state = {
             "seconds": self.sitting.seconds,
             "schedule": self.schedule.state(),
+            "settings": self.settings.model_dump(),
             "design": self.plan.design.model_dump(),
             "plan": {
                 "groups": [asdict(group) for group in self._groups],
