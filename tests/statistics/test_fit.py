@@ -77,6 +77,64 @@ def test_a_voxel_size_wrong_by_ten_is_noticed(blobs, factor):
     assert "voxel size" in finding.message
 
 
+@pytest.fixture(scope="module")
+def stacks(make_blobs):
+    """Few cells in many planes, and another movie of the same kind."""
+    options = {"times": 4, "shape": (14, 90, 100), "cells": 14, "voxel_size_um": (2.0, 0.6, 0.6)}
+    return [make_blobs(**options, width=8.0, seed=seed) for seed in (1, 2)]
+
+
+def test_good_stacks_are_left_in_peace(stacks):
+    first, second = stacks
+    assert _codes(first) == []
+    assert _codes(second) == []
+    assert _codes(_only(first, np.arange(len(first.annotations)) % 3 == 0)) == []
+
+
+WRONG_STACKS = {
+    "if y and x were exchanged": lambda p: p[:, [0, 2, 1]],
+    "if z were counted from the other end": lambda p: p * [-1, 1, 1] + [13, 0, 0],
+    "if y were counted from the other end": lambda p: p * [1, -1, 1] + [0, 89, 0],
+    "if they had been divided by the voxel size once too often": lambda p: p / [2, 0.6, 0.6],
+    "if they were in micrometres": lambda p: p * [2, 0.6, 0.6],
+}
+
+
+@pytest.mark.parametrize("words", WRONG_STACKS)
+def test_what_is_wrong_with_positions_in_a_stack_is_named(stacks, words):
+    (finding,) = fit_findings(_moved(stacks[0], WRONG_STACKS[words]))
+    assert finding.code == "off-cells"
+    assert words in finding.message
+
+
+@pytest.mark.parametrize(("dz", "words"), [(1, "plane before"), (-1, "plane after")])
+def test_positions_a_plane_off_are_noticed_where_planes_are_far_apart(make_blobs, dz, words):
+    for spacing in (2.0, 4.0):
+        stack = make_blobs(
+            times=4, shape=(12, 90, 100), cells=14, voxel_size_um=(spacing, 0.6, 0.6), width=8.0
+        )
+        assert _codes(stack) == []
+        (finding,) = fit_findings(_moved(stack, lambda p: p + np.array((dz, 0, 0))))
+        assert words in finding.message
+
+
+def test_positions_that_hardly_fit_are_worth_a_word(make_blobs):
+    """Every second mark is anywhere."""
+    stack = make_blobs(times=8, shape=(1, 200, 200), cells=25)
+    rng = np.random.default_rng(3)
+    nowhere = rng.uniform(5, 190, (len(stack.annotations), 3)) * [0, 1, 1]
+    odd = np.arange(len(nowhere))[:, None] % 5 > 1
+    (finding,) = fit_findings(_moved(stack, lambda p: np.where(odd, nowhere, p)))
+    assert finding.severity == "info"
+    assert "open them over the image" in finding.message
+
+
+def test_positions_of_another_stack_are_noticed(stacks):
+    first, second = stacks
+    (finding,) = fit_findings(first.with_(annotations=second.annotations))
+    assert "Are they of this movie" in finding.message
+
+
 def test_few_positions_prove_nothing(make_blobs):
     few = make_blobs(times=2, cells=4)
     assert _codes(_moved(few, lambda p: p[:, [0, 2, 1]])) == []
