@@ -11,6 +11,8 @@ import tifffile
 from napari_celltrain.cli import main
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.formats.registry import write_experiment
+from napari_celltrain.training.events import FindingEvent
+from napari_celltrain.training.run import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,19 +111,49 @@ def test_pixels_without_a_value_are_told_and_do_no_harm(case, tmp_path, capsys, 
 
 def test_a_constant_movie_is_told(case, tmp_path, capsys):
     case.movie = np.full_like(case.movie, 7)
-    errors = _trained(case.write(), tmp_path / "run", capsys)
+    status, errors = _train(case.write(), tmp_path / "run", capsys)
+    assert status == 2
     assert "every pixel is 7" in errors
+    assert "nothing to learn from" in errors.splitlines()[-1]
 
 
 def test_a_movie_of_nan_is_told(case, tmp_path, capsys):
     case.movie = np.full(case.movie.shape, np.nan, np.float32)
-    errors = _trained(case.write(), tmp_path / "run", capsys)
+    status, errors = _train(case.write(), tmp_path / "run", capsys)
+    assert status == 2
     assert "no finite" in errors
+    assert "nothing to learn from" in errors.splitlines()[-1]
 
 
 def test_one_constant_frame_is_told(case, tmp_path, capsys):
     case.movie[0] = 0
     assert "time point 0 is empty" in _trained(case.write(), tmp_path / "run", capsys)
+
+
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_an_odd_frame_is_told_wherever_it_is_and_not_learnt_from(
+    tmp_path, make_blobs, capsys, value
+):
+    """Too many frames to look at all of them beforehand."""
+    case = Case(tmp_path / "data", make_blobs, times=14, shape=(1, 64, 64))
+    case.movie = case.movie.astype(np.float32)
+    case.movie[5] = value
+    _trained(case.write(), tmp_path / "run", capsys)
+    said = [
+        event.finding
+        for event in RunFolder(tmp_path / "run").read_history()
+        if isinstance(event, FindingEvent)
+    ]
+    (finding,) = [one for one in said if one.code == "empty-frames"]
+    assert finding.time_point == 5
+    assert "Nothing is learnt from it" in finding.message
+
+
+def test_a_held_out_frame_without_anything_is_told_and_does_not_count(tmp_path, make_blobs, capsys):
+    case = Case(tmp_path / "data", make_blobs, times=14, shape=(1, 64, 64))
+    case.movie[12] = 0
+    errors = _trained(case.write(), tmp_path / "run", capsys)
+    assert "Time point 12, which is held out, shows nothing" in errors
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64", "uint32", "int32"])

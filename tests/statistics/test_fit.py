@@ -7,6 +7,7 @@ import pytest
 
 from napari_celltrain.dataset import load_dataset
 from napari_celltrain.experiment import Annotations
+from napari_celltrain.statistics import findings
 from napari_celltrain.statistics.fit import fit_findings
 
 
@@ -161,6 +162,15 @@ def test_real_movies_are_left_in_peace_and_their_shifts_noticed(data_folder):
     for experiment in quick:
         assert _codes(_moved(experiment, dt=1)) == ["time-shift"], experiment.name
         assert _codes(_moved(experiment, lambda p: p[:, [0, 2, 1]])) == ["off-cells"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_pixels_without_a_value_are_neither_dark_nor_bright(blobs, value):
+    movie = blobs.images.array.astype(np.float32) + 30_000
+    movie[..., :12] = movie[:, :, 70:80, 90:110] = value
+    spoilt = blobs.with_(images=type(blobs.images)(movie, "tzyx"))
+    assert _codes(spoilt) == []
+    assert {finding.code for finding in findings(spoilt)} <= {"not-finite-pixels"}
 
 
 def _only(experiment, keep):

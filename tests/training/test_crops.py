@@ -180,6 +180,7 @@ def test_every_change_of_light_can_be_switched_off_and_does_something(tmp_path, 
 
 def test_crops_lie_on_cells_as_often_as_asked(tmp_path):
     movie = np.zeros((1, 1, 400, 400), np.float32)
+    movie[..., 200, 200] = 1  # a frame that shows nothing is not learnt from
     experiment = Experiment(
         "lonely",
         Annotations([0], [[0, 30, 30]]),

@@ -9,8 +9,11 @@ import pytest
 import tifffile
 
 from napari_celltrain.detector.design import choose_design
-from napari_celltrain.images import open_images
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.experiment import Status
+from napari_celltrain.images import ArraySource, open_images
 from napari_celltrain.training import prepare as prepare_module
+from napari_celltrain.training.events import FindingEvent
 from napari_celltrain.training.prepare import OpenFrames, prepare, typical_levels
 
 
@@ -102,3 +105,92 @@ def test_few_frames_are_open_at_once(tmp_path):
     frames = OpenFrames(limit=500)
     assert [int(frames.get(path)[0, 0, 0]) for path in paths * 2] == [*range(6)] * 2
     assert len(frames._open) <= 3
+
+
+# --- frames that show nothing ---
+
+
+@pytest.fixture
+def plain_design():
+    return choose_design(
+        diameter=10, spacing=12, voxel_size=(1, 1, 1), planes=1, unit="um", width=8
+    )
+
+
+def _spoilt(make_blobs, spoil):
+    blobs = make_blobs(times=12)
+    movie = blobs.images.array.astype(np.float32)
+    spoil(movie)
+    return blobs.with_(images=ArraySource(movie, "tzyx", voxel_size_um=(1, 1, 1)))
+
+
+def _told(experiment, design, folder, times=range(12)):
+    told = []
+    frames = prepare(
+        [experiment], [(0, t) for t in times], design, [(1.0, 1.0, 1.0)], folder, tell=told.append
+    )
+    return frames, [one.finding for one in told if isinstance(one, FindingEvent)]
+
+
+def test_nothing_is_said_of_frames_that_show_something(make_blobs, plain_design, tmp_path):
+    frames, told = _told(_spoilt(make_blobs, lambda movie: None), plain_design, tmp_path)
+    assert len(frames) == 12
+    assert told == []
+
+
+@pytest.mark.parametrize("value", [0, 700, np.nan, np.inf, -np.inf])
+def test_a_frame_without_anything_is_left_out_and_told(make_blobs, plain_design, tmp_path, value):
+    def spoil(movie):
+        movie[[2, 7]] = value
+
+    experiment = _spoilt(make_blobs, spoil)
+    for _ in ("read", "found prepared"):
+        frames, (finding,) = _told(experiment, plain_design, tmp_path)
+        assert [frame.t for frame in frames] == [0, 1, 3, 4, 5, 6, 8, 9, 10, 11]
+        assert finding.message.startswith("Time points 2 and 7 show nothing")
+        assert finding.time_point == 2
+
+
+def test_a_neighbour_in_time_may_be_empty(make_blobs, design, tmp_path):
+    experiment = _spoilt(make_blobs, lambda movie: movie[2].fill(np.nan))
+    frames, told = _told(experiment, design, tmp_path)
+    assert [frame.t for frame in frames] == [0, 1, *range(3, 12)]
+    assert len(told) == 1
+    assert all(np.isfinite(np.load(path)).all() for frame in frames for path in frame.files)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e38])
+def test_cells_where_pixels_have_no_value_are_not_learnt(make_blobs, plain_design, tmp_path, value):
+    def spoil(movie):
+        movie[5, :, :, :48] = value
+
+    experiment = _spoilt(make_blobs, spoil)
+    for _ in ("read", "found prepared"):
+        frames, (finding,) = _told(experiment, plain_design, tmp_path)
+        assert len(frames) == 12
+        assert finding.code == "not-finite-pixels"
+        assert "Time point 5: 50.00% of the pixels" in finding.message
+        frame = frames[5]
+        hidden = frame.positions[:, 2] < 47.5
+        assert hidden.any()
+        assert (frame.status[hidden] == Status.UNKNOWN).all()
+        assert (frame.status[~hidden] == Status.CELL).all()
+        values = np.load(frame.files[0])
+        assert np.isfinite(values).all()
+        # levels are those of the pixels that there are
+        assert abs(np.percentile(values[..., 48:], 99.8) - 1) < 0.3
+    assert len(list(tmp_path.glob("*.npy"))) == 13
+
+
+def test_nothing_but_empty_frames_are_refused(make_blobs, plain_design, tmp_path):
+    experiment = _spoilt(make_blobs, lambda movie: movie.fill(7))
+    with pytest.raises(CellTrainError, match="all 12 frames to learn from show nothing"):
+        _told(experiment, plain_design, tmp_path)
+    with pytest.raises(CellTrainError, match="the only frame to learn from shows nothing"):
+        _told(experiment, plain_design, tmp_path, [3])
+
+
+def test_many_empty_frames_are_one_sentence(make_blobs, plain_design, tmp_path):
+    experiment = _spoilt(make_blobs, lambda movie: movie[1:].fill(7))
+    _, (finding,) = _told(experiment, plain_design, tmp_path)
+    assert "Time points 1, 2, 3, 4, 5, 6, 7, 8 and 3 others show" in finding.message

@@ -229,6 +229,19 @@ def typical_value(image: NDArray[np.generic]) -> float:
     return float(np.median(values)) if len(values) else 0.0
 
 
+def without_value(image: NDArray[np.generic]) -> NDArray[np.bool_] | None:
+    """Tell which pixels are no brightness (see `as_float`); None where all are one.
+
+    Same shape; None costs no memory but that of a plane.
+    """
+    if image.dtype.kind != "f":
+        return None
+    with np.errstate(over="ignore"):
+        if all((np.abs(plane) < LARGEST).all() for plane in image):
+            return None
+        return np.stack([~(np.abs(plane) < LARGEST) for plane in image])
+
+
 def as_float(
     image: NDArray[np.generic], instead: Callable[[], float] = lambda: 0.0
 ) -> torch.Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import uniform_filter
@@ -35,6 +35,8 @@ MOST_PIXELS = 12_000_000
 """So many pixels are looked at, at most (one plane of each frame always)."""
 MOST_SIDE = 1500
 """Pixels: of larger planes the middle is looked at."""
+LARGEST = 1e30
+"""Float pixels beyond this have no value, as in `detector.resample`."""
 RINGS = ((0.75, 0.0), (1.1, 0.4))
 """Where a position's surroundings are looked at: radius in diameters, turn in radians."""
 
@@ -117,7 +119,7 @@ class BlobFilter:
             plane = np.asarray(images.read_crop(t, self._channel, crop))[0]
         except CellTrainError:
             return None
-        plane = np.nan_to_num(plane.astype(np.float32), posinf=0.0, neginf=0.0)
+        plane = _with_values(plane)
         plane = np.minimum(plane, np.percentile(plane, 99.5))  # bright debris must not decide
         inner = max(3, round(0.6 * self.diameter) | 1)
         outer = round(2 * self.diameter) | 1
@@ -177,6 +179,16 @@ class BlobFilter:
         shares = [_share_beaten(plane, self.diameter) for plane in planes]
         together = np.concatenate([np.empty(0), *shares])
         return float(together.mean() - 0.5) if len(together) else 0.0
+
+
+def _with_values(plane: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a plane as float32, with the median where pixels have no value."""
+    with np.errstate(over="ignore"):
+        values = plane.astype(np.float32)
+    missing = ~(np.abs(values) < LARGEST)
+    if missing.any():
+        values[missing] = 0.0 if missing.all() else np.median(values[~missing])
+    return values
 
 
 def usable_positions(

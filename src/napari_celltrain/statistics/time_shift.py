@@ -88,12 +88,14 @@ def _are_dark(plane: NDArray[Any], centres: NDArray[np.float64], diameter: float
 
 
 def _offset(plane: NDArray[Any], y: float, x: float, reach: float, dark: bool) -> float:
-    """Return how far a mark is from the middle of what is there; NaN at the border."""
+    """Return how far a mark is from the middle of what is there; NaN where pixels are missing."""
     y0, x0 = math.ceil(y - reach), math.ceil(x - reach)
     y1, x1 = math.floor(y + reach) + 1, math.floor(x + reach) + 1
     if y0 < 0 or x0 < 0 or y1 > plane.shape[0] or x1 > plane.shape[1]:
         return math.nan
     crop = plane[y0:y1, x0:x1].astype(np.float64)
+    if not np.isfinite(crop).all():
+        return math.nan
     weight = -crop if dark else crop
     weight = weight - np.percentile(weight, 30)  # most of what is no cell
     rows, columns = np.arange(y0, y1) - y, np.arange(x0, x1) - x

@@ -104,10 +104,12 @@ def begin(sitting: Sitting) -> Beginning:
         plan.voxel_sizes,
         plan.cell_diameters,
         exclude_dying=settings.data.exclude_dying,
+        tell=lambda finding: sitting.tell(FindingEvent(finding)),
     )
+    shown = [(frame.member, frame.t) for frame in frames] or split.train  # none: it was stopped
     levels = typical_levels(
         experiments,
-        split.train,
+        shown,
         plan.design,
         plan.relative_sizes,
         stopping=lambda: sitting.control.stopping,

@@ -11,15 +11,18 @@ import numpy as np
 from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.evaluation.scores import as_mask
 from napari_celltrain.evaluation.threshold import best_threshold
+from napari_celltrain.experiment import Finding
 from napari_celltrain.prediction.contrast import impression
 from napari_celltrain.prediction.frames import read_inputs
 from napari_celltrain.prediction.judge import candidates, total
+from napari_celltrain.training.empty_frames import shows_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_celltrain.detector.design import Design
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.evaluation.scores import Scores
     from napari_celltrain.evaluation.threshold import Calibration
@@ -81,6 +84,8 @@ class HeldOut:
         As in `prediction.judge.candidates`.
     exclude_dying
         Dying cells count for nobody.
+    tell
+        Gets a finding for each frame that shows nothing; it does not count, unless none does.
     """
 
     def __init__(
@@ -91,12 +96,15 @@ class HeldOut:
         cell_diameters: Sequence[float],
         *,
         exclude_dying: bool = False,
+        tell: Callable[[Finding], None] = lambda finding: None,
     ) -> None:
         self._experiments = experiments
         self._all = tuple(frames)
         self._voxel_sizes = voxel_sizes
         self._cell_diameters = cell_diameters
         self._exclude_dying = exclude_dying
+        self._tell = tell
+        self._empty: set[tuple[int, int]] = set()
         self._kept: OrderedDict[tuple[int, int], list[NDArray[Any]]] = OrderedDict()
         self._bytes = 0
 
@@ -126,6 +134,7 @@ class HeldOut:
             experiment = self._experiments[member]
             assert experiment.images is not None
             inputs = read_inputs(detector.design, experiment.images, t, experiment.channels)
+            self._look(detector.design, member, t, inputs)
             size = sum(frame.nbytes for frame in inputs)
             if self._bytes + size <= KEPT_BYTES:
                 self._kept[member, t] = inputs
@@ -147,6 +156,7 @@ class HeldOut:
         )
         if len(judged) < len(frames):
             return None
+        judged = tuple(one for one in judged if (one.member, one.t) not in self._empty) or judged
         cells = sum(len(f.scored.truth) for f in judged)
         calibration = _calibrate(judged)
         members = {frame.member for frame in judged}
@@ -166,6 +176,24 @@ class HeldOut:
             judged,
             _impression(judged, threshold),
             thresholds,
+        )
+
+    def _look(self, design: Design, member: int, t: int, inputs: Sequence[NDArray[Any]]) -> None:
+        """Notice a frame that shows nothing, and tell it once."""
+        own = -design.time_window[0] * design.n_channels
+        frames = inputs[own : own + design.n_channels]
+        if (member, t) in self._empty or not all(shows_nothing(frame) for frame in frames):
+            return
+        self._empty.add((member, t))
+        self._tell(
+            Finding(
+                "warning",
+                "empty-frames",
+                f"Time point {t}, which is held out, shows nothing: every pixel has one "
+                "value or none. It does not count.",
+                self._experiments[member].name,
+                t,
+            )
         )
 
 

@@ -18,12 +18,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.detector.intensity import intensity_range
-from napari_celltrain.detector.resample import output_length, resample, to_output
+from napari_celltrain.detector.resample import output_length, resample, to_output, without_value
 from napari_celltrain.detector.window import window_time_points
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import replacing
 from napari_celltrain.known import KnownPlace, frame_annotations, known_place
-from napari_celltrain.training.events import Preparing
+from napari_celltrain.training.empty_frames import (
+    PREPARED_ROUNDING,
+    EmptyFrames,
+    beside,
+    share_missing,
+    shows_nothing,
+    unknown_where_missing,
+)
+from napari_celltrain.training.events import FindingEvent, Preparing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +43,7 @@ if TYPE_CHECKING:
     from napari_celltrain.experiment import ZYX, Experiment, FrameSource
     from napari_celltrain.training.events import Event
 
-FORMAT = "3"
+FORMAT = "4"
 OPEN_BYTES = 400 * 2**20
 """Prepared frames kept open at once; a mapped page counts as memory of the process."""
 MOST_OPEN = 200
@@ -85,7 +93,7 @@ def prepare(
     tell: Callable[[Event], None] = lambda event: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> list[PreparedFrame]:
-    """Prepare the frames to train on.
+    """Prepare the frames to train on; those that show nothing are left out, and told.
 
     Parameters
     ----------
@@ -108,7 +116,7 @@ def prepare(
     Raises
     ------
     CellTrainError
-        When a frame can't be read.
+        When a frame can't be read, or none shows anything.
     """
     jobs: dict[tuple[int, int, int], Path | None] = {}
     needed: list[list[tuple[int, int, int]]] = []
@@ -135,30 +143,44 @@ def prepare(
             jobs[job] = made
             tell(Preparing(done, len(jobs), f"{experiments[job[0]].name}, time point {job[1]}"))
     used = {made for made in jobs.values() if made is not None}
+    used |= {beside(made) for made in used}
     for stale in set(folder.glob("*.npy")) - used:  # of data that has changed since
         stale.unlink(missing_ok=True)
     result = []
     known: dict[int, Callable[[int], KnownPlace]] = {}
+    noticed = EmptyFrames()
     for (member, t), inputs in zip(frames, needed, strict=True):
         experiment = experiments[member]
         steps = design.steps(voxel_sizes[member], _source(experiment).frame_shape[0])
         if member not in known:
             known[member] = known_place(experiment, design.diameter, voxel_sizes[member])
         files = tuple(path for job in inputs if (path := jobs[job]) is not None)
+        own = [path for job in inputs if job[1] == t and (path := jobs[job]) is not None]
+        if all(shows_nothing(np.load(path, mmap_mode="r"), PREPARED_ROUNDING) for path in own):
+            noticed.empty.setdefault(member, []).append(t)
+            continue
         shape = np.load(files[0], mmap_mode="r").shape
         positions, status = frame_annotations(experiment, t, exclude_dying=exclude_dying)
+        places = to_output(positions, steps)
+        missing = share_missing(own)
+        if missing is not None:
+            noticed.missing.setdefault(member, {})[t] = float(missing.mean(dtype=np.float64))
+            status = unknown_where_missing(status, places, missing)
         result.append(
             PreparedFrame(
                 member,
                 t,
                 files,
                 (shape[0], shape[1], shape[2]),
-                to_output(positions, steps),
+                places,
                 status,
                 known[member](t),
                 steps,
             )
         )
+    for finding in noticed.findings(experiments):
+        tell(FindingEvent(finding))
+    noticed.check_something_left(len(frames))
     return result
 
 
@@ -225,11 +247,18 @@ def _prepared_file(
         return None
     level = intensity_range(frame, steps)
     values = level.normalise(resample(frame, steps)).numpy().astype(np.float16)
+    missing = without_value(frame)
+    if missing is not None:  # first: a prepared frame that is there has it beside it
+        _save(beside(path), resample(missing, steps).numpy().astype(np.float16))
+    _save(path, values)
+    return path
+
+
+def _save(path: Path, values: NDArray[np.float16]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, values)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
-    return path
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
