@@ -11,6 +11,7 @@ from napari_celltrain.prediction.unlike import (
     not_stored,
     unlike_intensity,
     unlike_pixels,
+    unlike_sign,
     unlike_size,
 )
 
@@ -99,6 +100,8 @@ class MovieTeller:
         notes = unlike_intensity(self._info, self._name, inputs.t, levels)
         if not self._tell.knows("not-finite-pixels"):
             notes += unlike_pixels(self._name, inputs.t, frames)
+        if not self._tell.knows("wrapped-pixels"):
+            notes += unlike_sign(self._name, inputs.t, frames)
         if not self._size_known and isinstance(frames[0], np.ndarray):
             sizes = unlike_size(
                 self._info,

@@ -10,6 +10,7 @@ from napari_celltrain.detector.resample import sampled_planes
 from napari_celltrain.experiment import Annotations, Experiment, Finding
 from napari_celltrain.images import ArraySource
 from napari_celltrain.statistics.diameter import estimate_diameter
+from napari_celltrain.statistics.pixels import looks_wrapped, wrapped_finding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,6 +154,20 @@ def unlike_pixels(name: str, t: int, frames: Sequence[NDArray[Any]]) -> list[Fin
             t,
         )
     ]
+
+
+def unlike_sign(name: str, t: int, frames: Sequence[NDArray[Any]]) -> list[Finding]:
+    """What it says that bright pixels are negative.
+
+    Parameters
+    ----------
+    name, t, frames
+        As in `unlike_pixels`.
+    """
+    for frame in frames:
+        if frame.dtype.kind == "i" and looks_wrapped(frame[sampled_planes(len(frame))]):
+            return [wrapped_finding(t, frame.dtype, name)]
+    return []
 
 
 def not_stored(name: str, t: int, share: float) -> list[Finding]:

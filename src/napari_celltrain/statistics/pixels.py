@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,14 @@ if TYPE_CHECKING:
 
     from napari_celltrain.experiment import Experiment
 
-MOST_FRAMES = 4
+FEW_FRAMES, MOST_FRAMES = 4, 24
+MOST_PIXELS = 8_000_000
+"""So many are looked at, at most (`FEW_FRAMES` planes always)."""
 SATURATED = 0.02
 """Share of pixels at the end of the range from which it is worth a word."""
+JUMP = 0.75
+"""Of the range of a type: blurred images don't change so much from one pixel to the next."""
+FEWEST_JUMPS, SHARE_OF_JUMPS = 20, 1e-5
 
 
 def pixel_findings(experiment: Experiment) -> Iterator[Finding]:
@@ -51,16 +57,29 @@ def pixel_findings(experiment: Experiment) -> Iterator[Finding]:
         return
     depth, height, width = images.frame_shape
     z = depth // 2
-    for t in times[np.unique(np.linspace(0, len(times) - 1, MOST_FRAMES).round().astype(int))]:
+    frames = int(np.clip(MOST_PIXELS // (height * width), FEW_FRAMES, MOST_FRAMES))
+    chosen = times[np.unique(np.linspace(0, len(times) - 1, frames).round().astype(int))]
+    found: dict[str, list[Finding]] = {}
+    for t in chosen.tolist():
         crop = (slice(z, z + 1), slice(0, height), slice(0, width))
         try:
-            plane = images.read_crop(int(t), channel, crop)
+            one = _about_plane(images.read_crop(t, channel, crop), t)
         except CellTrainError as error:
-            yield Finding("error", "damaged-frame", str(error), time_point=int(t))
-            continue
-        found = _about_plane(plane, int(t))
-        if found is not None:
-            yield found
+            one = Finding("error", "damaged-frame", str(error), time_point=t)
+        if one is not None:
+            found.setdefault(one.code, []).append(one)
+    for alike in found.values():
+        yield _together(alike, len(chosen))
+
+
+def _together(alike: Sequence[Finding], looked_at: int) -> Finding:
+    """Return one finding for several time points of which the same is to be said."""
+    first, others = alike[0], len(alike) - 1
+    if not others:
+        return first
+    are = "time point is" if others == 1 else "time points are"
+    more = f"{first.message} {others} more of the {looked_at} {are} like that."
+    return replace(first, message=more)
 
 
 def _about_channels(channels: Sequence[int], n_channels: int) -> Finding:
@@ -92,6 +111,8 @@ def _about_plane(plane: NDArray[Any], t: int) -> Finding | None:
             f"The middle plane of time point {t} is empty: every pixel is {low}.",
             time_point=t,
         )
+    if looks_wrapped(plane):
+        return wrapped_finding(t, plane.dtype)
     if plane.dtype.kind in "iu":
         share = float((plane == np.iinfo(plane.dtype).max).mean())
         if share > SATURATED:
@@ -103,3 +124,49 @@ def _about_plane(plane: NDArray[Any], t: int) -> Finding | None:
                 time_point=t,
             )
     return None
+
+
+def looks_wrapped(image: NDArray[Any]) -> bool:
+    """Tell whether a signed image was an unsigned one, whose bright pixels became negative.
+
+    Where brightness passes the middle of the unsigned range, the greatest number is next to the
+    least. In an image that is signed by right, dark and bright have a rim between them, however
+    dark the dark is. Single hot pixels don't count.
+
+    Parameters
+    ----------
+    image
+        (..., y, x).
+    """
+    if image.dtype.kind != "i" or image.dtype.itemsize > 2 or image.shape[-1] < 4:
+        return False
+    half = -float(np.iinfo(image.dtype).min)
+    if image.min() > -half / 2 or image.max() < half / 2:
+        return False
+    values = image.astype(np.int32)
+    before, here, there, beyond = (values[..., k : k - 3 or None] for k in range(4))
+    jump = JUMP * 2 * half
+    jumps = np.abs(there - here) > jump
+    jumps &= (np.abs(there - before) > jump) & (np.abs(beyond - here) > jump)
+    return int(np.count_nonzero(jumps)) >= max(FEWEST_JUMPS, SHARE_OF_JUMPS * values.size)
+
+
+def wrapped_finding(t: int, dtype: np.dtype[Any], name: str = "") -> Finding:
+    """Say that an image looks wrapped (`looks_wrapped`).
+
+    Parameters
+    ----------
+    t, dtype, name
+        The time point, the type of its pixels, and the movie's name.
+    """
+    most = np.iinfo(dtype).max
+    return Finding(
+        "warning",
+        "wrapped-pixels",
+        f"In time point {t} pixels of about {most} are next to others of about {-most - 1}: it "
+        f"looks as if all that was brighter than {most} had become negative when unsigned pixels "
+        f"(u{dtype.name}) were saved as signed ones ({dtype.name}). Bright cells are black then; "
+        f"save the images as u{dtype.name}.",
+        name,
+        t,
+    )
