@@ -213,3 +213,49 @@ def test_no_time_points(detector):
     source = Empty(np.zeros((1, 4, 8, 8), np.uint16), "tzyx", voxel_size_um=(2.0, 1.0, 1.0))
     with pytest.raises(CellTrainError, match="no time points"):
         predict(detector, source)
+
+
+OTHER_TYPES = {
+    "int16": lambda pixels: pixels.astype(np.int16),
+    "int16 below zero": lambda pixels: (pixels.astype(np.int32) - 5000).astype(np.int16),
+    "int16 above and below": lambda pixels: (pixels.astype(np.int32) * 10 - 30_000).astype(
+        np.int16
+    ),
+    "uint16 from 32768 on": lambda pixels: pixels + np.uint16(32_768),
+    "int32": lambda pixels: pixels.astype(np.int32) - 1_000_000,
+    "float32": lambda pixels: pixels.astype(np.float32) / 4096 - 0.5,
+    "float64": lambda pixels: pixels.astype(np.float64) * 1e6,
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_TYPES)
+def test_signed_and_float_images_are_searched_as_unsigned_ones_are(detector, movie, kind):
+    pixels = movie.array[:2]
+    told = []
+    plain, other = (
+        list(
+            predict(
+                detector,
+                ArraySource(one, "tzyx", voxel_size_um=(2.0, 1.0, 1.0)),
+                floor=0.3,
+                tell=told.append,
+            )
+        )
+        for one in (pixels, OTHER_TYPES[kind](pixels))
+    )
+    assert len(plain[0]) > 3
+    for before, after in zip(plain, other, strict=True):
+        np.testing.assert_allclose(after.positions, before.positions, atol=0.02)
+        np.testing.assert_allclose(after.scores, before.scores, atol=0.005)
+    assert "wrapped-pixels" not in {finding.code for finding in told}
+
+
+def test_bright_pixels_that_became_negative_are_told_once(detector, make_blobs):
+    bright = make_blobs(times=3, shape=(1, 80, 90)).images.array.astype(np.float64) * 85
+    wrapped = np.clip(bright, 0, 65_535).astype(np.uint16).view(np.int16)
+    movie = ArraySource(wrapped, "tzyx", voxel_size_um=(1.0, 1.0, 1.0))
+    told = []
+    list(predict(detector, movie, tell=told.append))
+    (finding,) = [one for one in told if one.code == "wrapped-pixels"]
+    assert finding.severity == "warning"
+    assert "unsigned pixels (uint16) were saved as signed ones (int16)" in finding.message
