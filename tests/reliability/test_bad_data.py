@@ -134,7 +134,7 @@ def test_one_constant_frame_is_told(case, tmp_path, capsys):
 def test_an_odd_frame_is_told_wherever_it_is_and_not_learnt_from(
     tmp_path, make_blobs, capsys, value
 ):
-    """Too many frames to look at all of them beforehand."""
+    """Whether it is one of those that are looked at beforehand or not."""
     case = Case(tmp_path / "data", make_blobs, times=14, shape=(1, 64, 64))
     case.movie = case.movie.astype(np.float32)
     case.movie[5] = value
@@ -166,6 +166,13 @@ def test_every_type_of_pixel_trains(case, tmp_path, capsys, dtype):
     errors = _trained(case.write(), tmp_path / "run", capsys)
     assert "error:" not in errors
     assert "don't lie" not in errors
+
+
+def test_bright_pixels_that_became_negative_are_told(case, tmp_path, capsys):
+    bright = np.clip(case.movie.astype(np.float64) * 85, 0, 65_535).astype(np.uint16)
+    case.movie = bright.view(np.int16)
+    errors = _trained(case.write(), tmp_path / "run", capsys)
+    assert "save the images as uint16" in errors
 
 
 def test_an_offset_of_32768_trains_to_the_same_weights(case, tmp_path, capsys):
@@ -325,6 +332,71 @@ def test_one_annotated_cell_trains(case, tmp_path, capsys):
     status, errors = _train(case.write(), tmp_path / "run", capsys)
     assert status in (0, 2)
     assert status == 0 or "celltrain: " in errors
+
+
+# --- stacks ---
+
+
+VOXEL = (2.0, 0.6, 0.6)
+WRONG_IN_STACKS = {
+    "y and x exchanged": (lambda rows: rows[:, [0, 1, 3, 2]], "if y and x were exchanged"),
+    "in um": (lambda rows: rows * (1, *VOXEL), "if they were in micrometres"),
+    "y from the other end": (
+        lambda rows: rows * (1, 1, -1, 1) + (0, 0, 79, 0),
+        "if y were counted from the other end",
+    ),
+    "z from the other end": (
+        lambda rows: rows * (1, -1, 1, 1) + (0, 13, 0, 0),
+        "if z were counted from the other end",
+    ),
+    "a plane off": (
+        lambda rows: rows + np.array((0, 1, 0, 0)),
+        "fit the plane before theirs better",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def stacks(make_blobs):
+    """Two movies of one kind."""
+    options = {"times": 4, "shape": (14, 80, 90), "cells": 12, "voxel_size_um": VOXEL, "width": 8.0}
+    return [make_blobs(**options, seed=seed) for seed in (1, 2)]
+
+
+@pytest.fixture
+def stack(tmp_path, stacks) -> Case:
+    case = Case(tmp_path / "data", lambda **blobs: stacks[0])
+    case.extra["voxel_size_um"] = str(list(VOXEL))
+    return case
+
+
+def test_a_good_stack_trains_without_a_word(stack, tmp_path, capsys):
+    errors = _trained(stack.write(), tmp_path / "run", capsys)
+    assert "don't lie" not in errors
+    assert "look whether" not in errors
+
+
+@pytest.mark.parametrize("wrong", WRONG_IN_STACKS)
+def test_what_is_wrong_with_positions_in_a_stack_is_told(stack, tmp_path, capsys, wrong):
+    change, words = WRONG_IN_STACKS[wrong]
+    _rewritten(stack, change)
+    assert words in _trained(stack.write(), tmp_path / "run", capsys)
+
+
+def test_positions_of_another_stack_are_told(stack, stacks, tmp_path, capsys):
+    stack.experiment = stacks[1]
+    errors = _trained(stack.write(), tmp_path / "run", capsys)
+    assert "Are they of this movie and this channel" in errors
+
+
+@pytest.mark.parametrize("factor", [10, 0.1])
+@pytest.mark.parametrize("axes", ["z", "y and x"])
+def test_a_voxel_size_of_a_stack_wrong_by_ten_is_told(stack, tmp_path, capsys, axes, factor):
+    z, y, x = VOXEL
+    wrong = [z * factor, y, x] if axes == "z" else [z, y * factor, x * factor]
+    stack.extra["voxel_size_um"] = str(wrong)
+    _, errors = _train(stack.write(), tmp_path / "run", capsys)
+    assert "look whether the voxel size" in errors
 
 
 # --- shapes ---
