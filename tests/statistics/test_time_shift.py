@@ -61,6 +61,16 @@ def test_careless_marks_are_not_taken_for_another_frame(movie):
     assert shift_found(experiment) == []
 
 
+def test_images_that_are_no_movie_have_no_neighbours_to_fit(make_blobs):
+    """Where a neighbour shows nothing, the middle of that is the mark itself."""
+    fields = make_blobs(times=8, shape=(1, 160, 200), cells=25)
+    rng = np.random.default_rng(0)
+    at = fields.annotations.positions + rng.normal(0, 2.2, fields.annotations.positions.shape)
+    at[:, 0] = 0
+    careless = fields.with_(annotations=Annotations(fields.annotations.t, at))
+    assert shift_found(careless) == []
+
+
 def test_real_movies_one_frame_off_are_suspected(data_folder):
     experiments = read_experiments(data_folder / "dev_timelapses.autlist")
     names = " ".join(one.name for one in experiments if shift_found(shifted(one, 1)))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 BETTER = 0.7
 """The marks are nearer to the middles of cells elsewhere, by this factor at least."""
 MOST_CONFIRM = 0.65
+AS_CLEAR = 0.8
+"""As much of its contrast a cell has there, too: in the middle of nothing is nothing."""
 LEAST_CELLS = 20
 REACH = 0.6
 """In diameters: within so far of a mark the middle of its cell is sought."""
@@ -41,6 +43,7 @@ def time_shift_finding(experiment: Experiment, diameter_px: float) -> Finding | 
         return None
     times = set(images.time_points)
     offsets: dict[int, list[NDArray[np.float64]]] = {-1: [], 0: [], 1: []}
+    contrasts: dict[int, list[NDArray[np.float64]]] = {-1: [], 0: [], 1: []}
     looked_at: set[int] = set()
     for t, z, centres in annotated_places(experiment):
         # One plane of a frame, and only frames with a neighbour on either side.
@@ -53,9 +56,10 @@ def time_shift_finding(experiment: Experiment, diameter_px: float) -> Finding | 
         if own is None or planes[-1] is None or planes[1] is None:
             continue
         looked_at.add(t)
-        dark = _are_dark(own, centres, diameter_px)
+        dark = _median(_contrasts(own, centres, diameter_px)) < 0
         for shift, plane in planes.items():
             assert plane is not None
+            contrasts[shift].append((-1 if dark else 1) * _contrasts(plane, centres, diameter_px))
             offsets[shift].append(
                 np.array([_offset(plane, y, x, REACH * diameter_px, dark) for y, x in centres])
             )
@@ -70,6 +74,9 @@ def time_shift_finding(experiment: Experiment, diameter_px: float) -> Finding | 
     confirmed = float((joined[best] < joined[0])[usable].mean())
     if best == 0 or typical[best] > BETTER * typical[0] or confirmed < MOST_CONFIRM:
         return None
+    clear = {shift: _median(np.concatenate(found)) for shift, found in contrasts.items()}
+    if clear[best] < AS_CLEAR * clear[0]:
+        return None
     return Finding(
         "warning",
         "time-shift",
@@ -79,12 +86,19 @@ def time_shift_finding(experiment: Experiment, diameter_px: float) -> Finding | 
     )
 
 
-def _are_dark(plane: NDArray[Any], centres: NDArray[np.float64], diameter: float) -> bool:
-    """Tell whether the cells are darker than what surrounds them."""
+def _contrasts(
+    plane: NDArray[Any], centres: NDArray[np.float64], diameter: float
+) -> NDArray[np.float64]:
+    """Return how much brighter than its surroundings each place is, (n,) or fewer."""
     inner, outer = round(0.3 / 1.2 * N_BINS), round(0.7 / 1.2 * N_BINS)
     profiles = (ring_profile(plane, y, x, 1.2 * diameter, np.ones(2)) for y, x in centres)
-    contrast = [one[:inner].mean() - one[outer:].mean() for one in profiles if one is not None]
-    return bool(contrast) and float(np.median(contrast)) < 0
+    return np.array(
+        [one[:inner].mean() - one[outer:].mean() for one in profiles if one is not None]
+    )
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    return float(np.median(values)) if len(values) else 0.0
 
 
 def _offset(plane: NDArray[Any], y: float, x: float, reach: float, dark: bool) -> float:
