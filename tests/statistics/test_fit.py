@@ -136,6 +136,16 @@ def test_positions_of_another_stack_are_noticed(stacks):
     assert "Are they of this movie" in finding.message
 
 
+def test_the_distance_between_some_marked_cells_is_not_their_size(blobs):
+    empty = np.full((4, 1, 300, 300), 9, np.uint8)
+    far = Annotations([0, 0, 1, 1], [[0, 40, 40], [0, 260, 260], [0, 50, 250], [0, 250, 50]])
+    apart = blobs.with_(
+        images=type(blobs.images)(empty, "tzyx"), annotations=far, voxel_size_um=(1.0, 0.5, 0.5)
+    )
+    assert _codes(apart) == ["cell-size"]
+    assert _codes(apart.with_(completeness="sparse")) == []
+
+
 def test_few_positions_prove_nothing(make_blobs):
     few = make_blobs(times=2, cells=4)
     assert _codes(_moved(few, lambda p: p[:, [0, 2, 1]])) == []

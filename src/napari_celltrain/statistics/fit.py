@@ -66,6 +66,8 @@ def fit_findings(experiment: Experiment) -> Iterator[Finding]:
     if estimate is None:
         return
     usual = estimate.unit == "px" or USUAL_UM[0] <= estimate.diameter <= USUAL_UM[1]
+    # how far some marked cells are from each other says nothing of their size
+    usual = usual or (estimate.source == "spacing" and experiment.completeness != "time-points")
     if not usual:
         yield Finding(
             "warning",
