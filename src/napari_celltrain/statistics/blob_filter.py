@@ -31,7 +31,7 @@ FEW_FRAMES, MOST_FRAMES = 4, 8
 ENOUGH = 120
 """Positions: then no further plane is looked at, but one of each frame."""
 MOST_PLANES = 16
-MOST_PIXELS = 12_000_000
+MOST_PIXELS = 8_000_000
 """So many pixels are looked at, at most (one plane of each frame always)."""
 MOST_SIDE = 1500
 """Pixels: of larger planes the middle is looked at."""

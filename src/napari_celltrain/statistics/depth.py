@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 REACH = 16
 """Planes: so far above and below it is looked."""
-MOST_PIXELS = 24_000_000
+MOST_PIXELS = 16_000_000
 """So many are read, at most (three planes always)."""
 MOST_FRAMES = 4
 FEWEST = 15
