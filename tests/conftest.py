@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,15 @@ def data_folder() -> Path:
 def formats_folder() -> Path:
     """Real files of other programs."""
     return _folder("formats")
+
+
+@pytest.fixture(scope="session")
+def bound_by_permissions(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skip where a file without permissions can be read all the same: by root, and on Windows."""
+    file = tmp_path_factory.mktemp("permissions") / "file"
+    file.touch(0o000)
+    with contextlib.suppress(PermissionError), open(file):
+        pytest.skip("needs a user whom permissions bind")
 
 
 def _blobs(

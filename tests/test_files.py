@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from napari_celltrain import files
@@ -211,7 +214,7 @@ def test_what_others_are_writing_is_left_alone(tmp_path):
         write_text(tmp_path / "other", "text")
         assert mine.exists()
         mine.write_text("whole")
-    elsewhere = tmp_path / f"{TEMPORARY_PREFIX}{files._computer()}x-999999999-abc"
+    elsewhere = tmp_path / f"{TEMPORARY_PREFIX}x{files._computer()}-999999999-abc"
     unknown = tmp_path / f"{TEMPORARY_PREFIX}abc"
     for folder in (elsewhere, unknown):
         folder.mkdir()
@@ -219,6 +222,101 @@ def test_what_others_are_writing_is_left_alone(tmp_path):
     assert elsewhere.exists()
     assert unknown.exists()
     assert (tmp_path / "mine").read_text() == "whole"
+
+
+IN_ANOTHER_CONTAINER = """
+import os, sys
+from pathlib import Path
+from napari_celltrain.files import replacing
+while str(os.getpid()) in sys.argv[2].split():  # until it has a number that nobody has outside
+    child = os.fork()
+    if child:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    sys.stdin.readline()
+    temporary.write_text("whole")
+"""
+
+
+def _unshare() -> list[str]:
+    """Return the command that starts a program as in a container; empty where that can't be."""
+    for options in (["--pid"], ["--pid", "--user", "--map-root-user"]):
+        command = ["unshare", *options, "--fork", "--mount-proc"]
+        with contextlib.suppress(OSError):
+            if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+                return command
+    return []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="has no such containers")
+def test_a_living_writer_in_another_container_is_left_alone(tmp_path):
+    """It has the same host's name, and a process number that nobody has here."""
+    command = _unshare()
+    if not command:
+        pytest.skip("containers can't be made here")
+    here = " ".join(map(str, psutil.pids()))
+    with subprocess.Popen(
+        [*command, sys.executable, "-c", IN_ANOTHER_CONTAINER, str(tmp_path / "theirs"), here],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "writing\n"
+        (theirs,) = _leftovers(tmp_path)
+        write_text(tmp_path / "mine", "text")
+        assert theirs.is_dir()
+        other.communicate("go on\n", timeout=30)
+    assert other.returncode == 0
+    assert (tmp_path / "theirs").read_text() == "whole"
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+@pytest.mark.parametrize("touched", [".", "new", "new/folder/file"])
+def test_what_nobody_here_can_know_of_is_dead_after_a_day(tmp_path, is_old, touched):
+    left = tmp_path / f"{TEMPORARY_PREFIX}otherhost-0123456789ab-5-abc"
+    (left / "new" / "folder").mkdir(parents=True)
+    (left / "new" / "folder" / "file").write_text("half")
+    places = [left, *left.rglob("*")]
+    day_before = time.time() - 2 * files.SECONDS_UNTIL_DEAD
+    for place in places:
+        os.utime(place, (day_before, day_before))
+    if not is_old:
+        os.utime(left / touched)
+    write_text(tmp_path / "other", "text")
+    assert left.exists() is not is_old
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EBADF])
+def test_a_file_system_that_cannot_flush_folders_is_no_failure(tmp_path, monkeypatch, number):
+    """Some network file systems: the content is in place, and there is no more to be done."""
+    failed = _fail(monkeypatch, "fsync folder", number)
+    write_text(tmp_path / "file", "new")
+    assert failed
+    assert (tmp_path / "file").read_text() == "new"
+    monkeypatch.undo()
+    failed = _fail(monkeypatch, "fsync folder", number)
+    with replacing(tmp_path / "folder") as temporary:
+        _make_folder(temporary, "new")
+    assert failed
+    monkeypatch.undo()
+    failed = _fail(monkeypatch, "fsync file", number)
+    with pytest.raises(CellTrainError):  # a file's content may be lost: that is told
+        write_text(tmp_path / "file", "newer")
+
+
+@pytest.mark.usefixtures("bound_by_permissions")
+def test_a_folder_that_one_may_not_look_into_can_be_written_to(tmp_path):
+    place = tmp_path / "drop box"
+    place.mkdir()
+    place.chmod(0o300)
+    try:
+        write_text(place / "file", "new")
+        assert (place / "file").read_text() == "new"
+    finally:
+        place.chmod(0o700)
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path):
@@ -255,10 +353,7 @@ def test_a_folder_where_a_file_should_be_is_a_sentence(tmp_path):
     assert (tmp_path / "folder" / "a").read_text() == "old"
 
 
-@pytest.mark.skipif(
-    os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0,
-    reason="needs a user whom permissions bind",
-)
+@pytest.mark.usefixtures("bound_by_permissions")
 def test_a_folder_without_permission_is_a_sentence(tmp_path):
     tmp_path.chmod(0o500)
     try:

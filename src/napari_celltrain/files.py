@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import platform
 import re
 import shutil
 import stat
 import tempfile
+import time
+import uuid
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +31,12 @@ TEMPORARY_PREFIX = ".celltrain-"
 """What the names of unfinished files and folders begin with."""
 OLD = "replaced"
 """Beside an unfinished folder: the folder that it takes the place of."""
+SECONDS_UNTIL_DEAD = 24 * 3600
+"""No writing takes that long without touching what it writes."""
+_LEFT_BY = re.compile(re.escape(TEMPORARY_PREFIX) + r"(.*)-(\d{1,9})-[^-]*")
+"""Which computer, as `_computer` names it, and which of its processes made an unfinished folder."""
+_NO_FLUSH_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS)
+"""How file systems, network ones above all, say that they know no such thing."""
 
 
 def cache_folder() -> Path:
@@ -124,21 +134,53 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _remove_leftovers_of_the_dead(folder: Path) -> None:
-    """Remove what processes of this computer left unfinished that are no more.
+    """Remove what processes left unfinished that are certainly no more.
 
     Others may write to the same folder at this moment, from this computer or another one.
     """
-    for leftover in folder.glob(f"{TEMPORARY_PREFIX}{_computer()}-*"):
-        owner = re.match(r"-(\d{1,9})-", leftover.name.removeprefix(TEMPORARY_PREFIX + _computer()))
-        if owner is not None and leftover.is_dir():
+    for leftover in folder.glob(TEMPORARY_PREFIX + "*"):
+        made_by = _LEFT_BY.fullmatch(leftover.name)
+        if made_by is None or not leftover.is_dir():
+            continue
+        if made_by[1] == _computer():
             import psutil  # only needed where something was killed
 
-            if not psutil.pid_exists(int(owner[1])):
-                _remove(leftover)
+            is_dead = not psutil.pid_exists(int(made_by[2]))
+        else:
+            # the number of its process means nothing here
+            is_dead = _seconds_untouched(leftover) > SECONDS_UNTIL_DEAD
+        if is_dead:
+            _remove(leftover)
 
 
+@cache
 def _computer() -> str:
-    return re.sub(r"[^A-Za-z0-9]", "", platform.node())[:40]
+    """Return what two processes have in common that can see each other.
+
+    Containers share the name of their host, or all have the same one, and number their processes
+    anew; so do computers that were set up from one image.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        there = f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux, or one that tells nothing
+        there = f"{uuid.getnode():x}"
+    digest = hashlib.sha256(there.encode()).hexdigest()[:12]
+    return re.sub(r"[^A-Za-z0-9]", "", platform.node())[:40] + "-" + digest
+
+
+def _seconds_untouched(folder: Path) -> float:
+    """Return how long ago a folder or something in it was last changed; 0 where none can tell."""
+    now = youngest = time.time()
+    try:
+        youngest = folder.stat().st_mtime
+        for place in folder.rglob("*"):
+            if now - youngest < SECONDS_UNTIL_DEAD:
+                break
+            youngest = max(youngest, place.lstat().st_mtime)
+    except OSError:
+        return 0.0
+    return now - youngest
 
 
 def _remove(leftover: Path) -> None:
@@ -174,11 +216,18 @@ def _flush(file: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
+    """Flush the names in a folder, where that can be done: the content of its files is safe."""
     if os.name == "nt":  # a folder can't be opened there, and NTFS journals the move
         return
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # one may write to it, but not look into it
+        return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH_OF_FOLDERS:
+            raise
     finally:
         os.close(handle)
 
