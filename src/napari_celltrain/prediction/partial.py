@@ -168,7 +168,7 @@ class PartialResults:
                     self._append(header)
                     os.fsync(self._file)
             except BaseException:
-                os.close(self._file)
+                self._close_file()
                 raise
         except OSError as error:
             self._lock.release()
@@ -239,8 +239,7 @@ class PartialResults:
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 os.fsync(self._file)
-            os.close(self._file)
-            self._file = -1
+            self._close_file()
         if os.name == "nt":  # which removes no open file
             self._lock.release()
         # else removed while it is held: who waits for it sees that it is gone, and makes a new one
@@ -256,12 +255,16 @@ class PartialResults:
         if not set(written).issuperset(self._results):
             self.close()
             return False
-        os.close(self._file)
-        self._file = -1
+        self._close_file()
         with contextlib.suppress(OSError):
             self.path.unlink()
         self.close()
         return True
+
+    def _close_file(self) -> None:
+        handle, self._file = self._file, -1
+        with contextlib.suppress(OSError):  # it is closed then too; what is missing is done again
+            os.close(handle)
 
     def _append(self, line: dict[str, Any]) -> None:
         content = memoryview((json.dumps(line, allow_nan=False) + "\n").encode())

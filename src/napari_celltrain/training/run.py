@@ -348,18 +348,20 @@ class HistoryWriter:
 
 def _append(path: Path, content: bytes, *, flush: bool) -> None:
     """Append all of it or nothing."""
-    with open(path, "ab", buffering=0) as file:
-        end = file.seek(0, os.SEEK_END)
-        try:
+    end = None
+    try:
+        with open(path, "ab", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
             if file.write(content) != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
+            if flush:
+                with contextlib.suppress(OSError):  # it is written; some file systems can't flush
+                    os.fsync(file.fileno())
+    except OSError:  # network file systems may tell only when it is closed
+        if end is not None:
             with contextlib.suppress(OSError):
-                file.truncate(end)
-            raise
-        if flush:
-            with contextlib.suppress(OSError):  # it is written; some file systems can't flush
-                os.fsync(file.fileno())
+                os.truncate(path, end)
+        raise
 
 
 def event_to_json(event: Event) -> str:
