@@ -18,6 +18,7 @@ from napari_celltrain.training import events
 from napari_celltrain.training.run import HistoryWriter, RunFolder
 
 FAILING = runpy.run_path(str(Path(__file__).with_name("failing_calls.py")))
+WRITERS = runpy.run_path(str(Path(__file__).with_name("all_writers.py")))
 PREDICTION = runpy.run_path(str(Path(__file__).parents[1] / "prediction" / "conftest.py"))
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for open files")
@@ -93,6 +94,61 @@ def test_a_prediction_of_which_a_call_failed_goes_on_to_the_same_bytes(
         assert out.read_bytes() == whole, failed
         assert [file.name for file in out.parent.iterdir()] == ["cells.csv"], failed
     assert failures > 15
+
+
+# --- everything else that is written ---
+
+MANY_CALLS = (
+    *WRITERS["SLOW"],
+    "GEFF",
+    "GEFF for Mastodon",
+    "Cell Tracking Challenge",
+    "chart of a prediction",
+    "sample",
+)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        pytest.param(
+            name,
+            number,
+            marks=[pytest.mark.slow] if name in MANY_CALLS or number != errno.EIO else [],
+            id=f"{name}-{errno.errorcode[number]}",
+        )
+        for name in WRITERS["PLACES"]
+        for number in FAILING["ERRORS"]
+    ],
+)
+def test_a_writer_of_which_a_call_failed_leaves_the_old_or_the_new(
+    name, number, tmp_path, monkeypatch
+):
+    path = tmp_path / "place" / WRITERS["PLACES"][name]
+    path.parent.mkdir()
+    write = WRITERS["writer"](name, path)
+    failures = 0
+
+    def prepare():
+        write("old")
+
+    def work():
+        write("new")
+
+    for failed, error in with_each_call_failing(monkeypatch, path.parent, number, prepare, work):
+        failures += 1
+        assert error is None or "\n" not in str(error), failed
+        if path.exists() or name not in WRITERS["IN_PARTS"]:
+            found = WRITERS["which_is_there"](name, path)
+            assert error is not None or found == "new", failed
+            accepted = (
+                ("old", "new", "unfinished") if name in WRITERS["IN_PARTS"] else ("old", "new")
+            )
+            assert found in accepted, failed
+        assert not list(path.parent.rglob(".celltrain-*/new/*")), failed
+    assert failures >= 6
+    assert WRITERS["which_is_there"](name, path) == "new"
 
 
 # --- the history of a run ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import stat
@@ -125,7 +126,8 @@ def write_detector(folder: Path, info: DetectorInfo, weights: Mapping[str, torch
     write_text(folder / INFO_FILE, info.model_dump_json(indent=1))
     for other in folder.glob("weights-*.safetensors"):
         if other.name != name:
-            other.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is in use, and removed by the next writing
+                other.unlink()
 
 
 def find_detector(folder: Path) -> Path:
