@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
+import os
 import re
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,6 @@ import tifffile
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images.axes import layout
 from napari_celltrain.images.movie import (
-    ALWAYS_DECODED,
-    MOST_COMPRESSED,
     WHOLE,
     Crop,
     Header,
@@ -25,6 +25,7 @@ from napari_celltrain.images.movie import (
     understood,
 )
 from napari_celltrain.images.tiff_chain import fault_of_chain
+from napari_celltrain.images.tiff_decoding import decoded
 from napari_celltrain.images.tiff_metadata import scale_of
 
 if TYPE_CHECKING:
@@ -33,9 +34,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_celltrain.images.tiff_decoding import Page
+
 # What is wrong with a file is told as a sentence of ours; without this, Python prints the
 # library's notes among them.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+AT_ONCE_BYTES = 2**25
+"""A file of which all is needed is read at once if it is no larger."""
 
 
 class TiffMovie(Movie):
@@ -106,7 +112,7 @@ class TiffMovie(Movie):
         else:
             assert self._planes is not None
             planes = self._planes
-            block = cut_from_planes(planes.read, planes.page_size, self._layout.shape, cut)
+            block = cut_from_planes(planes.pages, planes.page_size, self._layout.shape, cut)
         return self._layout.arrange(block, crop)
 
 
@@ -145,8 +151,8 @@ class _PlacedPlanes:
         known = known[self._offsets[known] >= 0]
         return [self._paths[int(file)] for file in np.unique(self._files[known])]
 
-    def read(self, numbers: Iterable[int]) -> Iterator[NDArray[Any]]:
-        """Yield decoded planes.
+    def pages(self, numbers: Iterable[int]) -> Iterator[tifffile.TiffPage]:
+        """Yield the pages that planes are stored in.
 
         Raises
         ------
@@ -162,11 +168,27 @@ class _PlacedPlanes:
                     at = int(self._files[number])
                     tiff = stack.enter_context(tifffile.TiffFile(self._paths[at]))
                 tiff.filehandle.seek(int(self._offsets[number]))
-                yield decoded(tifffile.TiffPage(tiff, number), number)
+                yield tifffile.TiffPage(tiff, number)
 
 
-def opened(path: Path) -> tifffile.TiffFile:
+class _Content(io.BytesIO):
+    """A file that was read; it goes by its name still: others may lie beside it."""
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        super().__init__(content)
+        self.name = os.path.realpath(path)
+
+
+def opened(path: Path, *, at_once: bool = False) -> tifffile.TiffFile:
     """Open a TIFF file and read its header.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    at_once
+        Read all of it at once, where it is small: for whoever needs all of it. The header of a
+        stack is read in hundreds of pieces else.
 
     Raises
     ------
@@ -177,10 +199,16 @@ def opened(path: Path) -> tifffile.TiffFile:
     try:
         if not path.is_file() and path.exists():
             raise tifffile.TiffFileError("it is no ordinary file")  # a pipe would never end
-        fault = fault_of_chain(path)
+        content = None
+        with open(path, "rb") as file:
+            if at_once and os.fstat(file.fileno()).st_size <= AT_ONCE_BYTES:
+                content = _Content(path, file.read())
+            fault = fault_of_chain(file if content is None else content)
+        if content is not None:
+            content.seek(0)
         if fault == "circle":
             raise tifffile.TiffFileError("its list of planes runs in a circle")
-        tiff = tifffile.TiffFile(path)
+        tiff = tifffile.TiffFile(path if content is None else content)
         if re.search(r"<!(DOCTYPE|ENTITY)", str(tiff.pages.first.description)):
             raise tifffile.TiffFileError("its XML declares entities, which are not accepted")
         if not tiff.series or not len(tiff.series[0].shape):
@@ -272,20 +300,27 @@ def plane_numbers(
 
 
 def cut_from_planes(
-    read: Callable[[Iterable[int]], Iterable[NDArray[Any]]],
+    pages: Callable[[Iterable[int]], Iterable[Page]],
     page_size: int,
     shape: Sequence[int],
     cut: tuple[int | slice, ...],
 ) -> NDArray[Any]:
-    """Cut a part out of a stored array that lies in planes; `read` decodes those it needs."""
+    """Cut a part out of a stored array that lies in planes; `pages` finds those it needs."""
     numbers, lead = plane_numbers(page_size, shape, cut)
     inner_shape, inner_cut = tuple(shape[lead:]), cut[lead:]
     wanted = np.atleast_1d(numbers).ravel().tolist()
+    whole = all(part == slice(0, n) for part, n in zip(inner_cut, inner_shape, strict=True))
     stack: NDArray[Any] | None = None
-    for place, plane in enumerate(read(wanted)):
-        part = plane.reshape(inner_shape)[inner_cut]
+    for place, page in enumerate(pages(wanted)):
+        room = stack[place] if whole and stack is not None else None
+        part = decoded(page, wanted[place], room)
+        if part is room:
+            continue
+        part = part.reshape(inner_shape)[inner_cut]
         if stack is None:
-            stack = np.empty((len(wanted), *part.shape), part.dtype)
+            # what was just decoded is all there is, or shows how much room they all need
+            alone = whole and len(wanted) == 1
+            stack = part[None] if alone else np.empty((len(wanted), *part.shape), part.dtype)
         if part.dtype != stack.dtype:
             raise ValueError(f"plane {wanted[place] + 1} has pixels of another type")
         stack[place] = part  # one plane at a time: all of them would take the memory twice
@@ -294,34 +329,14 @@ def cut_from_planes(
     return stack.reshape(np.shape(numbers) + stack.shape[1:])
 
 
-def planes_of(image: tifffile.TiffPageSeries) -> Callable[[Iterable[int]], Iterable[NDArray[Any]]]:
-    """Return a reader of the planes of an image in an open file."""
+def pages_of(image: tifffile.TiffPageSeries) -> Callable[[Iterable[int]], Iterable[Page]]:
+    """Return what finds the pages of an image in an open file."""
 
-    def read(numbers: Iterable[int]) -> Iterator[NDArray[Any]]:
+    def pages(numbers: Iterable[int]) -> Iterator[Page]:
         for number in numbers:
             page = image.pages[number] if number < len(image.pages) else None
             if page is None:
                 raise ValueError(f"plane {number + 1} is missing")
-            yield decoded(page, number)
+            yield page
 
-    return read
-
-
-def decoded(page: tifffile.TiffPage | tifffile.TiffFrame, number: int) -> NDArray[Any]:
-    """Decode a page.
-
-    Raises
-    ------
-    ValueError
-        When a part of it was never written, which would otherwise be black, or it claims more
-        pixels than the file can hold.
-    """
-    if not page.databytecounts or 0 in page.databytecounts:
-        raise ValueError(f"plane {number + 1} is missing")
-    file_size = int(page.parent.filehandle.size)
-    claims_too_much = page.nbytes > max(ALWAYS_DECODED, MOST_COMPRESSED * file_size)
-    keyframe = page.keyframe or page.aspage()
-    parts = math.prod(keyframe.chunked)
-    if claims_too_much or (keyframe.compression != 1 and len(page.databytecounts) < parts):
-        raise ValueError(f"plane {number + 1} claims more pixels than the file holds")
-    return np.asarray(page.asarray(maxworkers=1))
+    return pages

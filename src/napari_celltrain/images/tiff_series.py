@@ -17,7 +17,7 @@ from napari_celltrain.images.tiff import (
     map_part,
     mapping,
     opened,
-    planes_of,
+    pages_of,
 )
 from napari_celltrain.images.tiff_metadata import scale_of
 
@@ -66,6 +66,7 @@ class TiffSeries(Movie):
             image = tiff.series[0]
             arrangement = frame_layout(image.axes, image.shape, first)
             dtype = np.dtype(image.dtype)
+            self._mapped = mapping(tiff, image)[0] is not None
             n_planes, height, width = arrangement.frame_shape
             voxel, interval = scale_of(tiff, 0, max(n_planes, len(self._planes)))
         if len(self._planes) > 1 and n_planes > 1:
@@ -117,7 +118,8 @@ class TiffSeries(Movie):
         return np.concatenate(planes)
 
     def _read_file(self, path: Path, channel: int, crop: Crop) -> NDArray[Any]:
-        with opened(path) as tiff:
+        whole = not self._mapped and crop == tuple(slice(0, n) for n in self.frame_shape)
+        with opened(path, at_once=whole) as tiff:
             image = tiff.series[0]
             arrangement = frame_layout(image.axes, image.shape, path)
             expected = (self.frame_shape[0] // len(self._planes), *self.frame_shape[1:])
@@ -137,7 +139,7 @@ class TiffSeries(Movie):
                 block = map_part(path, offset, dtype, arrangement.shape, cut)
             else:
                 page_size = int(image.keyframe.size)
-                block = cut_from_planes(planes_of(image), page_size, arrangement.shape, cut)
+                block = cut_from_planes(pages_of(image), page_size, arrangement.shape, cut)
         if block.dtype != self.dtype and not np.can_cast(block.dtype, self.dtype):
             raise CellTrainError(
                 f"{path} has pixels of the type {block.dtype}, and the first file of the movie "
