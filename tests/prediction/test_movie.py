@@ -8,6 +8,7 @@ import os
 import random
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +22,10 @@ from napari_celltrain.experiment import Experiment
 from napari_celltrain.formats.registry import read_experiments
 from napari_celltrain.images import open_images
 from napari_celltrain.images.array import ArraySource
+from napari_celltrain.prediction import movie as movie_module
 from napari_celltrain.prediction.movie import Options, predict_list, predict_to_file
 from napari_celltrain.prediction.output import counts_table
+from napari_celltrain.prediction.partial import Reserved
 from napari_celltrain.prediction.predict import predict_request
 
 
@@ -341,6 +344,28 @@ def test_what_was_looked_at_without_a_neighbour_is_done_again_when_that_is_mende
     predict_to_file(detector, open_images(folder), out, replace(options, resume=True))
     predict_to_file(detector, open_images(folder), tmp_path / "anew.csv", options)
     assert out.read_bytes() == (tmp_path / "anew.csv").read_bytes()
+
+
+def test_a_place_that_cannot_be_had_is_told_before_anything_is_looked_at(
+    detector, movie, tmp_path, monkeypatch
+):
+    """A first look at a large movie takes a minute."""
+    looked = []
+    monkeypatch.setattr(movie_module, "with_first_look", lambda *all: looked.append(all))
+    place = tmp_path / "c.csv"
+    with Reserved(place.with_name("c.csv.partial")):
+        with pytest.raises(CellTrainError, match="Another process"):
+            predict_to_file(detector, movie, place)
+        assert looked == []
+    (tmp_path / "list").mkdir()
+    with Reserved(tmp_path / "list" / "2.partial"):
+        with pytest.raises(CellTrainError, match="Another process"):
+            predict_list(detector, [movie, movie], tmp_path / "list")
+        assert looked == []
+    with pytest.raises(CellTrainError, match="can't be written"):
+        predict_to_file(detector, movie, Path("/proc/c.csv"))
+    assert looked == []
+    assert sorted(one.name for one in tmp_path.rglob("*")) == ["list"]
 
 
 def test_going_on_with_fewer_time_points_keeps_the_others(detector, movie, tmp_path):

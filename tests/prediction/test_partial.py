@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction import partial as partial_module
-from napari_celltrain.prediction.partial import PartialResults
+from napari_celltrain.prediction.partial import PartialResults, Reserved
 from napari_celltrain.prediction.predict import FrameResult
 
 SHAPE = (9, 300, 400)
@@ -38,14 +38,14 @@ def path(tmp_path):
 
 
 def fill(path, results, *, resume=False):
-    with PartialResults(path, HEADER, resume=resume) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=resume) as partial:
         for one in results:
             partial.add(one, "stamp")
 
 
 def test_numbers_come_back_with_all_their_digits(path):
     fill(path, [frame(0), frame(7, 0)])
-    with PartialResults(path, HEADER, resume=True) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=True) as partial:
         for t in (0, 7):
             expected = frame(t, 3 if t == 0 else 0)
             assert np.array_equal(partial.result(t).positions, expected.positions)
@@ -58,14 +58,14 @@ def test_numbers_come_back_with_all_their_digits(path):
 def test_cut_anywhere_loses_the_last_time_point_at_most(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("cut") / "x.partial"
     ends = []
-    with PartialResults(path, HEADER, resume=False) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=False) as partial:
         for t in range(6):
             partial.add(frame(t))
             ends.append(path.stat().st_size)
     content = path.read_bytes()[:cut]
     path.write_bytes(content)
     complete = [t for t, end in enumerate(ends) if end <= len(content)]
-    with PartialResults(path, HEADER, resume=True) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=True) as partial:
         assert [t for t in range(6) if partial.result(t) is not None] == complete
         for t in range(6):
             if t not in complete:
@@ -76,7 +76,7 @@ def test_cut_anywhere_loses_the_last_time_point_at_most(tmp_path_factory, cut):
 
 def test_without_resume_it_starts_anew(path):
     fill(path, [frame(0)])
-    with PartialResults(path, HEADER, resume=False) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=False) as partial:
         assert partial.result(0) is None
 
 
@@ -87,7 +87,7 @@ def test_what_belongs_to_something_else_is_refused_and_kept(path, key, words):
     fill(path, [frame(0)])
     before = path.read_bytes()
     with pytest.raises(CellTrainError, match=words):
-        PartialResults(path, {**HEADER, key: "other"}, resume=True)
+        PartialResults(Reserved(path), {**HEADER, key: "other"}, resume=True)
     assert path.read_bytes() == before
     fill(path, [], resume=True)  # and it is not locked
 
@@ -95,13 +95,13 @@ def test_what_belongs_to_something_else_is_refused_and_kept(path, key, words):
 def test_a_foreign_file_is_refused(path):
     path.write_text("my diary\nof cells\n")
     with pytest.raises(CellTrainError, match="no unfinished prediction"):
-        PartialResults(path, HEADER, resume=True)
+        PartialResults(Reserved(path), HEADER, resume=True)
     assert path.read_text().startswith("my diary")
 
 
 def test_changed_images_and_damaged_time_points_are_done_again(path):
     fill(path, [frame(0), frame(1, 0, "Time point 1 can't be read.")])
-    with PartialResults(path, HEADER, resume=True) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=True) as partial:
         assert partial.result(0, "stamp") is not None
         assert partial.result(0, "another stamp") is None
         assert partial.result(1, "stamp") is None
@@ -109,43 +109,43 @@ def test_changed_images_and_damaged_time_points_are_done_again(path):
 
 def test_only_one_process_at_a_time(path):
     with (
-        PartialResults(path, HEADER, resume=False),
+        PartialResults(Reserved(path), HEADER, resume=False),
         pytest.raises(CellTrainError, match="Another process"),
     ):
-        PartialResults(path, HEADER, resume=True)
+        PartialResults(Reserved(path), HEADER, resume=True)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there an open file can't be removed")
 def test_who_comes_while_it_is_closed_is_not_joined_by_another(path):
-    first, taken = PartialResults(path, HEADER, resume=False), []
+    first, taken = PartialResults(Reserved(path), HEADER, resume=False), []
 
-    def comes_now(force=False, release=first._lock.release):
+    def comes_now(force=False, release=first._place._lock.release):
         release(force=force)
         if not taken:
-            taken.append(PartialResults(path, HEADER, resume=True))
+            taken.append(PartialResults(Reserved(path), HEADER, resume=True))
 
-    first._lock.release = comes_now
+    first._place._lock.release = comes_now
     first.close()
     with pytest.raises(CellTrainError, match="Another process"):
-        PartialResults(path, HEADER, resume=True)
+        PartialResults(Reserved(path), HEADER, resume=True)
     taken[0].close()
     assert not list(path.parent.glob("*.lock"))
 
 
 def test_closing_twice_leaves_the_lock_of_another_alone(path):
-    with PartialResults(path, HEADER, resume=False) as first:
+    with PartialResults(Reserved(path), HEADER, resume=False) as first:
         first.remove([])
-        second = PartialResults(path, HEADER, resume=False)
+        second = PartialResults(Reserved(path), HEADER, resume=False)
     with pytest.raises(CellTrainError, match="Another process"):
-        PartialResults(path, HEADER, resume=True)
+        PartialResults(Reserved(path), HEADER, resume=True)
     second.close()
 
 
 def test_what_was_not_written_elsewhere_is_not_removed(path):
     fill(path, [frame(3), frame(4)])
-    with PartialResults(path, HEADER, resume=True) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=True) as partial:
         assert not partial.remove([3])
-    with PartialResults(path, HEADER, resume=True) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=True) as partial:
         assert partial.result(4, "stamp") is not None
         assert partial.remove([3, 4])
     assert not list(path.parent.iterdir())
@@ -166,14 +166,14 @@ def test_full_disk_keeps_what_was_done(path, monkeypatch):
     with pytest.raises(CellTrainError, match=r"No space left.*--resume"):
         fill(path, [frame(t) for t in range(50)])
     monkeypatch.undo()
-    with PartialResults(path, HEADER, resume=True) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=True) as partial:
         done = [t for t in range(50) if partial.result(t) is not None]
         assert done == list(range(len(done)))
         assert len(done) > 0
 
 
 def test_nothing_is_left_when_it_is_removed(path):
-    with PartialResults(path, HEADER, resume=False) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=False) as partial:
         assert partial.remove([3, 4])
     assert list(path.parent.iterdir()) == []
 
@@ -182,7 +182,7 @@ def test_nothing_is_left_when_it_is_removed(path):
 def test_a_place_where_nothing_can_be_made_is_not_taken_for_one_in_use():
     # which of the two it is depends on how filelock meets it
     with pytest.raises(CellTrainError, match=r"^/proc(/cells\.csv\.partial)? can't be written"):
-        PartialResults(Path("/proc/cells.csv.partial"), {}, resume=False)
+        PartialResults(Reserved(Path("/proc/cells.csv.partial")), {}, resume=False)
 
 
 @pytest.mark.parametrize(
@@ -206,25 +206,25 @@ def test_a_line_that_is_not_as_they_are_written_is_done_again(path, line):
     fill(path, [frame(0)])
     with open(path, "a") as file:
         file.write(line + "\n")
-    with PartialResults(path, HEADER, resume=True) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=True) as partial:
         assert len(partial.result(0)) == len(frame(0))
         assert partial.result(1) is None
         partial.add(frame(1))
-    with PartialResults(path, HEADER, resume=True) as partial:
+    with PartialResults(Reserved(path), HEADER, resume=True) as partial:
         assert np.array_equal(partial.result(1).positions, frame(1).positions)
 
 
 def test_a_header_that_goes_too_deep_is_no_prediction(path):
     path.write_text("[" * 100_000 + "\n")
     with pytest.raises(CellTrainError, match="no unfinished prediction"):
-        PartialResults(path, HEADER, resume=True)
+        PartialResults(Reserved(path), HEADER, resume=True)
 
 
 def test_a_movie_of_the_same_name_elsewhere_is_another_one(path):
     here = {**HEADER, "place": "/data/a/movie"}
-    with PartialResults(path, here, resume=False) as partial:
+    with PartialResults(Reserved(path), here, resume=False) as partial:
         partial.add(frame(0))
     with pytest.raises(CellTrainError, match="/data/a/movie"):
-        PartialResults(path, {**HEADER, "place": "/data/b/movie"}, resume=True)
-    with PartialResults(path, here, resume=True) as partial:
+        PartialResults(Reserved(path), {**HEADER, "place": "/data/b/movie"}, resume=True)
+    with PartialResults(Reserved(path), here, resume=True) as partial:
         assert partial.result(0) is not None

@@ -14,6 +14,7 @@ from napari_celltrain.prediction.output import annotations_of, check_suffix, wri
 from napari_celltrain.prediction.partial import (
     SUFFIX,
     PartialResults,
+    Reserved,
     frame_stamps,
     header_for,
     measured_before,
@@ -194,13 +195,14 @@ def predict_to_file(
     check_suffix(out)
     experiment = _as_experiment(images)
     work = _Work(detector, experiment, out.with_name(out.name + SUFFIX), options)
-    if not work.look(stopping):
-        return Summary(seconds=time.monotonic() - begin, finished=False)
-    with work.open() as partial:
-        if not work.compute(partial, runner, tell, progress, stopping):
+    with Reserved(work.path) as place:
+        if not work.look(stopping):
             return Summary(seconds=time.monotonic() - begin, finished=False)
-        write_cells(out, work.experiment_found())
-        work.forget(partial, tell)
+        with work.open(place) as partial:
+            if not work.compute(partial, runner, tell, progress, stopping):
+                return Summary(seconds=time.monotonic() - begin, finished=False)
+            write_cells(out, work.experiment_found())
+            work.forget(partial, tell)
     return _summary([work], begin)
 
 
@@ -238,11 +240,13 @@ def predict_list(
     if len(works) > 1:
         sentence = f"A few frames of each of the {len(works)} movies are looked at first."
         tell(Finding("info", "first-look", sentence))
-    for work in works:
-        if not work.look(stopping):
-            return Summary(seconds=time.monotonic() - begin, finished=False)
     with contextlib.ExitStack() as stack:
-        partials = [stack.enter_context(work.open()) for work in works]
+        places = [stack.enter_context(Reserved(work.path)) for work in works]
+        if not all(work.look(stopping) for work in works):
+            return Summary(seconds=time.monotonic() - begin, finished=False)
+        partials = [
+            stack.enter_context(work.open(place)) for work, place in zip(works, places, strict=True)
+        ]
         for work, partial in zip(works, partials, strict=True):
             if not work.compute(partial, runner, tell, progress, stopping):
                 return Summary(seconds=time.monotonic() - begin, finished=False)
@@ -311,10 +315,10 @@ class _Work:
             self.request = request
         return request is not None
 
-    def open(self) -> PartialResults:
+    def open(self, place: Reserved) -> PartialResults:
         """Open the file of the results so far."""
         header = header_for(self.detector, self.source, self.request)
-        return PartialResults(self.path, header, resume=self.options.resume)
+        return PartialResults(place, header, resume=self.options.resume)
 
     def compute(
         self,

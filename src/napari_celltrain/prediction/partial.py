@@ -122,32 +122,26 @@ def frame_stamps(
     return found
 
 
-class PartialResults:
-    """The file of the results so far; only one process at a time may have it open.
+class Reserved:
+    """A place for results, which no other process can have meanwhile.
 
     Parameters
     ----------
     path
-        Where it is.
-    header
-        What was asked for (`header_for`).
-    resume
-        Go on with what is there; False starts anew.
+        Of the file of the results so far; nothing is changed there.
 
     Raises
     ------
     CellTrainError
-        When it belongs to another request or process, or can't be written.
+        When another process has it, or nothing can be written there.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any], *, resume: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._results: dict[int, tuple[FrameResult, str | None]] = {}
-        self._last_flush = time.monotonic()
+        self._lock = FileLock(str(path) + ".lock")
         self._closed = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(str(path) + ".lock")
             self._lock.acquire(timeout=0)
         except Timeout:
             if not Path(self._lock.lock_file).exists():  # nobody can have it: it can't be made
@@ -157,7 +151,55 @@ class PartialResults:
                 "choose another file."
             ) from None
         except OSError as error:
-            raise CellTrainError(self._cannot(error)) from None
+            raise CellTrainError(cannot_be_written(path, error)) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others have it."""
+        if self._closed:  # the lock may be somebody else's by now
+            return
+        self._closed = True
+        if os.name == "nt":  # which removes no open file
+            self._lock.release()
+        # else removed while it is held: who waits for it sees that it is gone, and makes a new one
+        with contextlib.suppress(OSError):  # where it can't be removed it does no harm
+            Path(self._lock.lock_file).unlink()
+        self._lock.release()
+
+
+class PartialResults:
+    """The file of the results so far.
+
+    Parameters
+    ----------
+    place
+        Where it is; let go of when this is closed.
+    header
+        What was asked for (`header_for`).
+    resume
+        Go on with what is there; False starts anew.
+
+    Raises
+    ------
+    CellTrainError
+        When it belongs to another request, or can't be written.
+    """
+
+    def __init__(self, place: Reserved, header: dict[str, Any], *, resume: bool) -> None:
+        self._place = place
+        self.path = path = place.path
+        self._results: dict[int, tuple[FrameResult, str | None]] = {}
+        self._last_flush = time.monotonic()
         try:
             length = self._read(header) if resume else 0
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
@@ -171,10 +213,10 @@ class PartialResults:
                 self._close_file()
                 raise
         except OSError as error:
-            self._lock.release()
-            raise CellTrainError(self._cannot(error)) from None
+            place.close()
+            raise CellTrainError(cannot_be_written(path, error)) from None
         except BaseException:
-            self._lock.release()
+            place.close()
             raise
 
     def __enter__(self) -> Self:
@@ -226,26 +268,19 @@ class PartialResults:
                 self._last_flush = time.monotonic()
         except OSError as error:
             raise CellTrainError(
-                self._cannot(error) + " The time points before are safe: make room and go on "
+                cannot_be_written(self.path, error)
+                + " The time points before are safe: make room and go on "
                 "with --resume."
             ) from None
         self._results[result.t] = result, stamp
 
     def close(self) -> None:
         """Let go of the file; it stays, to go on with."""
-        if self._closed:  # the lock may be somebody else's by now
-            return
-        self._closed = True
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 os.fsync(self._file)
             self._close_file()
-        if os.name == "nt":  # which removes no open file
-            self._lock.release()
-        # else removed while it is held: who waits for it sees that it is gone, and makes a new one
-        with contextlib.suppress(OSError):  # where it can't be removed it does no harm
-            Path(self._lock.lock_file).unlink()
-        self._lock.release()
+        self._place.close()
 
     def remove(self, written: Collection[int]) -> bool:
         """Remove the file, when everything in it is in its final place; tell whether it was.
@@ -307,8 +342,10 @@ class PartialResults:
             length += len(line) + 1
         return length
 
-    def _cannot(self, error: OSError) -> str:
-        return f"{self.path} can't be written: {error.strerror or error}."
+
+def cannot_be_written(path: Path, error: OSError) -> str:
+    """Say why a file can't be written."""
+    return f"{path} can't be written: {error.strerror or error}."
 
 
 _ODD = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
