@@ -50,7 +50,8 @@ from napari_celltrain.detector.threads import tile_threads
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.images import open_images
 from napari_celltrain.prediction.as_fits import predict_as_fits
-from napari_celltrain.prediction.movie import Options, predict_to_file
+from napari_celltrain.prediction.movie import predict_to_file
+from napari_celltrain.prediction.options import Options
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.settings import TrainingSettings
 

@@ -23,7 +23,8 @@ from napari_celltrain.prediction.contrast import (
 )
 from napari_celltrain.prediction.first_look import _Looks, look_at_movie
 from napari_celltrain.prediction.judge import candidates, total
-from napari_celltrain.prediction.movie import Options, predict_to_file
+from napari_celltrain.prediction.movie import predict_to_file
+from napari_celltrain.prediction.options import Options
 from napari_celltrain.prediction.predict import check_request, predict, with_first_look
 from napari_celltrain.training.loop import train
 

@@ -23,10 +23,11 @@ from napari_celltrain.formats.registry import read_experiments
 from napari_celltrain.images import open_images
 from napari_celltrain.images.array import ArraySource
 from napari_celltrain.prediction import movie as movie_module
-from napari_celltrain.prediction.movie import Options, predict_list, predict_to_file
+from napari_celltrain.prediction.movie import predict_list, predict_to_file
+from napari_celltrain.prediction.options import Options
 from napari_celltrain.prediction.output import counts_table
-from napari_celltrain.prediction.partial import Reserved
 from napari_celltrain.prediction.predict import predict_request
+from napari_celltrain.prediction.reserved import Reserved
 
 
 def stop_after(n):

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction import partial as partial_module
-from napari_celltrain.prediction.partial import PartialResults, Reserved
+from napari_celltrain.prediction.partial import PartialResults
 from napari_celltrain.prediction.predict import FrameResult
+from napari_celltrain.prediction.reserved import Reserved
 
 SHAPE = (9, 300, 400)
 HEADER = {

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.prediction.movie import Options, predict_to_file
+from napari_celltrain.prediction.movie import predict_to_file
+from napari_celltrain.prediction.options import Options
 from napari_celltrain.prediction.predict import FrameResult
 from napari_celltrain.training import events
 from napari_celltrain.training.run import HistoryWriter, RunFolder

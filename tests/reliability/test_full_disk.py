@@ -34,7 +34,8 @@ def make_room():
 
 PREDICT = """
 made = runpy.run_path(str(tests / "prediction" / "conftest.py"))
-from napari_celltrain.prediction.movie import Options, predict_to_file
+from napari_celltrain.prediction.movie import predict_to_file
+from napari_celltrain.prediction.options import Options
 from napari_celltrain.prediction.predict import FrameResult
 detector, movie = made["eager_detector"](), made["noise_movie"]((6, 8, 16, 16))
 full_at = None

@@ -139,7 +139,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.detector.memory import keep_freed_memory
-    from napari_celltrain.prediction.movie import Options, predict_list, predict_to_file
+    from napari_celltrain.prediction.movie import predict_list, predict_to_file
+    from napari_celltrain.prediction.options import Options
 
     keep_freed_memory()
     detector = Detector.from_folder(

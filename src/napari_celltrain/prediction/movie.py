@@ -7,14 +7,13 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from napari_celltrain.detector.detector import FLOOR
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment, Finding
+from napari_celltrain.prediction.options import DEFAULT, Options
 from napari_celltrain.prediction.output import annotations_of, check_suffix, write_cells
 from napari_celltrain.prediction.partial import (
     SUFFIX,
     PartialResults,
-    Reserved,
     frame_stamps,
     header_for,
     measured_before,
@@ -26,75 +25,15 @@ from napari_celltrain.prediction.predict import (
     predict_request,
     with_first_look,
 )
+from napari_celltrain.prediction.reserved import Reserved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari_celltrain.detector.detector import Detector
-    from napari_celltrain.experiment import ZYX, FrameSource
-    from napari_celltrain.prediction.predict import OnDamaged, Runner
-
-LOWEST, HIGHEST = 1e-4, 0.9999
-"""Scores come out of a sigmoid: they never are 0 or 1."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to predict.
-
-    Parameters
-    ----------
-    time_range
-        First and last time point, inclusive; None: all.
-    channels
-        Counted from 0; None: what the experiment states, else those of the training.
-    voxel_size_um
-        (z, y, x); None: what the experiment or its images say.
-    cell_diameter
-        In the detector's unit; None: see `predict`.
-    gamma
-        Power of the brightness; None: see `predict`.
-    threshold
-        Lowest score of a cell; None: the detector's own for this experiment or what it is `like`.
-    like
-        The experiment of the training that a movie is of the kind of; None: that of its own name.
-    floor
-        Write weaker candidates too, down to this score, so that the threshold can be moved later.
-    tile
-        Image voxels (z, y, x) to compute at once; None: by memory.
-    on_damaged
-        ``stop`` or ``skip``, see `predict`.
-    resume
-        Go on with what an earlier prediction to the same place left unfinished.
-    """
-
-    time_range: tuple[int, int] | None = None
-    channels: tuple[int, ...] | None = None
-    voxel_size_um: ZYX | None = None
-    cell_diameter: float | None = None
-    gamma: float | None = None
-    threshold: float | None = None
-    like: str | None = None
-    floor: float | None = None
-    tile: tuple[int, int, int] | None = None
-    on_damaged: OnDamaged = "stop"
-    resume: bool = False
-
-    def threshold_for(self, detector: Detector, name: str) -> float:
-        """Lowest score of a cell of an experiment."""
-        if self.threshold is not None:
-            return self.threshold
-        return detector.info.threshold_for(name if self.like is None else self.like)
-
-    def least_score(self, detector: Detector, name: str) -> float:
-        """Lowest score that is written."""
-        threshold = self.threshold_for(detector, name)
-        return threshold if self.floor is None else min(self.floor, threshold)
-
-    def search_floor(self, detector: Detector, name: str) -> float:
-        """Lowest score that is looked for, and kept while the prediction is unfinished."""
-        return min(max(min(self.least_score(detector, name), FLOOR), LOWEST), HIGHEST)
+    from napari_celltrain.experiment import FrameSource
+    from napari_celltrain.prediction.predict import Runner
 
 
 @dataclass(frozen=True)
@@ -155,7 +94,7 @@ def predict_to_file(
     detector: Detector,
     images: FrameSource | Experiment,
     out: Path,
-    options: Options = Options(),
+    options: Options = DEFAULT,
     *,
     runner: Runner = predict_request,
     tell: Callable[[Finding], None] = lambda finding: None,
@@ -210,7 +149,7 @@ def predict_list(
     detector: Detector,
     experiments: Sequence[Experiment],
     folder: Path,
-    options: Options = Options(),
+    options: Options = DEFAULT,
     *,
     runner: Runner = predict_request,
     tell: Callable[[Finding], None] = lambda finding: None,
