@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+"""All but tab and line end: what steers a terminal, turns the order of letters around, or stands
+for a byte of a file's name that is no text."""
+
 
 class CellTrainError(Exception):
     """Something the user can understand and mend.
@@ -10,6 +18,15 @@ class CellTrainError(Exception):
     setting), and what to do about it. The command line prints it and exits with 2; the widgets
     show it in their status line. Anything else that is raised is a bug.
     """
+
+
+def shown(text: str) -> str:
+    """Return a text as it can be printed, with codes in place of what can't be seen.
+
+    Names come out of files, and files from strangers: printed as it is, an escape code in a name
+    could overwrite what a terminal shows, or worse.
+    """
+    return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def counted(count: int, thing: str) -> str:

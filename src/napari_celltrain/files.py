@@ -57,7 +57,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     CellTrainError
-        When the place can't be written (no folder, no permission, disk full).
+        When the place can't be written (no folder, no permission, disk full), or what is written
+        names a file whose name is no text.
     """
     path = Path(path)
     try:
@@ -83,6 +84,11 @@ def replacing(path: Path) -> Iterator[Path]:
         _flush_folder(path.parent)
     except OSError as error:
         raise CellTrainError(_sentence(path, error)) from error
+    except UnicodeEncodeError as error:
+        raise CellTrainError(
+            f"{path} can't be written: {error.object[:200]!a} holds bytes that are no text in any "
+            "language. Rename the file or folder of that name."
+        ) from error
     finally:
         # whatever happened, even Ctrl+C between two moves: what was there is there
         if (holder / OLD).exists() and not path.exists():
@@ -98,7 +104,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_text(path: Path, content: str) -> None:
     """Write a whole UTF-8 file, atomically, with the line ends as given."""
-    write_bytes(path, content.encode("utf-8"))
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode("utf-8"))
 
 
 def content_of(path: Path, most_bytes: int) -> bytes:

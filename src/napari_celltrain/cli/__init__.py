@@ -71,10 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(sentence: str) -> None:
-    from napari_celltrain.cli.output import coloured
+    from napari_celltrain.cli.output import say
 
     program, colon, what = sentence.partition(":")
     # a closed terminal must not hide why we end
     with contextlib.suppress(OSError, ValueError):
-        named = coloured(program + colon, "error", sys.stderr)
-        print(named + what, file=sys.stderr, flush=True)
+        say(what, head=program + colon, meaning="error")

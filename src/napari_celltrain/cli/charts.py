@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, shown
 from napari_celltrain.files import replacing
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def counts_figure(counts: Mapping[str, Sequence[tuple[int, int]]]) -> Figure:
     axes = figure.subplots(max(1, len(counts)), 1, squeeze=False)[:, 0]
     for ax, (name, pairs) in zip(axes, counts.items(), strict=False):
         ax.bar([t for t, _ in pairs], [n for _, n in pairs], width=0.8, color=_COLOURS[0])
-        ax.set(title=f"{name}: cells found", xlabel="time point", ylabel="cells")
+        ax.set(xlabel="time point", ylabel="cells")
+        ax.set_title(shown(f"{name}: cells found"), parse_math=False)
         ax.locator_params(axis="both", integer=True)
     return figure
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.cli.output import (
     SECONDS_BETWEEN_LINES,
-    coloured,
     duration,
     progress_bar,
     say,
 )
-from napari_celltrain.errors import counted
+from napari_celltrain.errors import counted, shown
 from napari_celltrain.training.events import (
     Choice,
     Evaluation,
@@ -53,8 +52,7 @@ class Console:
             case FindingEvent():
                 finding = event.finding
                 about = f"{finding.experiment}: " if finding.experiment else ""
-                severity = coloured(finding.severity, finding.severity, sys.stderr)
-                say(f"{severity}: {about}{finding.message}")
+                say(f": {about}{finding.message}", head=finding.severity)
             case Preparing():
                 self._preparing(event)
             case Step():
@@ -85,7 +83,7 @@ class Console:
             what = event.message or "Preparing"
             bar_format = "{desc} |{bar}| {n_fmt}/{total_fmt}"
             bar = self._bar_for("preparing", what, event.total, bar_format)
-            bar.set_description_str(what, refresh=False)
+            bar.set_description_str(shown(what), refresh=False)
             bar.n = event.done
             bar.refresh()
             if event.done >= event.total:

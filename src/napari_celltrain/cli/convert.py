@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_celltrain.cli.arguments import add_json, positive_int, voxel_size
-from napari_celltrain.cli.output import print_json, say
+from napari_celltrain.cli.output import print_json, say, tell
 
 if TYPE_CHECKING:
     from napari_celltrain.experiment import Finding
@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for experiment in done.experiments:
         for finding in experiment.findings:
-            say(f"{finding.severity}: {experiment.name}: {finding.message}")
+            say(f": {experiment.name}: {finding.message}", head=finding.severity)
     for finding in done.lost:
         say(f"{finding.severity}: {finding.experiment}: in {done.format_name}: {finding.message}")
     positions = sum(len(experiment.annotations) for experiment in done.experiments)
@@ -143,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        print(f"{arguments.out}: {positions} positions, {links} links.")
+        tell(f"{arguments.out}: {positions} positions, {links} links.")
     return 0
 
 

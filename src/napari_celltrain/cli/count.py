@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.cli.arguments import add_json
-from napari_celltrain.cli.output import coloured, print_json, table
+from napari_celltrain.cli.output import print_json, table, tell
 
 if TYPE_CHECKING:
     import argparse
@@ -65,14 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [[one.name, *_cells(one), _spacing(one)] for one in counts]
     if len(counts) > 1:
         rows.append(["total", *_cells(totals), ""])
-    print(table(_HEADER, rows))
+    tell(table(_HEADER, rows))
     for one in counts:
-        print(f"\n{one.name}, positions per time point: {_per_time_point(one)}")
+        tell(f"\n{one.name}, positions per time point: {_per_time_point(one)}")
     for experiment, about in zip(dataset.experiments, found, strict=True):
         for finding in about:
-            severity = coloured(finding.severity, finding.severity, sys.stdout)
-            print(f"{severity}: {experiment.name}: {finding.message}")
-    print(why)
+            tell(f": {experiment.name}: {finding.message}", head=finding.severity)
+    tell(why)
     return 0
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from napari_celltrain import __version__
 from napari_celltrain.cli.arguments import add_json
 from napari_celltrain.cli.installed import direct_requirements, installed_packages
-from napari_celltrain.cli.output import coloured, print_json
+from napari_celltrain.cli.output import print_json, tell
 
 if TYPE_CHECKING:
     import argparse
@@ -137,14 +137,13 @@ def run(arguments: argparse.Namespace) -> int:
         checks.append(check)
         if not arguments.json:
             sign = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}[check.verdict]
-            sign = coloured(sign, check.verdict, sys.stdout)
-            print(f"{sign}  {check.name}: {check.sentence}", flush=True)
+            tell(f"  {check.name}: {check.sentence}", head=sign, meaning=check.verdict)
     bad = any(check.verdict == "problem" for check in checks)
     if arguments.json:
         told = {"ok": not bad, "checks": [asdict(check) for check in checks]}
         print_json({**told, "run": log} if log else told)
     elif log:
-        print("\n" + "\n".join(log))
+        tell("\n" + "\n".join(log))
     return 1 if bad else 0
 
 
@@ -158,7 +157,7 @@ def _tell_licences(*, as_json: bool) -> int:
         for texts in zip(*((one.name, one.version) for one in packages), strict=True)
     )
     for one in packages:
-        print(f"{one.name:{name}}  {one.version:{version}}  {one.licence or 'does not say'}")
+        tell(f"{one.name:{name}}  {one.version:{version}}  {one.licence or 'does not say'}")
     strict = [one.name for one in packages if one.is_under_gpl or one.is_under_lgpl]
     said = (
         f"Parts or all of {', '.join(strict)} are under the GPL or LGPL: that matters to whoever "
@@ -166,7 +165,7 @@ def _tell_licences(*, as_json: bool) -> int:
         if strict
         else "None is under the GPL or LGPL."
     )
-    print(f"\n{len(packages)} packages. {said}")
+    tell(f"\n{len(packages)} packages. {said}")
     return 0
 
 

@@ -14,7 +14,7 @@ from napari_celltrain.cli.arguments import (
     positive,
     share,
 )
-from napari_celltrain.cli.output import Progress, print_json, say
+from napari_celltrain.cli.output import Progress, print_json, say, tell
 from napari_celltrain.errors import CellTrainError, counted
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
                 own,
                 cell_diameters=widths,
                 gamma=arguments.gamma,
-                tell=lambda finding: say(f"{finding.severity}: {finding.message}"),
+                tell=lambda finding: say(f": {finding.message}", head=finding.severity),
                 tolerance=_tolerance(arguments, detector, dataset, member),
                 border_px=arguments.border,
             ):
@@ -136,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         distance = "; found cells are off by "
         distance += f"{scores.localisation_error:.2f} {unit} on average"
-        print(
+        tell(
             f"F1 {scores.f1:.3f}, precision {scores.precision:.3f}, recall {scores.recall:.3f} at "
             f"{_thresholds(used.values())}\n"
             f"{counted(scores.tp, 'cell')} found, {scores.fn} missed, "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_celltrain.cli.arguments import add_json
-from napari_celltrain.cli.output import print_json, say
+from napari_celltrain.cli.output import print_json, say, tell
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"written": written})
     else:
-        print("\n".join(f"Wrote {one}." for one in written))
+        tell("\n".join(f"Wrote {one}." for one in written))
     return 0
 
 

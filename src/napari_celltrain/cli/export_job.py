@@ -13,7 +13,7 @@ from napari_celltrain.cli.job_scripts import (
     training_script,
     training_steps,
 )
-from napari_celltrain.cli.output import Progress, print_json
+from napari_celltrain.cli.output import Progress, print_json, tell
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_text
 
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"out": str(out), "frames": n_frames, "experiments": len(dataset)})
     else:
-        print(training_steps(arguments), end="")
+        tell(training_steps(arguments), end="")
     return 0
 
 
@@ -145,5 +145,5 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"out": str(arguments.out), "movies": len(movies)})
     else:
-        print(prediction_steps(arguments), end="")
+        tell(prediction_steps(arguments), end="")
     return 0

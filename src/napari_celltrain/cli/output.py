@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from napari_celltrain.errors import shown
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
@@ -20,14 +22,37 @@ _COLOURS = {"ok": "32", "warning": "33", "error": "31", "problem": "31"}
 """What a word means, and how terminals are told its colour."""
 
 
-def say(text: str = "") -> None:
-    """Print a line of progress to standard error, clear of any progress bar."""
+def say(text: str = "", *, head: str = "", meaning: str = "") -> None:
+    """Print a line of progress to standard error, clear of any progress bar.
+
+    Parameters
+    ----------
+    text
+        Shown without codes that steer a terminal, whatever file they come from.
+    head
+        Goes before it, in the colour of its meaning.
+    meaning
+        See `coloured`.
+    """
+    line = _for(sys.stderr, text, head, meaning or head)
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        tqdm.write(text, file=sys.stderr)
+        tqdm.write(line, file=sys.stderr)
     else:
-        print(text, file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
+
+
+def tell(text: str = "", *, head: str = "", meaning: str = "", end: str = "\n") -> None:
+    """Print a result to standard output; otherwise as `say`."""
+    print(_for(sys.stdout, text, head, meaning or head), end=end, flush=True)
+
+
+def _for(stream: TextIO, text: str, head: str, meaning: str) -> str:
+    """Return a line as a stream can print it: not all of them know all letters."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    plain = shown(text).encode(encoding, "backslashreplace").decode(encoding)
+    return coloured(shown(head), meaning, stream) + plain
 
 
 def coloured(word: str, meaning: str, stream: TextIO) -> str:
@@ -66,7 +91,18 @@ def _shows_colours(stream: TextIO) -> bool:
 
 def print_json(values: Mapping[str, Any]) -> None:
     """Print one JSON object on one line of standard output; what is not a number becomes null."""
-    print(json.dumps(_plain(values), allow_nan=False, ensure_ascii=False), flush=True)
+    line = json.dumps(_plain(values), allow_nan=False, ensure_ascii=False)
+    if shown(line) != line or not _can_print(sys.stdout, line):
+        line = json.dumps(_plain(values), allow_nan=False)
+    print(line, flush=True)
+
+
+def _can_print(stream: TextIO, line: str) -> bool:
+    try:
+        line.encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:
@@ -87,7 +123,7 @@ def _plain(value: Any) -> Any:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table for reading: the first column to the left, the others to the right."""
-    lines = [list(header), *[list(row) for row in rows]]
+    lines = [list(header), *[[shown(cell) for cell in row] for row in rows]]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(
         "  ".join(
@@ -121,6 +157,7 @@ def progress_bar(**options: Any) -> Any:
         width = 0
     # some terminals (containers, remote shells) say that they have no columns; tqdm believes it
     size = {} if width else {"ncols": 80, "nrows": 24}
+    options["desc"] = shown(options.get("desc") or "")
     return tqdm(file=sys.stderr, leave=False, **size, **options)
 
 
@@ -160,7 +197,7 @@ class Progress:
         """One more is done."""
         self._done += 1
         if self._bar is not None:
-            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.set_postfix_str(shown(note), refresh=False)
             self._bar.update()
             return
         now = time.monotonic()

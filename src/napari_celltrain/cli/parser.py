@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from napari_celltrain import __version__
+from napari_celltrain.errors import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ examples:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say in one sentence what is wrong, and where the help is."""
-        self.exit(2, f"{self.prog}: {message}. See '{self.prog} --help'.\n")
+        self.exit(2, shown(f"{self.prog}: {message}. See '{self.prog} --help'.\n"))
 
 
 def _help(parser: argparse.ArgumentParser) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_celltrain.cli.arguments import add_json
 from napari_celltrain.cli.charts import SUFFIXES, drawing, run_figure, save
 from napari_celltrain.cli.error_crops import errors_of
-from napari_celltrain.cli.output import print_json
+from napari_celltrain.cli.output import print_json, tell
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_text
 
@@ -71,5 +71,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"out": str(out)})
     else:
-        print(f"Wrote {out}.")
+        tell(f"Wrote {out}.")
     return 0

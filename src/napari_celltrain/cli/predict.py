@@ -22,7 +22,7 @@ from napari_celltrain.cli.arguments import (
     voxel_size,
 )
 from napari_celltrain.cli.charts import SUFFIXES, counts_figure, drawing, require_matplotlib, save
-from napari_celltrain.cli.output import Progress, print_json, say
+from napari_celltrain.cli.output import Progress, print_json, say, tell
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_text
 
@@ -165,7 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
     progress = _Progress()
     with progress, stop.watching():
         how: dict[str, Any] = {
-            "tell": lambda finding: say(f"{finding.severity}: {finding.message}"),
+            "tell": lambda finding: say(f": {finding.message}", head=finding.severity),
             "progress": progress,
             "stopping": asked_to_stop.is_set,
             "runner": _runner(arguments),
@@ -197,7 +197,7 @@ def run(arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        print(_outcome(summary, arguments.out, arguments.floor))
+        tell(_outcome(summary, arguments.out, arguments.floor))
     return stop.status or int(nothing_read)
 
 

@@ -13,7 +13,7 @@ from napari_celltrain.cli.charts import as_svg, run_figure
 from napari_celltrain.cli.error_crops import errors_of
 from napari_celltrain.cli.output import duration
 from napari_celltrain.detector.package import description_of
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, shown
 from napari_celltrain.sharing.pictures import png
 from napari_celltrain.training.run import is_number
 
@@ -60,9 +60,9 @@ def report(folder: RunFolder, history: list[Event], *, max_errors: int) -> str:
     try:
         charts = f'<div class="charts">{as_svg(run_figure(history))}</div>'
     except CellTrainError as error:
-        charts = f"<p>{escape(str(error))}</p>"
+        charts = f"<p>{_escaped(str(error))}</p>"
     parts = [
-        f"<h1>{escape(name)}</h1>",
+        f"<h1>{_escaped(name)}</h1>",
         _summary(folder),
         charts,
     ]
@@ -70,10 +70,11 @@ def report(folder: RunFolder, history: list[Event], *, max_errors: int) -> str:
         parts.append(_errors(folder, max_errors))
     parts += [_findings(history), _choices(history)]
     settings = folder.settings_text()
-    parts.append(f"<h2>Settings</h2><pre>{escape(settings) or 'all by default'}</pre>")
-    parts.append(f"<p>napari-celltrain {escape(__version__)}</p>")
+    parts.append(f"<h2>Settings</h2><pre>{_escaped(settings) or 'all by default'}</pre>")
+    parts.append(f"<p>napari-celltrain {_escaped(__version__)}</p>")
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(name)}</title>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{_escaped(name)}</title>"
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
 
@@ -136,8 +137,8 @@ def _findings(history: list[Event]) -> str:
     from napari_celltrain.training.events import FindingEvent
 
     items = "".join(
-        f'<li class="{e.finding.severity}">{escape(e.finding.experiment)} '
-        f"{escape(e.finding.message)}</li>"
+        f'<li class="{e.finding.severity}">{_escaped(e.finding.experiment)} '
+        f"{_escaped(e.finding.message)}</li>"
         for e in history
         if isinstance(e, FindingEvent)
     )
@@ -160,11 +161,16 @@ def _figures(crops: Sequence[ErrorCrop]) -> str:
     return "".join(
         f'<figure><img alt="an error" src="data:image/png;base64,'
         f'{base64.b64encode(png(crop.picture)).decode()}">'
-        f"<figcaption>{escape(crop.experiment)}<br>{escape(crop.place)}</figcaption></figure>"
+        f"<figcaption>{_escaped(crop.experiment)}<br>{_escaped(crop.place)}</figcaption></figure>"
         for crop in crops
     )
 
 
 def _table(rows: Iterable[Sequence[str]]) -> str:
-    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    lines = ("".join(f"<td>{_escaped(cell)}</td>" for cell in row) for row in rows)
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def _escaped(text: str) -> str:
+    """Return a text for a page: neither its markup nor its control codes do anything."""
+    return escape(shown(text))

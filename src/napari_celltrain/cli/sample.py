@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_celltrain.cli.arguments import add_json
-from napari_celltrain.cli.output import print_json
+from napari_celltrain.cli.output import print_json, tell
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
@@ -45,5 +45,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"dataset": str(dataset)})
     else:
-        print(f"Wrote {dataset}. Train on it with: celltrain train {dataset} --out run --minutes 1")
+        tell(f"Wrote {dataset}. Train on it with: celltrain train {dataset} --out run --minutes 1")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.cli.arguments import add_device, add_json, positive, positive_int
-from napari_celltrain.cli.output import coloured, duration, print_json, say
+from napari_celltrain.cli.output import duration, print_json, say, tell
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
     if stopped:
         say(f"Go on with: {_resume_command(arguments)}")
     elif not arguments.json:
-        print(
+        tell(
             f"{folder.path}: F1 {finished.best_f1:.3f} on held-out frames, after {finished.step} "
             f"steps in {duration(finished.seconds)} ({finished.reason})."
         )
@@ -155,8 +155,7 @@ def _tell_findings(dataset: Dataset) -> None:
 
     for experiment in dataset.experiments:
         for finding in dict.fromkeys([*experiment.findings, *findings(experiment)]):
-            severity = coloured(finding.severity, finding.severity, sys.stderr)
-            say(f"{severity}: {experiment.name}: {finding.message}")
+            say(f": {experiment.name}: {finding.message}", head=finding.severity)
 
 
 def _stored_settings(folder: RunFolder) -> TrainingSettings:

@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from napari_celltrain import __version__
+from napari_celltrain.errors import shown
 from napari_celltrain.training.events import (
     CheckpointSaved,
     Choice,
@@ -93,7 +94,7 @@ class DebugLog:
 
     def _write(self, *texts: str) -> None:
         now = time_stamp()
-        lines = [line for text in texts for line in text.splitlines()]
+        lines = [line for text in texts for line in shown(text).splitlines()]
         with contextlib.suppress(OSError), open(self._file, "a", encoding="utf-8") as file:
             file.write("".join(f"{now} {line}\n" for line in lines))
 

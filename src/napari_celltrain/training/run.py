@@ -370,7 +370,9 @@ def event_to_json(event: Event) -> str:
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in dataclasses.asdict(event).items()
     }
-    return json.dumps({"event": type(event).__name__, **values}, ensure_ascii=False)
+    told = {"event": type(event).__name__, **values}
+    line = json.dumps(told, ensure_ascii=False)
+    return line if line.isprintable() else json.dumps(told)  # names of files may be no text
 
 
 @functools.cache
