@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tracemalloc
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from napari_celltrain.images.array import ArraySource
 from napari_celltrain.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from napari_celltrain.detector.detector import Detector
 
@@ -54,6 +56,23 @@ def bound_by_permissions(tmp_path_factory: pytest.TempPathFactory) -> None:
     file.touch(0o000)
     with contextlib.suppress(PermissionError), open(file):
         pytest.skip("needs a user whom permissions bind")
+
+
+@contextmanager
+def _little_memory(most_bytes: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < most_bytes, f"{peak / 2**20:.0f} MiB were taken"
+
+
+@pytest.fixture
+def little_memory() -> Callable[[int], Any]:
+    """A context in which Python and NumPy may take so many bytes at once, and no more."""
+    return _little_memory
 
 
 def _blobs(

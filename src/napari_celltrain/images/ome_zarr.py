@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ from napari_celltrain.images.axes import layout
 from napari_celltrain.images.movie import WHOLE, Crop, Header, Movie, chosen, understood
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
 from napari_celltrain.images.units import seconds_per_unit, um_per_unit
+from napari_celltrain.images.unpacking import MOST_COMPRESSED
 from napari_celltrain.images.zarr_codecs import check_codecs
+from napari_celltrain.images.zarr_guarded import MOST_PIECES, GuardedStore, open_guarded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 AXES_BY_RANK = {2: "yx", 3: "tyx", 4: "tzyx", 5: "tczyx"}
 """For arrays that name no axes, as OrganoidTracker reads them."""
+ALWAYS_READ = 2**30
+"""Pixels of so many bytes are read however little of them is stored: movies have empty frames."""
 
 
 class ZarrMovie(Movie):
@@ -50,7 +55,7 @@ class ZarrMovie(Movie):
     ) -> None:
         self._folder = folder
         with understood(folder, "zarr"):
-            node = zarr.open(store=folder, mode="r")
+            node = zarr.open(store=GuardedStore(folder), mode="r")
             array, letters, voxel, interval = _finest(node, folder, series)
         check_codecs(array, folder)
         self._inner = array.path
@@ -72,6 +77,12 @@ class ZarrMovie(Movie):
             ),
             folder,
         )
+        n_pieces = math.prod(map(len, self._parts(0, 0, array.chunks)))
+        if n_pieces > MOST_PIECES:  # the list of them would fill the memory
+            raise CellTrainError(
+                f"{folder} has its frames in {n_pieces} pieces each; it is damaged, or has to be "
+                "written again with larger chunks."
+            )
         if series not in (None, "", "0"):
             self.series = int(str(series))
 
@@ -98,27 +109,48 @@ class ZarrMovie(Movie):
         return sum(map(os.path.exists, files)) / len(files)
 
     def _files_of(self, t: int, channel: int) -> Sequence[str]:
+        parts = self._parts(t, channel, self._stored)
+        name_of = self._opened().metadata.encode_chunk_key
+        folder = os.path.join(self._folder, self._inner)
+        return [os.path.join(folder, name_of(place)) for place in itertools.product(*parts)]
+
+    def _parts(self, t: int, channel: int, size_of_one: Sequence[int]) -> list[range]:
+        """Return the numbers, along each axis, of the pieces that a frame lies in."""
         cut = self._layout.cut(t, channel, WHOLE)
         within = [
             range(part, part + 1) if isinstance(part, int) else range(*part.indices(length))
             for part, length in zip(cut, self._layout.shape, strict=True)
         ]
-        parts = [
+        return [
             range(one.start // size, (one.stop - 1) // size + 1)
-            for one, size in zip(within, self._stored, strict=True)
+            for one, size in zip(within, size_of_one, strict=True)
         ]
-        name_of = self._opened().metadata.encode_chunk_key
-        folder = os.path.join(self._folder, self._inner)
-        return [os.path.join(folder, name_of(place)) for place in itertools.product(*parts)]
+
+    def _check_size(self, t: int, channel: int, crop: Crop) -> None:
+        """Refuse a part of a frame that is absurdly large for what the frame's files hold.
+
+        What is not stored has one value: an empty folder can claim to be a frame of terabytes.
+        """
+        claimed = math.prod(part.stop - part.start for part in crop) * self.dtype.itemsize
+        if claimed <= ALWAYS_READ:
+            return
+        files = map(Path, self._files_of(t, channel))
+        stored = sum(file.stat().st_size for file in files if file.is_file())
+        if claimed > MOST_COMPRESSED * stored:
+            raise CellTrainError(
+                f"Time point {t} of {self._folder} claims {claimed / 2**30:.1f} GiB of pixels, and "
+                f"its files hold {stored / 2**20:.1f} MiB. It is not read whole: either it was not "
+                "written, or not copied to its end, or it is damaged."
+            )
 
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
+        self._check_size(t, channel, crop)
         block = np.asarray(self._opened()[self._layout.cut(t, channel, crop)])
         return self._layout.arrange(block, crop)
 
     def _opened(self) -> Any:
         if self._array is None:
-            self._array = zarr.open_array(store=self._folder, path=self._inner, mode="r")
-            check_codecs(self._array, self._folder)  # it may be another one by now
+            self._array = open_guarded(self._folder, self._inner)
         return self._array
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ HARMLESS = frozenset(
         "fletcher32",
         "gzip",
         "jenkins_lookup3",
-        "json2",
         "lz4",
         "lzma",
         "packbits",
@@ -46,6 +47,7 @@ HARMLESS = frozenset(
 )
 """Codecs of zarr 2 and 3 and of numcodecs. One of those unpacks pickles, which run what they like;
 whoever adds more to the machine may add another such, so the list is of what is allowed."""
+_TYPES = frozenset(["dtype", "astype", "encode_dtype", "decode_dtype"])
 OF_IMAGES = "imagecodecs_"
 """What codecs that pack pictures begin with."""
 
@@ -66,14 +68,25 @@ def check_codecs(array: Any, path: Path) -> None:
         Naming what it is packed with.
     """
     about = array.metadata.to_dict()
-    for name in _names([about.get(key) for key in ("codecs", "filters", "compressor")]):
-        plain = name.removeprefix("numcodecs.").lower()
+    codecs = [about.get(key) for key in ("codecs", "filters", "compressor")]
+    names = [plain_name(name) for name in _names(codecs)]
+    if names.count("sharding_indexed") > 1 or not all(map(_is_number, _types(codecs))):
+        raise CellTrainError(
+            f"{path} is packed in a way that no program does by itself, and that could fill the "
+            "memory; it is not unpacked. Write it again with an ordinary compression."
+        )
+    for name, plain in zip(_names(codecs), names, strict=True):
         if plain not in HARMLESS and not plain.startswith(OF_IMAGES):
             raise CellTrainError(
                 f"{path} is packed with '{name[:40]}', which is not among what is known to be "
                 "harmless; it is not unpacked. Write it again with an ordinary compression, such "
                 "as blosc, zstd or gzip."
             )
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a codec as in `HARMLESS`."""
+    return name.removeprefix("numcodecs.").lower()
 
 
 def _names(values: Any) -> Iterator[str]:
@@ -89,3 +102,24 @@ def _names(values: Any) -> Iterator[str]:
             yield from _names(value)
     elif values is not None:  # a codec of numcodecs, as zarr 2 had them
         yield str(getattr(values, "codec_id", type(values).__name__))
+
+
+def _types(values: Any) -> Iterator[str]:
+    """Yield the types of numbers that filters turn pixels into."""
+    if hasattr(values, "get_config"):
+        values = values.get_config()
+    if isinstance(values, dict):
+        for key, value in values.items():
+            if key in _TYPES and value is not None:
+                yield str(value)
+            yield from _types(value)
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _types(value)
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return np.dtype(name).kind in "biufc"
+    except TypeError:
+        return False
