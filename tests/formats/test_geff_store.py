@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -272,10 +273,10 @@ def test_damaged_stores_are_refused(tmp_path, change, sentence):
 
 def test_an_array_that_claims_terabytes_is_refused(tmp_path):
     path = write(tmp_path / "a.geff")
-    header = path / "nodes" / "props" / "z" / "values" / ".zarray"
+    header = path / "nodes" / "ids" / ".zarray"
     content = json.loads(header.read_text())
     header.write_text(json.dumps(content | {"shape": [10**12]}))
-    with pytest.raises(CellTrainError, match="claims"):
+    with pytest.raises(CellTrainError, match="claims 3725"):
         read(path)
 
 
@@ -325,3 +326,53 @@ def test_an_existing_store_is_replaced_whole(tmp_path):
     annotations = read(path).annotations
     assert len(annotations) == 1
     assert "old" not in annotations.features
+
+
+def packed_anew(folder, content, **about):
+    """Give an array other metadata, and one chunk."""
+    metadata = json.loads((folder / ".zarray").read_text()) | about
+    (folder / ".zarray").write_text(json.dumps(metadata))
+    (folder / "0").write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["nodes/ids", "nodes/props/x/values"])
+@pytest.mark.parametrize("packing", ["zlib", "zstd"])
+def test_an_array_that_unpacks_to_more_than_it_claims_is_refused(
+    tmp_path, little_memory, name, packing
+):
+    path = write(tmp_path / "a.geff")
+    bomb = numcodecs.get_codec({"id": packing}).encode(bytes(2 * 10**8))
+    packed_anew(path / name, bomb, compressor={"id": packing})
+    with little_memory(2**26), pytest.raises(CellTrainError, match="more than") as told:
+        read(path)
+    assert name in str(told.value)
+
+
+def test_a_list_of_texts_that_claims_billions_is_refused(tmp_path, little_memory):
+    path = write(tmp_path / "a.geff", COLUMNS | {"note": ["a", "b", "c"]})
+    note = path / "nodes" / "props" / "note" / "values"
+    about = {"dtype": "|O", "filters": [{"id": "vlen-utf8"}], "fill_value": "", "compressor": None}
+    packed_anew(note, b"\xff\xff\xff\x7f" + bytes(50), **about)
+    with little_memory(2**26), pytest.raises(CellTrainError, match="texts"):
+        read(path)
+
+
+def test_many_arrays_that_are_not_stored_are_refused_together(tmp_path, little_memory):
+    n = 2_000_000
+    path = write(tmp_path / "a.geff")
+    for number in range(30):
+        shutil.copytree(path / "nodes/props/x", path / f"nodes/props/p{number}")
+    for array in (path / "nodes").rglob(".zarray"):
+        packed_anew(array.parent, b"", shape=[n], chunks=[n])
+        (array.parent / "0").unlink()
+    with little_memory(2**29), pytest.raises(CellTrainError, match="more than its files can hold"):
+        read(path)
+
+
+def test_a_column_of_another_length_is_not_read(tmp_path, little_memory):
+    path = write(tmp_path / "a.geff", COLUMNS | {"wide": np.zeros(3)})
+    wide = path / "nodes" / "props" / "wide" / "values"
+    packed_anew(wide, b"", shape=[30_000_000], chunks=[30_000_000])
+    (wide / "0").unlink()
+    with little_memory(2**26):
+        assert "geff-property" in codes(read(path))

@@ -13,12 +13,12 @@ from napari_celltrain.experiment import ZYX, Experiment, Finding
 from napari_celltrain.formats.attaching import found_images, stated_images
 from napari_celltrain.formats.cleaning import clean_annotations
 from napari_celltrain.formats.documents import beginning, number_or_none, sentences
+from napari_celltrain.formats.geff_arrays import Arrays
 from napari_celltrain.formats.geff_axes import AxisOfStore, axes_of, frames_of_times
 from napari_celltrain.formats.losses import Keeps
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.physical import in_pixels
 from napari_celltrain.formats.tracks import without_in_between
-from napari_celltrain.images.zarr_codecs import check_codecs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from napari_celltrain.experiment import FrameSource
 
-_ALWAYS_READ = 2**26
-_MOST_COMPRESSED = 5000
 _TRACK_NAMES = ("tracklet_id", "track_id")
 
 
@@ -90,8 +88,6 @@ def _store_of(path: Path) -> Path | None:
 
 
 def _experiment(store: Path, path: Path, options: ReadOptions) -> Experiment:
-    import zarr
-
     findings: list[Finding] = []
     about = (_attributes(store) or {}).get("geff")
     version = str(about.get("geff_version", "")) if isinstance(about, dict) else ""
@@ -101,10 +97,10 @@ def _experiment(store: Path, path: Path, options: ReadOptions) -> Experiment:
             f"{f' ({version[:20]})' if version else ''}. Write it again with a present version of "
             "the program it came from."
         )
-    group = zarr.open_group(store, mode="r")
-    ids = _array(store, group, "nodes/ids").reshape(-1)
-    edges = _array(store, group, "edges/ids").reshape(-1, 2) if "edges" in group else ids[:0]
-    columns = _properties(store, group, "nodes", len(ids), findings)
+    arrays = Arrays(store)
+    ids = arrays.read("nodes/ids").reshape(-1)
+    edges = arrays.read("edges/ids").reshape(-1, 2) if "edges" in arrays.group else ids[:0]
+    columns = _properties(arrays, "nodes", len(ids), findings)
     axes = axes_of(about.get("axes"), list(columns), findings)
     t, interval = frames_of_times(axes.time, columns, findings)
     images = _images(store, path, about, options, findings)
@@ -116,7 +112,7 @@ def _experiment(store: Path, path: Path, options: ReadOptions) -> Experiment:
     features = {name: values for name, values in columns.items() if name not in used}
     _rename(features, about, axes.in_micrometres, voxel_size)
     links, known = _links(ids, edges, findings)
-    link_columns = _properties(store, group, "edges", len(known), findings)
+    link_columns = _properties(arrays, "edges", len(known), findings)
     annotations = clean_annotations(
         t,
         positions,
@@ -136,33 +132,19 @@ def _experiment(store: Path, path: Path, options: ReadOptions) -> Experiment:
     )
 
 
-def _array(store: Path, group: Any, name: str) -> NDArray[Any]:
-    """Return an array of the store, unless it claims more than its files can hold."""
-    array = group[name]
-    if not hasattr(array, "chunks"):
-        raise CellTrainError(f"{name} in it is no array.")
-    check_codecs(array, store / name)
-    on_disk = sum(file.stat().st_size for file in (store / name).rglob("*") if file.is_file())
-    chunk = int(np.prod(array.chunks, dtype=object))
-    claimed = max(int(np.prod(array.shape, dtype=object)), chunk) * array.dtype.itemsize
-    if claimed > max(_ALWAYS_READ, _MOST_COMPRESSED * on_disk):
-        raise CellTrainError(f"{name} in it claims {claimed / 2**30:.1f} GiB; it is damaged.")
-    return np.asarray(array[...])
-
-
 def _properties(
-    store: Path, group: Any, kind: str, n: int, findings: list[Finding]
+    arrays: Arrays, kind: str, n: int, findings: list[Finding]
 ) -> dict[str, NDArray[Any]]:
     """Return the properties that are one value for each node or edge; NaN where missing."""
     columns: dict[str, NDArray[Any]] = {}
+    group = arrays.group
     if f"{kind}/props" not in group:
         return columns
     for name in sorted(group[f"{kind}/props"].keys()):
         place = f"{kind}/props/{name}"
         if f"{place}/values" not in group or f"{place}/data" in group:
             continue
-        values = _array(store, group, f"{place}/values")
-        if values.ndim != 1 or len(values) != n:
+        if arrays.shape(f"{place}/values") != (n,):
             findings.append(
                 Finding(
                     "info",
@@ -171,10 +153,11 @@ def _properties(
                 )
             )
             continue
+        values = arrays.read(f"{place}/values")
         if values.dtype.kind not in "biuf":
             values = np.array([str(value) for value in values.tolist()], object)
         if f"{place}/missing" in group:
-            missing = _array(store, group, f"{place}/missing").astype(bool)
+            missing = arrays.read(f"{place}/missing").astype(bool)
             if missing.shape == values.shape and missing.any():
                 blank = "" if values.dtype == object else np.nan
                 values = values.astype(object if values.dtype == object else np.float64)
