@@ -16,7 +16,8 @@ from napari_celltrain.prediction.movie import predict_to_file
 from napari_celltrain.prediction.options import Options
 from napari_celltrain.prediction.predict import FrameResult
 from napari_celltrain.training import events
-from napari_celltrain.training.run import HistoryWriter, RunFolder
+from napari_celltrain.training.history import HistoryWriter
+from napari_celltrain.training.run import RunFolder
 
 FAILING = runpy.run_path(str(Path(__file__).with_name("failing_calls.py")))
 WRITERS = runpy.run_path(str(Path(__file__).with_name("all_writers.py")))

@@ -19,7 +19,8 @@ from napari_celltrain.errors import shown
 from napari_celltrain.experiment import Finding
 from napari_celltrain.formats import write_experiment
 from napari_celltrain.training.events import FindingEvent
-from napari_celltrain.training.run import HistoryWriter, RunFolder
+from napari_celltrain.training.history import HistoryWriter
+from napari_celltrain.training.run import RunFolder
 
 EVIL = "\x1b[2J\x1b]0;gotcha\x07\r\x9b31m\u202egnp\x7f<script>$\\frac$"
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

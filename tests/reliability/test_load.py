@@ -23,9 +23,10 @@ from napari_celltrain.training import clock, loop, pace
 from napari_celltrain.training.clock import Clock
 from napari_celltrain.training.events import Finished, Step
 from napari_celltrain.training.fingerprint import fingerprint
+from napari_celltrain.training.history import HistoryWriter
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.plan import make_plan
-from napari_celltrain.training.run import HistoryWriter, RunFolder
+from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.sitting import Sitting
 
 
@@ -264,7 +265,7 @@ def test_memory_and_handles_stay_flat_over_a_day(
 
 def test_a_long_history_is_read_in_a_moment(tmp_path):
     """Ten days of training: a step every two seconds, an evaluation every minute."""
-    from napari_celltrain.training.run import HistoryWriter, event_to_json
+    from napari_celltrain.training.history import HistoryWriter, event_to_json
 
     run = RunFolder(tmp_path)
     step = Step(1, 1.0, 0.5, 1e-3, 10.0, 100.0, "cpu", None, None)

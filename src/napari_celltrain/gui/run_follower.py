@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_celltrain.training.run import RunFolder, event_from_json
+from napari_celltrain.training.history import event_from_json
+from napari_celltrain.training.run import RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,11 +25,12 @@ from napari_celltrain.training.crops import StepSampler
 from napari_celltrain.training.debug_log import DebugLog
 from napari_celltrain.training.ending import end, end_before_training, is_natural, stopped_at
 from napari_celltrain.training.events import CheckpointSaved, StateChanged, Step
+from napari_celltrain.training.history import HistoryWriter
 from napari_celltrain.training.learner import Learner
 from napari_celltrain.training.memory import memory_mib
 from napari_celltrain.training.pace import Pace
 from napari_celltrain.training.performance import Meter, meter_for
-from napari_celltrain.training.run import HistoryWriter, RunFolder
+from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.schedule import Schedule
 from napari_celltrain.training.settings import TrainingSettings
 from napari_celltrain.training.sitting import Sitting
