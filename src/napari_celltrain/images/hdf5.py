@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.images.hdf5_chunks import check_stored, read_part
 from napari_celltrain.images.movie import Crop, Header, Movie, check_beside, understood
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Hdf5Movie(Movie):
 
     def __init__(self, path: Path, header: Header) -> None:
         self._path = path
+        self._checked: dict[str, str | None] = {}
         super().__init__(header, path)
 
     def _data_name(self, t: int, channel: int) -> str:
@@ -36,7 +38,11 @@ class Hdf5Movie(Movie):
                     f"Time point {t} in {self._path} has the shape {data.shape} where "
                     f"{self.frame_shape} was expected."
                 )
-            block = data[crop]
+            stamp = self.stamp(t, channel)
+            if stamp is None or self._checked.get(data.name) != stamp:
+                check_stored(data)
+                self._checked[data.name] = stamp
+            block = read_part(data, crop)
         if block.dtype == np.int16 and self.dtype == np.uint16:
             block = block.view(np.uint16)  # Java has no unsigned numbers
         return np.asarray(block)

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from napari_celltrain.images.axes import layout
 from napari_celltrain.images.movie import WHOLE, Crop, Header, Movie, chosen, understood
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
 from napari_celltrain.images.units import seconds_per_unit, um_per_unit
-from napari_celltrain.images.unpacking import MOST_COMPRESSED
+from napari_celltrain.images.unpacking import check_claim
 from napari_celltrain.images.zarr_codecs import check_codecs
 from napari_celltrain.images.zarr_guarded import MOST_PIECES, GuardedStore, open_guarded
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 AXES_BY_RANK = {2: "yx", 3: "tyx", 4: "tzyx", 5: "tczyx"}
 """For arrays that name no axes, as OrganoidTracker reads them."""
-ALWAYS_READ = 2**30
-"""Pixels of so many bytes are read however little of them is stored: movies have empty frames."""
 
 
 class ZarrMovie(Movie):
@@ -126,25 +125,14 @@ class ZarrMovie(Movie):
             for one, size in zip(within, size_of_one, strict=True)
         ]
 
-    def _check_size(self, t: int, channel: int, crop: Crop) -> None:
-        """Refuse a part of a frame that is absurdly large for what the frame's files hold.
-
-        What is not stored has one value: an empty folder can claim to be a frame of terabytes.
-        """
-        claimed = math.prod(part.stop - part.start for part in crop) * self.dtype.itemsize
-        if claimed <= ALWAYS_READ:
-            return
+    def _n_stored(self, t: int, channel: int) -> int:
+        """Return how many bytes the files of a frame have."""
         files = map(Path, self._files_of(t, channel))
-        stored = sum(file.stat().st_size for file in files if file.is_file())
-        if claimed > MOST_COMPRESSED * stored:
-            raise CellTrainError(
-                f"Time point {t} of {self._folder} claims {claimed / 2**30:.1f} GiB of pixels, and "
-                f"its files hold {stored / 2**20:.1f} MiB. It is not read whole: either it was not "
-                "written, or not copied to its end, or it is damaged."
-            )
+        return sum(file.stat().st_size for file in files if file.is_file())
 
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:
-        self._check_size(t, channel, crop)
+        claimed = math.prod(part.stop - part.start for part in crop) * self.dtype.itemsize
+        check_claim(claimed, partial(self._n_stored, t, channel))
         block = np.asarray(self._opened()[self._layout.cut(t, channel, crop)])
         return self._layout.arrange(block, crop)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ALWAYS_READ = 2**30
+"""Pixels of so many bytes are read however little of them is stored: movies have empty frames."""
 ALWAYS_UNPACKED = 2**28
 MOST_COMPRESSED = 500
 """A piece of more bytes than `ALWAYS_UNPACKED` and so many times its packed ones is not believed.
@@ -29,6 +31,31 @@ class UnpacksTooMuchError(ValueError):
 def most_of(agreed: int, packed: int) -> int:
     """Return how much a piece may unpack to, by what is agreed and by the bytes that are there."""
     return min(agreed, max(ALWAYS_UNPACKED, MOST_COMPRESSED * packed))
+
+
+def check_claim(claimed: int, stored: Callable[[], int]) -> None:
+    """Refuse what is absurdly large for what is stored of it; the rest has one value.
+
+    Parameters
+    ----------
+    claimed
+        The bytes that it takes in the memory.
+    stored
+        Tells how many bytes there are; is asked only when it matters.
+
+    Raises
+    ------
+    UnpacksTooMuchError
+        With both numbers.
+    """
+    if claimed <= ALWAYS_READ:
+        return
+    on_disk = stored()
+    if claimed > MOST_COMPRESSED * on_disk:
+        raise UnpacksTooMuchError(
+            f"it claims {claimed / 2**30:.1f} GiB of pixels, and {on_disk / 2**20:.1f} MiB of it "
+            "are stored"
+        )
 
 
 def unpack(
