@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
@@ -87,3 +89,61 @@ def test_damaged_files_are_refused_and_nothing_is_unpickled(tmp_path, members, m
     with pytest.raises(CellTrainError, match=r"made\.trk"):
         read_experiments(write(tmp_path / "made.trk", **members))
     assert [one.name for one in tmp_path.iterdir()] == ["made.trk"]
+
+
+def packed_bytes(n):
+    """Return zeros packed with gzip, at once: pieces of such a file may follow each other."""
+    packer = zlib.compressobj(9, wbits=31)
+    piece = packer.compress(bytes(10**6)) + packer.flush()
+    return piece * (n // 10**6)
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_header_of_hundreds_of_megabytes_is_not_read(tmp_path, little_memory, kind, packed):
+    n = 3 * 10**8
+    header = tarfile.TarInfo("long")
+    header.type, header.size = kind, n
+    path = tmp_path / "made.trk"
+    with open(path, "wb") as file:
+        if packed:
+            file.write(gzip.compress(header.tobuf(tarfile.GNU_FORMAT)) + packed_bytes(n))
+        else:
+            file.write(header.tobuf(tarfile.GNU_FORMAT))
+            file.truncate(n)
+    with little_memory(2**24), pytest.raises(CellTrainError, match="headers of more"):
+        read_experiments(path)
+
+
+def test_many_large_headers_are_refused_together(tmp_path, little_memory):
+    path = tmp_path / "made.trk"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT, compresslevel=1) as archive:
+        for number in range(200):
+            info = tarfile.TarInfo(f"{number}")
+            info.pax_headers = {"comment": "x" * 500_000}
+            archive.addfile(info)
+    with little_memory(2**26), pytest.raises(CellTrainError, match="headers of more"):
+        read_experiments(path)
+
+
+def test_a_lineage_of_hundreds_of_megabytes_is_refused(tmp_path, little_memory):
+    """As lists it would take twenty times as much."""
+    text = b"[" + b"[]," * 10_000_000 + b"[]]"
+    path = write(tmp_path / "made.trk", lineage__json=text)
+    with little_memory(2**26), pytest.raises(CellTrainError, match="would unpack to 29 MiB"):
+        read_experiments(path)
+
+
+@pytest.mark.parametrize("how", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_every_kind_of_archive_is_read(tmp_path, how, form):
+    path = tmp_path / "made.trk"
+    members = {"lineage.json": json.dumps(LINEAGE).encode(), "tracked.npy": stored(LABELS)}
+    with tarfile.open(path, how, format=form) as archive:
+        for name, raw in members.items():
+            folders = "f" * 90 + "/" + "g" * (60 if form == tarfile.USTAR_FORMAT else 300)
+            info = tarfile.TarInfo(f"{folders}/{name}")
+            info.size = len(raw)
+            archive.addfile(info, io.BytesIO(raw))
+    (experiment,) = read_experiments(path)
+    assert len(experiment.annotations.links) == 3

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment, Finding
-from napari_celltrain.formats.archives import MOST_BYTES, MOST_MEMBERS, MOST_RATIO
 from napari_celltrain.formats.attaching import stated_images
 from napari_celltrain.formats.cleaning import clean_annotations
 from napari_celltrain.formats.documents import beginning, sentences
 from napari_celltrain.formats.label_images import annotations_from_labels
 from napari_celltrain.formats.options import ReadOptions
+from napari_celltrain.formats.tar_reading import read_tar
 from napari_celltrain.formats.tracks import links_of_labels
 
 if TYPE_CHECKING:
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_celltrain.experiment import Annotations, FrameSource
+
+
+_TEXTS = frozenset(["lineage.json", "lineages.json"])
 
 
 class DeepCellFormat:
@@ -78,27 +80,7 @@ def _members(path: Path) -> dict[str, bytes]:
     """Return the members that are read, by name; nothing is unpacked to the disk."""
     if not _looks_like_tar(path):
         raise CellTrainError(f"{path} is no tar archive.")
-    limit = max(MOST_BYTES, MOST_RATIO * path.stat().st_size)
-    found: dict[str, bytes] = {}
-    with tarfile.open(path) as archive:
-        for number, info in enumerate(archive):
-            if number > MOST_MEMBERS:
-                raise CellTrainError(f"{path} has too many members; it is damaged.")
-            name = info.name.rsplit("/", 1)[-1]
-            # checked for all of them, because what is skipped is unpacked too
-            if info.size < 0 or info.offset_data + info.size > limit:
-                raise CellTrainError(f"{path}: {name[:40]} claims {info.size / 2**20:.0f} MiB.")
-            if not info.isfile() or name not in (
-                "tracked.npy",
-                "raw.npy",
-                "lineage.json",
-                "lineages.json",
-            ):
-                continue
-            handle = archive.extractfile(info)
-            if handle is not None:
-                found[name] = handle.read(info.size)
-    return found
+    return read_tar(path, {"tracked.npy", "raw.npy", *_TEXTS}, _TEXTS)
 
 
 def _array(raw: bytes) -> NDArray[Any]:
