@@ -23,13 +23,7 @@ from napari_celltrain.detector.detections import Detections, Job
 from napari_celltrain.detector.folder import DetectorInfo, read_detector, write_detector
 from napari_celltrain.detector.memory import tile_voxels_for
 from napari_celltrain.detector.network import CentreNet
-from napari_celltrain.detector.peaks import find_peaks, suppress
-from napari_celltrain.detector.resample import (
-    resample,
-    resample_in_depth,
-    resample_in_plane,
-    to_input,
-)
+from napari_celltrain.detector.sight import cells_of, detections_of, input_of, shape_of
 from napari_celltrain.detector.threads import CallingThread, tile_threads
 from napari_celltrain.detector.tiling import Tile, share_memory, tiles_of
 from napari_celltrain.detector.under_way import FrameUnderWay, GivenUp, is_out_of_memory
@@ -42,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_celltrain.detector.design import Design
+    from napari_celltrain.detector.sight import Found
     from napari_celltrain.experiment import ZYX
 
 FLOOR = 0.05
@@ -50,6 +45,12 @@ SMALLEST_TILE = 50_000
 """Where even this does not fit into memory, nothing will."""
 ASK_EVERY_S = 0.2
 """How often it is asked whether to stop while tiles are computed."""
+MOST_TOGETHER = 4
+"""Small frames that are computed in one go: more would have threads wait for frames."""
+TOGETHER_VOXELS = 2**18
+"""Working voxels of these together: beside the work in more, steps of Python cost little."""
+TOGETHER_BYTES = 2**25
+"""What they may take together as they are stored."""
 HELD_BYTES = 2**29
 """Frames that wait for a thread may take this much memory; one is always held."""
 WIDEST_CELL = 2000
@@ -113,6 +114,7 @@ class Detector:
         self.tile_voxels = tile_voxels_for(
             info.design, self.device, self.arithmetic.precision, self.threads
         )
+        self._together_voxels = TOGETHER_VOXELS
         self._too_large = math.inf
         """Voxels of the smallest tile for which memory did not do."""
 
@@ -246,11 +248,12 @@ class Detector:
         """
         coming = iter(jobs)
         more = True
-        waiting: FrameUnderWay | None = None
-        """The next frame, made ready while the threads compute."""
+        waiting: list[FrameUnderWay] = []
+        """The next frames, made ready while the threads compute; several only if they are small."""
         under_way: deque[FrameUnderWay] = deque()
+        done = 0
         try:
-            while more or under_way or waiting is not None:
+            while more or under_way or waiting:
                 unfinished = {
                     future for frame in under_way for future in frame.futures if not future.done()
                 }
@@ -260,25 +263,32 @@ class Detector:
                 # without waiting for this one to notice
                 in_line = len(unfinished) > at_once
                 full = busy and (in_line or at_once < self.threads)
-                held = sum(frame.n_bytes for frame in under_way)
-                if waiting is not None and not full:
+                held = sum(frame.n_bytes for frame in (*under_way, *waiting))
+                # the first are waited for, so as many as are done already may wait for each other
+                enough = bool(waiting) and (
+                    not more
+                    or held >= HELD_BYTES
+                    or len(waiting) >= min(max(1, done), self._together(waiting[0]))
+                )
+                if enough and not full:
                     self._start(waiting)
-                    under_way.append(waiting)
-                    waiting = None
+                    under_way.extend(waiting)
+                    waiting = []
                 elif under_way and not under_way[0].unfinished():
                     frame = under_way[0]
                     found = self._collect(frame)
                     if found is not None:
                         under_way.popleft()
+                        done += 1
                         del frame
                         yield found
-                elif more and not in_line and waiting is None and held < HELD_BYTES:
+                elif more and not in_line and not enough and held < HELD_BYTES:
                     try:
                         job = next(coming)
                     except StopIteration:
                         more = False
                         continue
-                    waiting = self._begin(job, floor, tile, ahead=busy)
+                    waiting.append(self._begin(job, floor, tile, ahead=busy))
                     del job
                 elif stopping():
                     return
@@ -291,6 +301,14 @@ class Detector:
     def _at_once(self, under_way: Iterable[FrameUnderWay]) -> int:
         """How many tiles may be computed at once, by threads and by memory."""
         return min([self.threads, *(one.at_once for one in under_way)])
+
+    def _together(self, frame: FrameUnderWay) -> int:
+        """How many such frames are computed in one go: several where they are small."""
+        if frame.by_itself or self.device.type != "cpu":
+            return 1
+        voxels = min(self._together_voxels, self.tile_voxels // frame.at_once)
+        fit = min(voxels // frame.tiles[0].voxels, TOGETHER_BYTES // max(1, frame.n_bytes))
+        return max(1, min(fit, MOST_TOGETHER))
 
     def _begin(
         self,
@@ -307,23 +325,12 @@ class Detector:
         """
         frames = job.frames
         voxel_size = self.design.relative(self.voxel_size_for(job.voxel_size_um), job.cell_diameter)
-        if len(frames) != self.design.n_inputs:
-            raise CellTrainError(
-                f"This detector looks at {self.design.n_inputs} images at once (time window "
-                f"{self.design.time_window}, {self.design.n_channels} channels), "
-                f"not at {len(frames)}."
-            )
-        shape = frames[0].shape
-        if len(shape) != 3 or any(frame.shape != shape for frame in frames):
-            raise CellTrainError(
-                f"A frame must be (z, y, x) and all of one shape, not "
-                f"{[frame.shape for frame in frames]}."
-            )
+        shape = shape_of(frames, self.design)
         steps = self.design.steps(voxel_size, shape[0])
         frame = FrameUnderWay(frames, voxel_size, steps, job.gamma, floor, job.levels)
         self._cut(frame, tile)
         if ahead and self.device.type == "cpu" and len(frame.tiles) == 1:
-            frame.ready = self._input(frame, frame.tiles[0])
+            frame.ready = input_of(frame, frame.tiles[0], self.device)
         return frame
 
     def _cut(self, frame: FrameUnderWay, tile: tuple[int, int, int] | None) -> None:
@@ -339,12 +346,26 @@ class Detector:
                 shape, frame.steps, self.design, self.tile_voxels, self.memory_shared_by
             )
         frame.tiles = tiles
+        frame.by_itself = tile is not None or len(tiles) != 1
         # no more at once than threads: a queue would only keep the next frame waiting
         frame.at_once = min(frame.at_once, self.threads)
 
-    def _start(self, frame: FrameUnderWay) -> None:
-        """Hand the tiles to the threads."""
-        frame.stopped = False
+    def _start(self, frames: Sequence[FrameUnderWay]) -> None:
+        """Hand the tiles to the threads; small frames of one size go to one of them together."""
+        for _, alike in itertools.groupby(frames, lambda one: [tile.outer for tile in one.tiles]):
+            of_one_size = list(alike)
+            at_once = self._together(of_one_size[0])
+            for first in range(0, len(of_one_size), at_once):
+                self._start_together(of_one_size[first : first + at_once])
+
+    def _start_together(self, frames: list[FrameUnderWay]) -> None:
+        if len(frames) > 1:
+            future = self._pool.submit(self._detect_together, frames)
+            for place, frame in enumerate(frames):
+                frame.futures, frame.place = [future], place
+            return
+        (frame,) = frames
+        frame.stopped, frame.place = False, None
         turns = itertools.cycle(range(frame.at_once))
         shares: list[list[Tile]] = [[] for _ in range(min(frame.at_once, len(frame.tiles)))]
         for one, turn in zip(frame.tiles, turns, strict=False):
@@ -354,8 +375,12 @@ class Detector:
     def _collect(self, frame: FrameUnderWay) -> Detections | None:
         """Put the tiles of a frame together; None when it is computed again in smaller tiles."""
         try:
-            found = [part for future in frame.futures for part in future.result()]
+            found = frame.found()
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error) and frame.place is not None:
+                self._together_voxels = 0  # from now on each by itself
+                self._start([frame])
+                return None
             largest = max((one.voxels for one in frame.tiles), default=0)
             if not is_out_of_memory(error) or largest < SMALLEST_TILE:
                 raise
@@ -365,21 +390,11 @@ class Detector:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._cut(frame, None)
-            self._start(frame)
+            self._start([frame])
             return None
-        positions = np.concatenate([np.empty((0, 3)), *(part[0] for part in found)])
-        scores = np.concatenate([np.empty(0), *(part[1] for part in found)])
-        kept = suppress(
-            positions * np.asarray(frame.voxel_size), scores, self.design.suppression_radius
-        )
-        positions, scores = positions[kept], scores[kept]
-        order = np.lexsort((positions[:, 2], positions[:, 1], positions[:, 0]))
-        levels = tuple(frame.levels()) if found else ()
-        return Detections(positions[order], scores[order], levels, frame.seconds)
+        return detections_of(frame, found, self.design)
 
-    def _detect_tiles(
-        self, frame: FrameUnderWay, tiles: Sequence[Tile]
-    ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    def _detect_tiles(self, frame: FrameUnderWay, tiles: Sequence[Tile]) -> list[Found]:
         found = []
         for tile in tiles:
             if frame.stopped:
@@ -395,41 +410,35 @@ class Detector:
             frame.took(time.perf_counter() - begin)
         return found
 
-    def _detect_tile(
-        self, frame: FrameUnderWay, tile: Tile
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        design = self.design
-        image = self._input(frame, tile) if frame.ready is None else frame.ready
-        frame.ready = None
-        output = self._forward(image, frame.go_on)[0]
-        grid_stride = np.array(design.strides[0])
-        first = np.array([a for a, _ in tile.outer]) // grid_stride
-        grid, position, scores = find_peaks(output[0], output[1:], frame.floor)
-        working = np.array([b for _, b in tile.part])  # padding holds no cells
-        low = np.array([a for a, _ in tile.core]) // grid_stride - first
-        high = -(-np.minimum([b for _, b in tile.core], working) // grid_stride) - first
-        own = ((grid >= low) & (grid < high)).all(axis=1)
-        in_working = (position[own] + first + 0.5) * grid_stride - 0.5
-        in_image = to_input(in_working, frame.steps)
-        return np.clip(in_image, -0.5, np.array(frame.images[0].shape) - 0.5), scores[own]
+    def _detect_tile(self, frame: FrameUnderWay, tile: Tile) -> Found:
+        output = self._forward(self._image(frame, tile), frame.go_on)[0]
+        return cells_of(frame, tile, output, self.design)
 
-    def _input(self, frame: FrameUnderWay, tile: Tile) -> torch.Tensor:
-        """Bring a tile to the working scale and to normalised brightness."""
-        shape = [b - a for a, b in tile.outer]
-        image = torch.zeros((1, len(frame.images), *shape), device=self.device)
-        inside = tuple(slice(0, b - a) for a, b in tile.part)
-        if len(frame.tiles) == 1 and self.device.type == "cpu":
-            # the whole frame: what its levels are measured on is what is looked at
-            thinned = [resample_in_plane(one, frame.steps, tile.part[1:]) for one in frame.images]
-            for k, (planes, level) in enumerate(zip(thinned, frame.levels(thinned), strict=True)):
-                deep = resample_in_depth(planes, len(planes), frame.steps[0], tile.part[0])
-                image[0, k][inside] = level.normalise(deep, frame.gamma)
-            return image
-        for k, (one, level) in enumerate(zip(frame.images, frame.levels(), strict=True)):
-            image[0, k][inside] = level.normalise(
-                resample(one, frame.steps, tile.part, self.device), frame.gamma
-            )
-        return image
+    def _detect_together(self, frames: Sequence[FrameUnderWay]) -> list[list[Found]]:
+        """Compute frames of one tile each in one go: the steps of Python are those of one.
+
+        The numbers are those of each by itself, to the last bit.
+        """
+        if frames[0].stopped:  # and so are the others
+            return [[] for _ in frames]
+        begin = time.perf_counter()
+        images = torch.cat([self._image(one, one.tiles[0]) for one in frames])
+        try:
+            outputs = self._forward(images, frames[0].go_on)
+        except GivenUp:
+            return [[] for _ in frames]
+        found = [
+            [cells_of(frame, frame.tiles[0], output, self.design)]
+            for frame, output in zip(frames, outputs, strict=True)
+        ]
+        for frame in frames:
+            frame.took((time.perf_counter() - begin) / len(frames))
+        return found
+
+    def _image(self, frame: FrameUnderWay, tile: Tile) -> torch.Tensor:
+        """Return what the network sees of a tile; what was made ready is let go of."""
+        image, frame.ready = frame.ready, None
+        return input_of(frame, tile, self.device) if image is None else image
 
     def _forward(
         self, image: torch.Tensor, between: Callable[[], object] = lambda: None

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from napari_celltrain.detector.sight import Found
     from napari_celltrain.detector.tiling import Tile
     from napari_celltrain.experiment import ZYX
 
@@ -39,9 +39,13 @@ class FrameUnderWay:
         self.images, self.voxel_size, self.steps = images, voxel_size, steps
         self.gamma, self.floor = gamma, floor
         self.n_bytes = sum(one.nbytes for one in images)
-        self.futures: list[Future[list[tuple[NDArray[np.float64], NDArray[np.float64]]]]] = []
+        self.futures: list[Future[Any]] = []
+        self.place: int | None = None
+        """Which of the frames of its future it is, where several are computed in one go."""
         self.tiles: Sequence[Tile] = ()
         self.at_once = 1
+        self.by_itself = True
+        """Not to be computed in one go with others."""
         self.seconds = 0.0
         self.stopped = False
         self.ready: torch.Tensor | None = None
@@ -74,6 +78,13 @@ class FrameUnderWay:
     def unfinished(self) -> bool:
         """Tell whether a tile is still under way."""
         return not all(future.done() for future in self.futures)
+
+    def found(self) -> list[Found]:
+        """Return what was found in each tile; raises what went wrong with any."""
+        if self.place is not None:
+            together: list[list[Found]] = self.futures[0].result()
+            return together[self.place]
+        return [part for future in self.futures for part in future.result()]
 
     def cancel(self) -> None:
         """Give up; a tile that is under way is left where it is."""
