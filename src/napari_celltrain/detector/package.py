@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import content_of
+from napari_celltrain.formats.archives import pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -88,7 +89,7 @@ def read_member(path: Path, name: str) -> bytes:
     with _opened(path) as archive:
         if name not in archive.namelist():
             raise CellTrainError(f"{path} is no complete detector: it has no {name} in it.")
-        return archive.read(name)
+        return b"".join(pieces_of(archive, name))
 
 
 def write_package(path: Path, members: Mapping[str, bytes]) -> None:

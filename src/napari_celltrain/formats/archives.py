@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import zipfile
 from typing import TYPE_CHECKING
 
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MOST_BYTES = 2**28
@@ -15,6 +17,7 @@ MOST_BYTES = 2**28
 MOST_RATIO = 200
 """... or to this many times its packed size; tables of numbers pack to a tenth at best."""
 MOST_MEMBERS = 100_000
+_PIECE = 2**18
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -41,6 +44,11 @@ def check_member(archive: zipfile.ZipFile, name: str, most_bytes: int = MOST_BYT
         info = archive.getinfo(name)
     except KeyError as error:
         raise CellTrainError(f"The archive has no {name}.") from error
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise CellTrainError(
+            f"{name} in the archive is packed in a way that could fill the memory. Pack it again "
+            "as an ordinary zip archive."
+        )
     if info.file_size > max(min(most_bytes, MOST_BYTES), MOST_RATIO * info.compress_size):
         raise CellTrainError(
             f"{name} in the archive would unpack to {info.file_size / 2**20:.0f} MiB from "
@@ -54,4 +62,41 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     Members are read into memory only, so that no path in the archive ever reaches the disk.
     """
     check_member(archive, name)
-    return archive.read(name)
+    return b"".join(pieces_of(archive, name))
+
+
+def check_content(archive: zipfile.ZipFile, name: str) -> None:
+    """Refuse a member in which there is more than it says, before a library unpacks it.
+
+    Raises
+    ------
+    CellTrainError
+        As `check_member`.
+    """
+    check_member(archive, name)
+    for _ in pieces_of(archive, name):
+        pass
+
+
+def pieces_of(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
+    """Yield a member in pieces.
+
+    Asked for all at once, the standard library unpacks up to two gigabytes, and then cuts off what
+    is more than the archive says.
+
+    Raises
+    ------
+    CellTrainError
+        When there is more in it.
+    """
+    probe = copy.copy(archive.getinfo(name))
+    left = probe.file_size
+    probe.file_size += 2 * _PIECE  # as far as the library would read
+    with archive.open(probe) as member:
+        while piece := member.read(_PIECE):
+            left -= len(piece)
+            if left < 0:
+                raise CellTrainError(
+                    f"{name} in the archive unpacks to more than it says; it is damaged or harmful."
+                )
+            yield piece

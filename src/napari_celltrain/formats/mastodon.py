@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import ZYX, Experiment, Finding, Status
-from napari_celltrain.formats.archives import check_member, open_zip, read_member
+from napari_celltrain.formats.archives import check_content, open_zip, read_member
 from napari_celltrain.formats.attaching import found_images, local_path, stated_images
 from napari_celltrain.formats.bdv import read_world
 from napari_celltrain.formats.cleaning import clean_annotations
@@ -97,13 +97,12 @@ def _experiment(path: Path, options: ReadOptions) -> Experiment:
 def _check_sizes(path: Path) -> None:
     """Refuse what would unpack to, or claims, more than can be there."""
     with open_zip(path) as archive:
-        for name in ("project.xml", "model.raw"):
-            check_member(archive, name)
+        check_content(archive, "model.raw")
         project = read_member(archive, "project.xml")
         if b"<!DOCTYPE" in project or b"<!ENTITY" in project or b"\0" in project:
             raise CellTrainError(f"{path}: its project.xml is not as Mastodon writes it.")
         if "tags.raw" in archive.namelist():
-            check_member(archive, "tags.raw")
+            check_content(archive, "tags.raw")
         size = archive.getinfo("model.raw").file_size
         with archive.open("model.raw") as model:
             head = model.read(16)
