@@ -15,6 +15,7 @@ import zarr
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.formats import format_of, read_experiments, write_experiment
+from napari_celltrain.formats.aut import AutFormat
 from napari_celltrain.formats.autlist_writing import write_autlist
 from napari_celltrain.images import open_images
 
@@ -387,3 +388,30 @@ def test_only_lists_are_recognised(tmp_path):
         (tmp_path / name).write_text(content)
         found = format_of(tmp_path / name)
         assert (found is not None) == ours
+
+
+def test_entries_that_are_repeated_are_taken_once_and_told(folder):
+    entry = {"experiment_file": "files/a.aut"} | MOVIE
+    (experiment,) = read_experiments(write_list(folder, entry, *[entry] * 7))
+    (finding,) = [one for one in experiment.findings if one.code == "repeated-entry"]
+    assert "2, 3, 4, 5, 6, ..." in finding.message
+
+
+def test_a_file_that_thousands_of_entries_name_is_read_once(folder, monkeypatch):
+    """A list of 100 kB took half a minute."""
+    calls = []
+    read = AutFormat.read
+    monkeypatch.setattr(AutFormat, "read", lambda *a, **k: calls.append(a) or read(*a, **k))
+    entries = [
+        {"experiment_file": "files/a.aut", "max_time_point": number} for number in range(3, 3003)
+    ]
+    experiments = read_experiments(write_list(folder, *entries))
+    assert len(calls) == 1
+    assert [one.time_range[1] for one in experiments] == list(range(3, 3003))
+
+
+def test_a_file_that_two_entries_name_with_other_images_has_its_own_each(folder):
+    entries = [{"experiment_file": "files/a.aut"} | more for more in (MOVIE, {})]
+    with_images, without = read_experiments(write_list(folder, *entries))
+    assert with_images.images is not None
+    assert without.images is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from napari_celltrain.experiment import FrameSource
 
 _DEEPEST_NESTING = 8
+_ReadBefore = dict[tuple[str, str], list[Experiment]]
 
 
 class AutlistFormat:
@@ -40,10 +43,17 @@ class AutlistFormat:
             entries = load_json(path)
             if not isinstance(entries, list):
                 raise CellTrainError(f"{path} is no list of experiments.")
-            experiments = []
-            for index, entry in enumerate(entries):
-                experiments += _entry(entry, f"entry {index + 1} of {path.name}", path, chosen)
-            return experiments
+            first: dict[str, int] = {}
+            repeated: list[int] = []
+            read_before: _ReadBefore = {}
+            experiments: list[Experiment] = []
+            for number, entry in enumerate(entries, 1):
+                if first.setdefault(_key(entry), number) < number:
+                    repeated.append(number)
+                    continue
+                place = f"entry {number} of {path.name}"
+                experiments += _entry(entry, place, path, chosen, read_before)
+            return _with_repeated(experiments, repeated)
 
     def write(self, path: Path, experiment: Experiment) -> None:
         """Write the list, and the annotations as an `.aut` of the same name beside it."""
@@ -56,7 +66,27 @@ class AutlistFormat:
         write_autlist(path, experiments)
 
 
-def _entry(entry: Any, place: str, path: Path, options: ReadOptions) -> list[Experiment]:
+def _key(content: Any) -> str:
+    return json.dumps(content, sort_keys=True)
+
+
+def _with_repeated(experiments: list[Experiment], repeated: list[int]) -> list[Experiment]:
+    """Say of entries that stand in the list twice that they are taken once."""
+    if not experiments or not repeated:
+        return experiments
+    numbers = ", ".join(map(str, repeated[:5])) + (", ..." if len(repeated) > 5 else "")
+    repetition = Finding(
+        "warning",
+        "repeated-entry",
+        f"Entries of the list that say the same as one before are taken once: {numbers}.",
+    )
+    last = experiments[-1]
+    return [*experiments[:-1], last.with_(findings=(*last.findings, repetition))]
+
+
+def _entry(
+    entry: Any, place: str, path: Path, options: ReadOptions, read_before: _ReadBefore
+) -> list[Experiment]:
     if not isinstance(entry, dict):
         raise CellTrainError(f"{place} is no JSON object.")
     named = entry.get("experiment_file")
@@ -95,18 +125,35 @@ def _entry(entry: Any, place: str, path: Path, options: ReadOptions) -> list[Exp
             time_range=time_range or experiment.time_range,
             findings=(*experiment.findings, *findings),
         )
-        for experiment in _annotated(annotated, images, options)
+        for experiment in _annotated(annotated, images, _images_key(entry), options, read_before)
     ]
 
 
-def _annotated(path: Path, images: FrameSource | None, options: ReadOptions) -> list[Experiment]:
-    """Read an entry's own tracking file; formats in micrometres need its images' voxel size."""
+def _images_key(entry: dict[str, Any]) -> str:
+    return _key({key: value for key, value in entry.items() if key.startswith("images_")})
+
+
+def _annotated(
+    path: Path,
+    images: FrameSource | None,
+    images_key: str,
+    options: ReadOptions,
+    read_before: _ReadBefore,
+) -> list[Experiment]:
+    """Read an entry's own tracking file, once for all entries that name it.
+
+    Formats in micrometres need its images' voxel size, so they are read for each movie.
+    """
     from napari_celltrain.formats.registry import format_to_read
 
     found = format_to_read(path)
-    own = options if images is None else replace(options, images=images)
-    keywords = {name: getattr(own, name) for name in own.__dataclass_fields__}
-    return found.read(path, **keywords)
+    in_pixels = isinstance(found, AutFormat)
+    key = (os.path.realpath(path), "" if in_pixels else images_key)
+    if key not in read_before:
+        own = options if images is None or in_pixels else replace(options, images=images)
+        keywords = {name: getattr(own, name) for name in own.__dataclass_fields__}
+        read_before[key] = found.read(path, **keywords)
+    return read_before[key]
 
 
 def images_of_entry(
