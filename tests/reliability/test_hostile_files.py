@@ -8,8 +8,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -19,7 +17,7 @@ import torch
 
 from napari_celltrain.cli import doctor, main
 from napari_celltrain.cli import report as page
-from napari_celltrain.dataset import Dataset, Member, load_dataset
+from napari_celltrain.dataset import load_dataset
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.folder import INFO_FILE
 from napari_celltrain.errors import CellTrainError
@@ -358,77 +356,3 @@ def test_a_forged_checkpoint_with_a_right_checksum_is_a_sentence(
         train(small_dataset, run, more, resume=True)
     assert "checkpoint" in str(error.value)
     assert "\n" not in str(error.value)
-
-
-# --- the network is never asked ---
-
-OFFLINE = """
-import socket, sys
-def refuse(*args, **kwargs):
-    raise AssertionError("the network was asked")
-socket.socket.connect = refuse
-socket.socket.connect_ex = refuse
-socket.socket.sendto = refuse
-socket.socket.bind = refuse
-socket.create_connection = refuse
-socket.getaddrinfo = refuse
-socket.gethostbyname = refuse
-import napari_celltrain
-from napari_celltrain.cli import main
-status = main(sys.argv[1:])
-assert status == 0, status
-"""
-
-
-def _offline(*arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", OFFLINE, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_training_and_prediction_never_ask_the_network(make_blobs, small_run, tmp_path):
-    import tifffile
-
-    experiment = make_blobs(times=4, shape=(1, 48, 48), cells=5)
-    assert isinstance(Dataset((Member(experiment),)), Dataset)
-    for t in range(4):
-        tifffile.imwrite(tmp_path / f"t{t:03}.tif", experiment.images.read_frame(t)[0])
-    from napari_celltrain.formats.registry import write_experiment
-
-    write_experiment(tmp_path / "points.csv", experiment)
-    (tmp_path / "dataset.toml").write_text(
-        '[[experiment]]\nimages = "t{time:03}.tif"\nannotations = "points.csv"\nname = "e"\n'
-        "voxel_size_um = [1.0, 1.0, 1.0]\n"
-    )
-    _offline("count", str(tmp_path / "dataset.toml"))
-    _offline(
-        "train",
-        str(tmp_path / "dataset.toml"),
-        "--out",
-        str(tmp_path / "run"),
-        "--steps",
-        "2",
-        "--threads",
-        "1",
-        "--device",
-        "cpu",
-        "--set",
-        "design.width=4",
-    )
-    _offline(
-        "predict",
-        str(small_run),
-        str(tmp_path / "t{time:03}.tif"),
-        "--out",
-        str(tmp_path / "found.csv"),
-        "--voxel-size",
-        "1,1,1",
-        "--device",
-        "cpu",
-    )
-    assert (tmp_path / "found.csv").is_file()
