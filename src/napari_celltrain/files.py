@@ -31,6 +31,8 @@ TEMPORARY_PREFIX = ".celltrain-"
 """What the names of unfinished files and folders begin with."""
 OLD = "replaced"
 """Beside an unfinished folder: the folder that it takes the place of."""
+LONGEST_TOLD = 1000
+"""Letters of a path in a sentence."""
 SECONDS_UNTIL_DEAD = 24 * 3600
 """No writing takes that long without touching what it writes."""
 _LEFT_BY = re.compile(re.escape(TEMPORARY_PREFIX) + r"(.*)-(\d{1,9})-[^-]*")
@@ -61,6 +63,8 @@ def replacing(path: Path) -> Iterator[Path]:
         names a file whose name is no text.
     """
     path = Path(path)
+    if "\0" in str(path):
+        raise CellTrainError(f"{_brief(path)} can't be the name of a file.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers_of_the_dead(path.parent)
@@ -106,6 +110,27 @@ def write_text(path: Path, content: str) -> None:
     """Write a whole UTF-8 file, atomically, with the line ends as given."""
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode("utf-8"))
+
+
+def check_readable(path: Path) -> None:
+    """Refuse a place that can't be looked at; one that is missing is left to whoever reads it.
+
+    Raises
+    ------
+    CellTrainError
+        When the name is too long or none that a file can have, or permission is missing.
+    """
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            os.scandir(path).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise CellTrainError(
+            f"{_brief(path)} can't be opened: {error.strerror or error}."
+        ) from None
+    except ValueError:
+        raise CellTrainError(f"{_brief(path)} can't be the name of a file.") from None
 
 
 def content_of(path: Path, most_bytes: int) -> bytes:
@@ -240,4 +265,9 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _sentence(path: Path, error: OSError) -> str:
-    return f"{path} can't be written: {error.strerror or error}."
+    return f"{_brief(path)} can't be written: {error.strerror or error}."
+
+
+def _brief(path: Path) -> str:
+    """Return a path for a sentence; of one that is far too long the beginning."""
+    return str(path) if len(str(path)) < LONGEST_TOLD else f"{str(path)[:LONGEST_TOLD]}..."

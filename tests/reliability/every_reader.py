@@ -87,7 +87,7 @@ COMMANDS = (
     "preview GOOD/dataset.toml --out PLACE --count 1",
     "train PLACE --out OUT/run --steps 1",
     "train GOOD/dataset.toml --out PLACE --steps 1 --threads 1 --set design.width=4",
-    "train GOOD/dataset.toml --out OUT/run --settings PLACE",
+    "train GOOD/dataset.toml --out OUT/run --settings PLACE --steps 1 --threads 1",
     "train --out PLACE --resume",
     "predict PLACE GOOD/t{time}.tif --out OUT/x.csv",
     "predict GOOD/run PLACE --out OUT/x.csv --voxel-size 1,1,1 --threads 1",

@@ -68,6 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # of a disk or a place that nobody asked before
+        where = "" if error.filename is None else f"{error.filename!s:.1000}: "
+        _complain(f"celltrain: {where}{error.strerror or error}.")
+        return BAD_INPUT
 
 
 def _complain(sentence: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_celltrain.dataset.dataset_file import SUFFIX, read_dataset_file
 from napari_celltrain.dataset.members import Dataset, Member
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import check_readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,7 @@ def load_dataset(
 
 
 def _load_one(path: Path, require_images: bool) -> Dataset:
+    check_readable(path)
     if path.is_dir() and (path / "dataset.toml").is_file():
         path = path / "dataset.toml"
     if path.suffix.lower() == SUFFIX:

@@ -19,7 +19,7 @@ from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic loo
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.package import DESCRIPTION, description_of, is_package, read_member
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import write_bytes, write_text
+from napari_celltrain.files import check_readable, write_bytes, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,6 +140,7 @@ def find_detector(folder: Path) -> Path:
     CellTrainError
         When it is neither.
     """
+    check_readable(folder)
     if is_package(folder):
         return folder
     for candidate in (folder, folder / "best"):

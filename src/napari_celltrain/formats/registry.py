@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import check_readable
 from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.placement import placement_findings
 from napari_celltrain.formats.strangers import nothing_known, refuse_strangers
@@ -164,6 +165,7 @@ def read_experiments(
     """
     path = Path(path)
     ReadOptions(**options)  # a misspelled option is a mistake in the calling program: TypeError
+    check_readable(path)
     if not path.exists():
         raise CellTrainError(f"There is no file or folder {path}.")
     chosen = format_to_read(path) if format_name is None else format_named(format_name)

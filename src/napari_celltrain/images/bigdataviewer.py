@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,8 @@ class BigDataViewerMovie(Hdf5Movie):
     def __init__(self, path: Path) -> None:
         xml = path if path.suffix.lower() == ".xml" else path.with_suffix(".xml")
         data = _data_file(xml) if path == xml else path
-        voxel = _bdv_voxel(xml) if xml.is_file() else None
+        # longer by a letter, it may be no name that a file can have
+        voxel = _bdv_voxel(xml) if os.path.isfile(xml) else None
         with opened(data) as file:
             views = [name for name in file if re.fullmatch(r"t\d{5,}", name)]
             if not views:

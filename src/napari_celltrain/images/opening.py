@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import check_readable
 from napari_celltrain.images.pattern import TIFF_SUFFIXES, Pattern, guess_pattern, names_in
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def open_images(
         is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:  # a name that no file can have
         raise CellTrainError(f"There are no images at '{text[:200]}': {error}.") from None
+    if is_folder:
+        check_readable(path)
     if is_folder and is_zarr(path):
         from napari_celltrain.images.ome_zarr import ZarrMovie
 

@@ -29,7 +29,13 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import TEMPORARY_PREFIX, content_of, remove_leftovers, write_text
+from napari_celltrain.files import (
+    TEMPORARY_PREFIX,
+    check_readable,
+    content_of,
+    remove_leftovers,
+    write_text,
+)
 from napari_celltrain.training import events
 from napari_celltrain.training.history import event_from_json, event_to_json
 
@@ -120,7 +126,7 @@ class RunFolder:
 
     def is_run(self) -> bool:
         """Tell whether somebody started a run here."""
-        return self.settings_file.is_file()
+        return os.path.isfile(self.settings_file)  # also where nobody may look
 
     def check(self) -> None:
         """Refuse a folder that is none of a run.
@@ -130,6 +136,7 @@ class RunFolder:
         CellTrainError
             Saying what is there instead.
         """
+        check_readable(self.path)
         if not self.path.exists():
             raise CellTrainError(f"There is no folder {self.path}.")
         if not self.is_run():
@@ -143,6 +150,7 @@ class RunFolder:
         CellTrainError
             When it is a file, or holds a run that is not to be resumed, or other things.
         """
+        check_readable(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise CellTrainError(f"{self.path} is a file; name a folder for the run.")
         others = self.foreign_files() if self.path.exists() else []

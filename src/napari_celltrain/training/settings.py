@@ -14,6 +14,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import check_readable
 from napari_celltrain.formats.documents import parsed_toml
 
 if TYPE_CHECKING:
@@ -252,6 +253,7 @@ class TrainingSettings(_Section):
         CellTrainError
             When it can't be read, or naming the setting that is unknown or out of range.
         """
+        check_readable(path)
         try:
             with open(path, "rb") as file:
                 content = file.read(LARGEST_FILE + 1)
