@@ -1,6 +1,6 @@
 """How fast movies are predicted: ratios, from one run.
 
-    python benchmarks/prediction.py [--quick] [--long] [--memory] [--workers] [--growth]
+    python benchmarks/prediction.py [--quick] [--lengths] [--long] [--memory] [--workers] [--growth]
 
 Frames of simulated nuclei are written as zlib-compressed TIFF and predicted to CSV; the figure is
 image voxels per CPU second of the whole chain, the median of several runs. It is compared with the
@@ -13,6 +13,11 @@ The network alone is computed on what the network saw in the chain, frame by fra
 thread, after every run of the chain. The whole chain is held against it in three ways: wall time,
 which needs two cores that nothing else uses; CPU time of the computing thread, which says what
 that thread does besides the network, whatever else runs; CPU time of all threads.
+
+With ``--lengths``, one process predicts movies of several lengths, and a line through their wall
+times tells what one more frame takes, and what a movie takes besides. Other programs must not run
+meanwhile: Linux shares cores out to sessions, and not to threads, so where another session computes
+a process with two threads has one core.
 
 With ``--long``, movies of a minute or more are predicted as the command does it by itself: by two
 processes from the fourth time point on, where there are two cores. Their wall time, from the call
@@ -204,6 +209,36 @@ def speed(repeat, n_frames):
         )
 
 
+def lengths(repeat=3):
+    """What one more frame takes, and what a movie takes besides, in one process."""
+    print(f"one process, one computing thread, zlib TIFF to CSV, a line through {repeat} series")
+    for name, (kind, shape, width, _) in CASES.items():
+        times = (1 if kind == "3D" else 4) * np.array([8, 24, 48, 96])
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "c.csv"
+            few = 8
+            pattern = movie(Path(folder) / "images", shape, width, few)
+            detector = detector_for(shape, width, folder)
+            inputs = inputs_of(detector, pattern, out)
+            for t in range(few, max(times)):
+                os.link(pattern.format(time=t % few), pattern.format(time=t))
+            walls, alone = [], []
+            for _ in range(repeat):
+                for n in times:
+                    alone.append(forward_only(detector, inputs)[0] / few)
+                    options = Options(voxel_size_um=VOXEL, time_range=(0, n - 1))
+                    wall = time.perf_counter()
+                    predict_to_file(detector, open_images(pattern), out, options)
+                    walls.append(time.perf_counter() - wall)
+        frame, besides = 1000 * np.polyfit(np.tile(times, repeat), walls, 1)
+        one = 1000 * statistics.median(alone)
+        print(
+            f"  {name}: {frame:.1f} ms a frame, {frame / one:.2f} times the network alone "
+            f"({one:.1f} ms; target 1.25), and {besides:.0f} ms a movie",
+            flush=True,
+        )
+
+
 def long_movies(seconds, repeat=2):
     """Movies that take the network so long, end to end; what is shared by processes is."""
     print("long movies, two cores, zlib TIFF to CSV, from the call to the file")
@@ -386,14 +421,16 @@ def workers(n_frames):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("quick", "long", "memory", "workers", "growth"):
+    for name in ("quick", "lengths", "long", "memory", "workers", "growth"):
         parser.add_argument(f"--{name}", action="store_true")
     chosen = parser.parse_args()
     keep_freed_memory()  # as the command does
-    only = chosen.memory or chosen.workers or chosen.growth or chosen.long
+    only = chosen.memory or chosen.workers or chosen.growth or chosen.long or chosen.lengths
     if not only:
         speed(2 if chosen.quick else 5, 3 if chosen.quick else 8)
         peaks()
+    if chosen.lengths:
+        lengths(1 if chosen.quick else 3)
     if chosen.long:
         long_movies(20 if chosen.quick else 90)
     if chosen.growth:
