@@ -175,6 +175,12 @@ def test_a_frame_in_pieces_without_number_is_refused(tmp_path, little_memory):
     refused(folder, little_memory, match="pieces")
 
 
+@pytest.mark.parametrize("shape", [[10**10, 64, 64], [1, 10**8, 1, 64, 64]])
+def test_times_and_channels_without_number_are_refused(tmp_path, little_memory, shape):
+    folder = array_2(tmp_path / "movie.zarr", shape=shape, chunks=[1] * (len(shape) - 2) + [64, 64])
+    refused(folder, little_memory, match="more than any movie has")
+
+
 def test_a_shard_of_chunks_without_number_is_refused(tmp_path, little_memory):
     inner = {"name": "sharding_indexed", "configuration": {
         "chunk_shape": [1, 1, 1], "codecs": [PLAIN], "index_codecs": [PLAIN],

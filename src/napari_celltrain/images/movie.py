@@ -26,6 +26,9 @@ Crop = tuple[slice, slice, slice]
 ALWAYS_DECODED = 2**28
 MOST_COMPRESSED = 2000
 """Pixels of more bytes than `ALWAYS_DECODED` and so many times the file's are not believed."""
+MOST_TIMES = 10**6
+MOST_CHANNELS = 10**4
+"""An empty zarr can claim any number of them, and lists of them would fill the memory."""
 WHOLE: Crop = (slice(None), slice(None), slice(None))
 
 
@@ -49,6 +52,11 @@ class Header:
             raise CellTrainError(
                 f"{self.name} claims {self.n_channels} channels of frames of {self.frame_shape} "
                 "(z, y, x) pixels; it is damaged."
+            )
+        if len(self.time_points) > MOST_TIMES or self.n_channels > MOST_CHANNELS:
+            raise CellTrainError(
+                f"{self.name} claims {len(self.time_points)} time points of {self.n_channels} "
+                "channels, more than any movie has; it is damaged."
             )
         if np.dtype(self.dtype).kind not in "buif":
             raise CellTrainError(

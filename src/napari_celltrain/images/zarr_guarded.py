@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-MOST_METADATA = 2**25
+MOST_METADATA = 2**24
+"""What is read of metadata takes thirty times its bytes at worst."""
 MOST_PIECES = 10**6
 """A shard of more chunks than that is damaged: the list of them would take all the memory."""
 _BYTES_PER_TEXT = 1024
