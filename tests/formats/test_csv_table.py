@@ -406,3 +406,25 @@ def test_columns_that_are_called_as_naparis_axes_are_columns(tmp_path, n):
     (read,) = read_experiments(path)
     np.testing.assert_array_equal(read.annotations.positions, annotations.positions)
     assert set(read.annotations.features) == set(features)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(300_000, 3000), (4000, 30_000)])
+def test_a_header_of_far_more_columns_than_the_rows_have_is_refused(
+    tmp_path, little_memory, columns, rows
+):
+    """Short rows are filled up, which made gigabytes of two megabytes."""
+    path = tmp_path / "wide.csv"
+    header = ",".join(["t", "y", "x", *(f"c{number}" for number in range(columns))])
+    path.write_text(header + "\n" + "0,1,2\n" * rows)
+    assert format_of(path) is not None
+    with little_memory(2**27), pytest.raises(CellTrainError, match="columns, of which most"):
+        read_experiments(path)
+
+
+def test_the_beginning_of_a_table_of_short_rows_is_recognised_in_little_memory(
+    tmp_path, little_memory
+):
+    path = tmp_path / "wide.csv"
+    path.write_text("t,y,x" + 2000 * ",c" + "\n" + "0\n" * 6000)
+    with little_memory(2**26):
+        format_of(path)

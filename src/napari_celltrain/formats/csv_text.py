@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _DELIMITERS = ",;\t|"
 _LONGEST_PREAMBLE = 8
 _MISSING = {"", "nan", "na", "n/a", "none", "null", "-", "<na>"}
+_ALWAYS_CELLS = 10**6
+_CELLS_PER_LETTER = 4
+"""Short rows are filled up; a table of more cells than that is nearly all made of those."""
 _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?$")
 
 
@@ -106,6 +109,11 @@ def parse_table(text: str) -> Table | None:
     while header and not header[-1]:  # a delimiter at the end of the line
         header.pop()
     n = len(header)
+    if n * (len(lines) - at) > max(_ALWAYS_CELLS, _CELLS_PER_LETTER * len(text)):
+        raise CellTrainError(
+            f"The table has {n} columns, of which most rows fill few; it is damaged, or no table "
+            "of positions."
+        )
     cells = [
         row if len(row) == n else row[:n] + [""] * (n - len(row))
         for row in rows
