@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Crop = tuple[slice, slice, slice]
 ALWAYS_DECODED = 2**28
-MOST_COMPRESSED = 2000
+MOST_COMPRESSED = 500
 """Pixels of more bytes than `ALWAYS_DECODED` and so many times the file's are not believed."""
 MOST_TIMES = 10**6
 MOST_CHANNELS = 10**4
