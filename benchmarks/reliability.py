@@ -51,6 +51,7 @@ def load(name: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # dataclasses look there
+    sys.path.append(str(path.parent))  # some of them take what they need from beside them
     spec.loader.exec_module(module)
     return module
 
@@ -194,11 +195,13 @@ def resumes(folder: Path) -> Row:
 
 def system_calls() -> Row:
     """Let each system call of a write fail once, with each error."""
-    passed = tests("test_files.py")
+    both = ("-m", "slow or not slow")
+    passed = tests(*both, "test_files.py", "reliability/test_failing_calls.py")
     return (
         "a system call of a write fails (ENOSPC, EIO, EACCES, EINTR), Ctrl+C or kill -9 in between",
-        f"{passed} cases, files and folders",
-        "the old or the new content, whole; a sentence",
+        f"{passed} cases, each of a file or of all calls of a writer",
+        "the old or the new content, whole; a sentence; a prediction that goes on ends with the "
+        "same bytes",
     )
 
 
@@ -247,6 +250,32 @@ def mutations(folder: Path, number: int) -> list[Row]:
             "never taken for another content",
         ),
     ]
+
+
+def damaged_files(number: int) -> list[Row]:
+    """Files of every format that can be read, changed at random; a process for each family."""
+    return [
+        _damaged("tracking data", ROOT / "tests" / "formats" / "mutate.py", ["1"], number),
+        _damaged("images", ROOT / "tests" / "images" / "test_fuzzing.py", [], number),
+    ]
+
+
+def _damaged(what: str, program: Path, seed: list[str], number: int) -> Row:
+    families = list(load(str(program.relative_to(ROOT / "tests").with_suffix(""))).FAMILIES)
+    refused = read = most = 0
+    for family in families:
+        command = [sys.executable, str(program), family, *seed, str(number)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        told = re.search(r"(\d+) refused, (\d+) read, (\d+) MiB at most", done.stdout)
+        assert told is not None, done.stdout
+        refused, read = refused + int(told[1]), read + int(told[2])
+        most = max(most, int(told[3]))
+    return (
+        f"files of {what} changed at random ({', '.join(families)})",
+        f"{refused + read} ({refused} refused, {read} read)",
+        f"a result or a sentence, nothing written, 5 s of processor time and {most} MiB at most",
+    )
 
 
 def load_of_positions(points: int, times: int, experiments: int) -> Row:
@@ -303,6 +332,7 @@ def table(arguments: argparse.Namespace) -> str:
     add(resumes)
     add(lambda folder: system_calls())
     add(lambda folder: mutations(folder, arguments.mutations))
+    add(lambda folder: damaged_files(arguments.damaged))
     add(lambda folder: load_of_positions(arguments.points, 5000, 50))
     add(lambda folder: training_on_positions(folder, arguments.points, 5000, 50))
     add(lambda folder: soak(folder, arguments.steps))
@@ -318,6 +348,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--writer-kills", type=int, default=100, help="of each writer")
     parser.add_argument("--mutations", type=int, default=5000)
+    parser.add_argument("--damaged", type=int, default=5000, help="files of each family")
     parser.add_argument("--points", type=int, default=2_000_000)
     parser.add_argument("--steps", type=int, default=60_000)
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
@@ -331,6 +362,7 @@ def main() -> None:
         command = (
             f"python benchmarks/reliability.py --kills {arguments.kills} "
             f"--writer-kills {arguments.writer_kills} --mutations {arguments.mutations} "
+            f"--damaged {arguments.damaged} "
             f"--points {arguments.points} --steps {arguments.steps}"
         )
         made = (

@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from napari_celltrain.images import apart
 
 CPU_LIMIT_S = 5.0
 HANG_S = 600
+ends: Counter[str] = Counter()
+"""How often a file was read, and refused with a sentence."""
 MEMORY_LIMIT = 2**30
 
 
@@ -69,7 +72,9 @@ def outcome(path):
             if not np.isfinite(experiment.annotations.positions).all():
                 return "a position is not finite"
             aut_text(experiment)
+        ends["read"] += 1
     except CellTrainError as error:
+        ends["refused"] += 1
         if len(str(error)) > 2000:
             return "the sentence is endless"
     except BaseException as error:
@@ -92,6 +97,7 @@ def run(family, seed, count):
         for opened, _ in seeds.values():  # loads what is needed, and shows that the seeds are good
             trouble = outcome(root / opened)
             assert not trouble, (opened, trouble)
+        ends.clear()
         untouched = listing(root)
         for n in range(count):
             place, (opened, mutations) = rng.choice(list(seeds.items()))
@@ -122,5 +128,8 @@ if __name__ == "__main__":
     faulthandler.enable()
     troubles = run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     print("\n".join(troubles[:40]))
+    print(
+        f"{ends['refused']} refused, {ends['read']} read, {most_memory() / 2**20:.0f} MiB at most"
+    )
     print(f"{len(troubles)} failures")
     sys.exit(bool(troubles))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -156,7 +157,11 @@ def ctc_seeds(root):
     from napari_celltrain.formats import format_named
 
     format_named("Cell Tracking Challenge").write(root / "01_RES", lineage())
+    (root / "labels").mkdir()
+    for name in ("mask000.tif", "mask001.tif"):  # without a track file
+        shutil.copyfile(root / "01_RES" / name, root / "labels" / name)
     return {
+        "labels/mask001.tif": ("labels", ANY),
         "01_RES/res_track.txt": ("01_RES", TEXT),
         "01_RES/mask000.tif": ("01_RES", ANY),
         "01_RES/mask002.tif": ("01_RES", ANY),

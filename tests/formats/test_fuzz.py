@@ -5,11 +5,14 @@ That happens in a process of its own (`mutate.py`), so that a crash of a C libra
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from napari_celltrain.formats import format_of, formats
 
 FAST, SLOW = 60, 20_000
 FAMILIES = ("json", "xml", "csv", "ctc", "geff", "archive", "hdf5")
@@ -22,6 +25,17 @@ def check(family, seed, count):
         capture_output=True, text=True, timeout=36000,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+
+def test_no_format_is_forgotten(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(MUTATE.parent)
+    found = set()
+    for make in runpy.run_path(str(MUTATE.with_name("mutation_seeds.py")))["FAMILIES"].values():
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        found |= {format_of(folder / opened).name for opened, _ in make(folder).values()}
+    only_written = {"GEFF for Mastodon", "napari points CSV", "Mastodon CSV"}
+    assert found == {one.name for one in formats()} - only_written - {"Pickled tracks"}
 
 
 def test_no_family_is_forgotten():
