@@ -91,6 +91,15 @@ def test_damaged_files_are_refused_and_nothing_is_unpickled(tmp_path, members, m
     assert [one.name for one in tmp_path.iterdir()] == ["made.trk"]
 
 
+def test_nobody_is_advised_to_trust_a_file(tmp_path):
+    """As NumPy does, of a header that is too long to be safe: "fully trust the file"."""
+    header = b"{'descr': '<i4', 'fortran_order': False, 'shape': (1, 8, 8, 1), }" + b" " * 20_000
+    array = b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header + bytes(256)
+    with pytest.raises(CellTrainError, match="does not begin as arrays do") as told:
+        read_experiments(write(tmp_path / "made.trk", tracked__npy=array))
+    assert "trust" not in str(told.value)
+
+
 def packed_bytes(n):
     """Return zeros packed with gzip, at once: pieces of such a file may follow each other."""
     packer = zlib.compressobj(9, wbits=31)

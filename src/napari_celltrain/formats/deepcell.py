@@ -92,7 +92,12 @@ def _array(raw: bytes) -> NDArray[Any]:
         if version == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = read_header(buffer)
+    try:
+        shape, _, dtype = read_header(buffer)
+    except (
+        ValueError
+    ):  # NumPy's advice on how to read it all the same is none for a stranger's file
+        raise CellTrainError("an array in it does not begin as arrays do.") from None
     if dtype.hasobject:
         raise CellTrainError("its arrays hold Python objects, which are not unpickled.")
     if int(np.prod(shape, dtype=object)) * dtype.itemsize > len(raw):
