@@ -274,7 +274,7 @@ def _damaged(what: str, program: Path, seed: list[str], number: int) -> Row:
     return (
         f"files of {what} changed at random ({', '.join(families)})",
         f"{refused + read} ({refused} refused, {read} read)",
-        f"a result or a sentence, nothing written, 5 s of processor time and {most} MiB at most",
+        f"a result or a sentence, less than 5 s of processor time each, {most} MiB at most",
     )
 
 
