@@ -115,13 +115,16 @@ def writer_kills(folder: Path, number: int) -> Row:
     """Kill -9 every writer in the midst of a writing."""
     writers = load("reliability/test_writers_killed")
     names = list(writers.PLACES)
-    tries = 0
+    tries = inside = 0
     for place, name in enumerate(names):
         (folder / str(place)).mkdir()
-        tries += writers.kill_in_writing(name, folder / str(place), number, seed=place)
+        # one package takes seconds
+        kills = -(-number // 10) if name == "bioimage.io package" else number
+        tries += writers.kill_in_writing(name, folder / str(place), kills, seed=place)
+        inside += kills
     return (
         f"kill -9 in the midst of a writing, each of {len(names)} writers",
-        f"{number * len(names)} kills inside a writing, {tries} in all",
+        f"{inside} kills inside a writing, {tries} in all",
         "the old or the new content, whole; the next writing there tidies up",
     )
 
