@@ -411,7 +411,7 @@ def test_a_movie_that_was_cut_off_is_no_single_plane(tmp_path, kind, share):
 
 def test_a_plane_that_is_absurdly_large_for_its_file_is_refused(tmp_path, monkeypatch):
     """One of 900 MB, of one value, packs to 900 kB."""
-    monkeypatch.setattr("napari_celltrain.images.tiff.ALWAYS_DECODED", 2**20)
+    monkeypatch.setattr("napari_celltrain.images.unpacking.ALWAYS_UNPACKED", 2**20)
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((3000, 3000), np.uint8), compression="zlib")
     with pytest.raises(CellTrainError, match="claims more pixels"):
         open_images(tmp_path / "a.tif").read_frame(0)

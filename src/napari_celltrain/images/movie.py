@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from napari_celltrain.experiment import ZYX
 
 Crop = tuple[slice, slice, slice]
-ALWAYS_DECODED = 2**28
-MOST_COMPRESSED = 500
-"""Pixels of more bytes than `ALWAYS_DECODED` and so many times the file's are not believed."""
 MOST_TIMES = 10**6
 MOST_CHANNELS = 10**4
 """An empty zarr can claim any number of them, and lists of them would fill the memory."""

@@ -13,8 +13,6 @@ from napari_celltrain.images.apart import read_apart
 from napari_celltrain.images.axes import layout
 from napari_celltrain.images.extras import extra_library
 from napari_celltrain.images.movie import (
-    ALWAYS_DECODED,
-    MOST_COMPRESSED,
     Crop,
     Header,
     Movie,
@@ -22,6 +20,7 @@ from napari_celltrain.images.movie import (
     understood,
 )
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
+from napari_celltrain.images.unpacking import most_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +58,7 @@ class NikonMovie(Movie):
         self._plane = layout("".join(plane), tuple(plane.values()), where=str(path))
         dtype = np.dtype(header["dtype"])
         claimed = math.prod(plane.values()) * dtype.itemsize
-        if claimed > max(ALWAYS_DECODED, MOST_COMPRESSED * file_size):
+        if claimed > most_of(claimed, file_size):
             raise CellTrainError(f"{path} claims more pixels than it can hold; it is damaged.")
         voxel = [positive(size) for size in header["voxel"]] or [None] * 3
         periods = [seconds for one in header["periods_ms"] if (seconds := positive(one))]

@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from napari_celltrain.images.movie import ALWAYS_DECODED, MOST_COMPRESSED
+from napari_celltrain.images.unpacking import most_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def decoded(page: Page, number: int, room: NDArray[Any] | None = None) -> NDArra
     if not page.databytecounts or 0 in page.databytecounts:
         raise ValueError(f"plane {number + 1} is missing")
     file_size = int(page.parent.filehandle.size)
-    claims_too_much = page.nbytes > max(ALWAYS_DECODED, MOST_COMPRESSED * file_size)
+    claims_too_much = page.nbytes > most_of(page.nbytes, file_size)
     keyframe = page.keyframe or page.aspage()
     parts = math.prod(keyframe.chunked)
     if claims_too_much or (keyframe.compression != 1 and len(page.databytecounts) < parts):

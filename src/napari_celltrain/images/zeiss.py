@@ -13,8 +13,6 @@ from napari_celltrain.images.apart import read_apart
 from napari_celltrain.images.axes import GREY_WEIGHTS
 from napari_celltrain.images.extras import extra_library
 from napari_celltrain.images.movie import (
-    ALWAYS_DECODED,
-    MOST_COMPRESSED,
     Crop,
     Header,
     Movie,
@@ -22,6 +20,7 @@ from napari_celltrain.images.movie import (
     understood,
 )
 from napari_celltrain.images.tiff_metadata import positive, voxel_size
+from napari_celltrain.images.unpacking import most_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +63,7 @@ class ZeissMovie(Movie):
         claimed = math.prod(max(0, size) for size in shape) * np.result_type(*dtypes).itemsize
         size = path.stat().st_size
         too_many = depth * BYTES_OF_ENTRY > size
-        if too_many or claimed > max(ALWAYS_DECODED, MOST_COMPRESSED * size):
+        if too_many or claimed > most_of(claimed, size):
             raise CellTrainError(f"{path} claims more pixels than it can hold; it is damaged.")
         voxel, interval = _scale(header["metadata"])
         super().__init__(
