@@ -86,14 +86,16 @@ def kills(folder: Path, number: int) -> Row:
     plain = folder / "plain"
     resume.run_and_kill(data, plain, random.Random(0), 0)
     killed = runs = 0
+    inside: list[Path] = []
     while killed < number:
-        killed += resume.kill_and_compare(data, plain, folder / f"run{runs}", runs, 20)
+        killed += resume.kill_and_compare(data, plain, folder / f"run{runs}", runs, 20, inside)
         runs += 1
     return (
         "kill -9 at a random moment, then resume",
-        f"{killed} kills of {runs} runs, a checkpoint after every step",
-        f"all {runs} runs ended with the weights (SHA-256) of the run that was never killed, "
-        "history unbroken, no temporary files",
+        f"{killed} kills of {runs} runs, a checkpoint after every step, {len(inside)} inside a "
+        "checkpoint write",
+        f"none began before its last complete checkpoint, all {runs} runs ended with the weights "
+        "(SHA-256) of the run that was never killed, history unbroken, no temporary files",
     )
 
 

@@ -222,7 +222,7 @@ def kill_and_resume(detector, folder, times):
     context = multiprocessing.get_context("forkserver")  # starts in milliseconds, torch loaded
     context.set_forkserver_preload(["napari_celltrain.prediction.movie"])
     chance = random.Random(1)
-    kills, lengths = 0, [0]
+    kills, lengths, done = 0, [0], 0
     for _ in range(40 * times):
         if kills == times:
             break
@@ -241,7 +241,10 @@ def kill_and_resume(detector, folder, times):
         child.join(60)
         with contextlib.suppress(FileNotFoundError):
             lengths.append(partial.stat().st_size)
+            before, done = done, partial.read_bytes().count(b"\n")
+            assert done >= before, "time points that were done are gone"
         if out.exists():  # it came to its end: from the start again
+            done = 0
             assert out.read_bytes() == (folder / "whole.csv").read_bytes()
             out.unlink()
             lengths = [0]

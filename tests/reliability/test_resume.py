@@ -498,11 +498,15 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from napari_celltrain.dataset import load_dataset
+from napari_celltrain.training.events import CheckpointSaved
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.settings import TrainingSettings
 print("begin", flush=True)
+def tell(event):
+    if isinstance(event, CheckpointSaved):
+        print("saved", event.step, flush=True)
 train(load_dataset(sys.argv[1]), Path(sys.argv[2]), TrainingSettings.from_toml(Path(sys.argv[3])),
-      resume=True)
+      [tell], resume=True)
 print("done", flush=True)
 """
 
@@ -529,9 +533,15 @@ def on_disk(dataset, settings, tmp_path_factory):
     return folder
 
 
-def run_and_kill(folder: Path, run: Path, rng: random.Random, kills: int) -> int:
-    """Start, kill at a random moment, and so on until it ends; returns how often it was killed."""
-    done = 0
+def run_and_kill(
+    folder: Path, run: Path, rng: random.Random, kills: int, inside: list[Path] | None = None
+) -> int:
+    """Start, kill at a random moment, and so on until it ends; returns how often it was killed.
+
+    Each start goes on from the last complete checkpoint. What a kill left half written among the
+    checkpoints is added to `inside`.
+    """
+    done = kept = 0
     for _ in range(kills * 20 + 1):
         process = subprocess.Popen(
             [
@@ -553,17 +563,33 @@ def run_and_kill(folder: Path, run: Path, rng: random.Random, kills: int) -> int
             time.sleep(rng.uniform(0, 1.2))
             process.send_signal(signal.SIGKILL)
         output, errors = process.communicate()
+        saved = [int(line.split()[1]) for line in output.splitlines() if line.startswith("saved ")]
+        assert all(step >= kept for step in saved[:1]), "it began before its last checkpoint"
         if process.returncode == 0:
             assert "done" in output
             return done
         assert process.returncode == -signal.SIGKILL, errors
         done += 1  # noqa: SIM113
+        newest, damaged = load_newest(run / "checkpoints")
+        assert not damaged
+        now = 0 if newest is None else newest.step
+        assert now >= max([kept, *saved]), "a checkpoint that was complete is gone"
+        kept = now
+        if inside is not None:
+            inside += (run / "checkpoints").glob(TEMPORARY_PREFIX + "*")
     raise AssertionError("it never ended")
 
 
-def kill_and_compare(on_disk: Path, plain: Path, run: Path, seed: int, kills: int) -> int:
+def kill_and_compare(
+    on_disk: Path,
+    plain: Path,
+    run: Path,
+    seed: int,
+    kills: int,
+    inside: list[Path] | None = None,
+) -> int:
     """Kill a run up to so many times; it ends like the plain one. Returns how often it was."""
-    killed = run_and_kill(on_disk, run, random.Random(seed), kills)
+    killed = run_and_kill(on_disk, run, random.Random(seed), kills, inside)
     assert digest(run) == digest(plain)
     check_history(run)
     assert not list(run.rglob(TEMPORARY_PREFIX + "*"))
