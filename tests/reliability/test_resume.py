@@ -538,7 +538,8 @@ def run_and_kill(
 ) -> int:
     """Start, kill at a random moment, and so on until it ends; returns how often it was killed.
 
-    Each start goes on from the last complete checkpoint. What a kill left half written among the
+    Some kills come while a run begins, others soon after a checkpoint, or in the next. Each start
+    goes on from the last complete one. What a kill left half written among the
     checkpoints is added to `inside`.
     """
     done = kept = 0
@@ -559,10 +560,16 @@ def run_and_kill(
         )
         assert process.stdout is not None
         assert process.stderr is not None
-        if process.stdout.readline() == "begin\n" and done < kills:
-            time.sleep(rng.uniform(0, 1.2))
+        output = process.stdout.readline()
+        if output == "begin\n" and done < kills:
+            # seconds go by before the first step: many a kill has to wait until something is saved
+            checkpoints = rng.choice((0, 1, 2, 3))
+            while output.count("saved ") < checkpoints and (line := process.stdout.readline()):
+                output += line
+            time.sleep(rng.uniform(0, 0.04 if checkpoints else 1.2))
             process.send_signal(signal.SIGKILL)
-        output, errors = process.communicate()
+        rest, errors = process.communicate()
+        output += rest
         saved = [int(line.split()[1]) for line in output.splitlines() if line.startswith("saved ")]
         assert all(step >= kept for step in saved[:1]), "it began before its last checkpoint"
         if process.returncode == 0:

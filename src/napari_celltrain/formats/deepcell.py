@@ -94,9 +94,7 @@ def _array(raw: bytes) -> NDArray[Any]:
     )
     try:
         shape, _, dtype = read_header(buffer)
-    except (
-        ValueError
-    ):  # NumPy's advice on how to read it all the same is none for a stranger's file
+    except ValueError:  # whose text advises to trust the file
         raise CellTrainError("an array in it does not begin as arrays do.") from None
     if dtype.hasobject:
         raise CellTrainError("its arrays hold Python objects, which are not unpickled.")
