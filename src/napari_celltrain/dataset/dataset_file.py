@@ -19,6 +19,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Completeness, Experiment, Finding, Region
 from napari_celltrain.files import content_of
 from napari_celltrain.formats.documents import parsed_toml
+from napari_celltrain.formats.elsewhere import check_computer, elsewhere
 
 SUFFIX = ".toml"
 _LARGEST_FILE = 10_000_000
@@ -96,6 +97,12 @@ def read_dataset_file(path: Path, *, require_images: bool = True) -> Dataset:
             members += _members(entry, path.resolve().parent, require_images)
         except CellTrainError as error:
             raise CellTrainError(f"{_where(path, number, entry.name)}: {error}") from error
+    named = [text for one in entries for text in (one.images, one.annotations, one.marks) if text]
+    outside = elsewhere([_place_of(text, path.resolve().parent) for text in named], path)
+    if outside is not None and members:
+        first = members[0].experiment
+        told = first.with_(findings=(*first.findings, outside))
+        members[0] = replace(members[0], experiment=told)
     return Dataset(tuple(members), path.absolute())
 
 
@@ -170,6 +177,7 @@ def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
 
 def _place_of(text: str, folder: Path) -> Path:
     """Return a path that the file names; the same place always in the same spelling."""
+    check_computer(text, folder)
     return (folder / text.replace("\\", "/")).resolve()
 
 

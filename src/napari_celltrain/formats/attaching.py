@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Finding, FrameSource
+from napari_celltrain.formats.elsewhere import check_computer, elsewhere
 
 if TYPE_CHECKING:
     from napari_celltrain.formats.options import ReadOptions
@@ -38,12 +39,19 @@ def found_images(
     findings: list[Finding],
     *,
     series: str | None = None,
+    named_in: Path | None = None,
 ) -> FrameSource | None:
-    """Return the movie that a file names; None, with a finding, when it can't be opened."""
+    """Return the movie that a file names; None, with a finding, when it can't be opened.
+
+    With `named_in`, the naming file, a movie outside that file's folder is told too.
+    """
     from napari_celltrain.images import open_images
 
     try:
-        return cast(FrameSource, open_images(location, pattern=pattern, series=series))
+        found = cast(FrameSource, open_images(location, pattern=pattern, series=series))
+        outside = elsewhere([Path(location)], named_in) if named_in is not None else None
+        findings += [] if outside is None else [outside]
+        return found
     except CellTrainError as error:
         message = f"The images can't be opened: {error}"
         if str(location) not in message:
@@ -57,10 +65,19 @@ def found_path(text: str, folder: Path, findings: list[Finding]) -> Path:
 
     A whole path is that of the computer where the list was written. When nothing is there, what
     ends alike and lies in the list's own folder is taken, with a finding.
+
+    Raises
+    ------
+    CellTrainError
+        When it is on a computer that is not asked.
     """
-    place = local_path(text, folder)
+    refused = None
+    try:
+        place = local_path(text, folder)
+    except CellTrainError as error:
+        refused = error
     windows = PureWindowsPath(text)
-    if not windows.root or _is_there(place):
+    if refused is None and (not windows.root or _is_there(place)):
         return place
     parts = windows.parts[1:][-_DEEPEST:]
     for start in range(len(parts)):
@@ -69,6 +86,8 @@ def found_path(text: str, folder: Path, findings: list[Finding]) -> Path:
             message = f"There is no {text} on this computer; {near}, beside the list, is taken."
             findings.append(Finding("warning", "moved", message))
             return near
+    if refused is not None:
+        raise refused
     return place
 
 
@@ -83,7 +102,13 @@ def local_path(text: str, folder: Path) -> Path:
     """Return the path that a file names, relative to the file's folder.
 
     Backslashes are taken as separators: such files are written on Windows and read anywhere.
+
+    Raises
+    ------
+    CellTrainError
+        When it is on a computer that is not asked.
     """
+    check_computer(text, folder)
     windows = PureWindowsPath(text)
     if windows.drive:  # stays as it is on Windows; elsewhere it can't exist, and says so later
         return Path(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import replace
@@ -10,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment, Finding
-from napari_celltrain.formats.attaching import found_images, found_path, stated_images
+from napari_celltrain.formats.attaching import (
+    found_images,
+    found_path,
+    local_path,
+    stated_images,
+)
 from napari_celltrain.formats.aut import AutFormat
 from napari_celltrain.formats.documents import beginning, load_json, sentences
+from napari_celltrain.formats.elsewhere import elsewhere
 from napari_celltrain.formats.options import ReadOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from napari_celltrain.experiment import FrameSource
 
@@ -53,7 +60,12 @@ class AutlistFormat:
                     continue
                 place = f"entry {number} of {path.name}"
                 experiments += _entry(entry, place, path, chosen, read_before)
-            return _with_repeated(experiments, repeated)
+            experiments = _with_repeated(experiments, repeated)
+            outside = elsewhere(_places(entries, path), path)
+            if outside is not None and experiments:
+                told = (*experiments[0].findings, outside)
+                experiments[0] = experiments[0].with_(findings=told)
+            return experiments
 
     def write(self, path: Path, experiment: Experiment) -> None:
         """Write the list, and the annotations as an `.aut` of the same name beside it."""
@@ -64,6 +76,20 @@ class AutlistFormat:
         from napari_celltrain.formats.autlist_writing import write_autlist
 
         write_autlist(path, experiments)
+
+
+def _places(entries: Any, path: Path, depth: int = 0) -> Iterator[Path]:
+    """Yield what a list names and what is there: entries hold images that hold images."""
+    for entry in entries.values() if isinstance(entries, dict) else entries:
+        if isinstance(entry, (dict, list)) and depth <= 2 * _DEEPEST_NESTING:
+            yield from _places(entry, path, depth + 1)
+    if isinstance(entries, dict):
+        for key in ("experiment_file", "images_container"):
+            if isinstance(entries.get(key), str):
+                with contextlib.suppress(CellTrainError, OSError):  # told with its entry
+                    place = local_path(entries[key], path.parent)
+                    if place.exists():
+                        yield place
 
 
 def _key(content: Any) -> str:
@@ -201,7 +227,14 @@ def images_of_entry(
         raise CellTrainError(f"{place} has images without an images_container.")
     if pattern is not None and not isinstance(pattern, str):
         raise CellTrainError(f"{place}: images_pattern is no text.")
-    return _opened(found_path(container, folder, findings), pattern, findings)
+    try:
+        there = found_path(container, folder, findings)
+    except CellTrainError as error:
+        findings.append(
+            Finding("warning", "images-missing", f"The images can't be opened: {error}")
+        )
+        return None
+    return _opened(there, pattern, findings)
 
 
 def _opened(path: Path, pattern: str | None, findings: list[Finding]) -> FrameSource | None:

@@ -13,6 +13,7 @@ from napari_celltrain.experiment import ZYX, Experiment, Finding
 from napari_celltrain.formats.attaching import found_images, stated_images
 from napari_celltrain.formats.cleaning import clean_annotations
 from napari_celltrain.formats.documents import beginning, number_or_none, sentences
+from napari_celltrain.formats.elsewhere import check_computer
 from napari_celltrain.formats.geff_arrays import Arrays
 from napari_celltrain.formats.geff_axes import AxisOfStore, axes_of, frames_of_times
 from napari_celltrain.formats.losses import Keeps
@@ -268,5 +269,12 @@ def _images(
     related = about.get("related_objects")
     for entry in related if isinstance(related, list) else []:
         if isinstance(entry, dict) and entry.get("type") == "image":
-            return found_images(store / str(entry.get("path", "")), None, findings)
+            named = str(entry.get("path", ""))
+            try:
+                check_computer(named, store)
+            except CellTrainError as error:
+                message = f"The images can't be opened: {error}"
+                findings.append(Finding("warning", "images-missing", message))
+                return None
+            return found_images(store / named, None, findings, named_in=path)
     return None

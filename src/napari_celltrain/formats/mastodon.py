@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,13 +128,14 @@ def _positions(
     named = about.get("spim_data_file_path")
     described = None
     if named:
-        described = local_path(str(named), path.parent)
-        if not described.is_file():
-            described = path.parent / described.name
+        described = path.parent / PureWindowsPath(str(named)).name
+        with contextlib.suppress(CellTrainError):  # on a computer that is not asked
+            stated = local_path(str(named), path.parent)
+            described = stated if stated.is_file() else described
     images = stated_images(options)
     if described is not None and described.is_file():
         if images is None and options.find_images:
-            images = found_images(described, None, findings)
+            images = found_images(described, None, findings, named_in=path)
         view = read_world(described)
         voxel_size = options.voxel_size_um or view.voxel_size_um
         return view.to_pixels(t, world), voxel_size, images

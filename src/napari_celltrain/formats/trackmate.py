@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -375,7 +376,10 @@ def _image_candidates(content: _Content, path: Path) -> list[Path]:
     if not name:
         return []
     folder = content.image.get("folder", "")
-    places = [local_path(folder, path.parent) / name] if folder else []
+    places = []
+    if folder:
+        with contextlib.suppress(CellTrainError):  # on a computer that is not asked
+            places = [local_path(folder, path.parent) / name]
     return [*places, path.parent / Path(name.replace("\\", "/")).name]
 
 
@@ -389,4 +393,4 @@ def _images(
     if not candidates:
         return None
     there = next((candidate for candidate in candidates if candidate.exists()), candidates[0])
-    return found_images(there, None, findings)
+    return found_images(there, None, findings, named_in=path)
