@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_celltrain.detector import detector as detector_module
+from napari_celltrain.detector import tile_sizes
 from napari_celltrain.detector.compute import Arithmetic
 from napari_celltrain.detector.design import choose_design
 from napari_celltrain.detector.detections import Job
@@ -85,9 +85,9 @@ def test_frames_of_other_sizes_are_not_mixed(batches):
 def test_what_takes_much_memory_stays_by_itself(batches, monkeypatch, limit):
     detector, jobs = _detector(in_line=True), _jobs(*5 * [(1, 64, 64)])
     if limit == "voxels":
-        detector._together_voxels = 64 * 64
+        detector.sizes.together_voxels = 64 * 64
     if limit == "bytes":
-        monkeypatch.setattr(detector_module, "TOGETHER_BYTES", jobs[0].frames[0].nbytes)
+        monkeypatch.setattr(tile_sizes, "TOGETHER_BYTES", jobs[0].frames[0].nbytes)
     list(detector.detect_each(jobs, tile=(1, 64, 64) if limit == "tile" else None))
     assert batches == 5 * [1]
 

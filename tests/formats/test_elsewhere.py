@@ -136,9 +136,7 @@ def test_the_computer_that_a_path_names(text, host):
 
 def test_windows_is_not_made_to_ask_another_computer(monkeypatch):
     monkeypatch.setattr(os, "name", "nt")
-    with pytest.raises(
-        CellTrainError, match=r"another computer \(stranger\), .* drive letter"
-    ):
+    with pytest.raises(CellTrainError, match=r"another computer \(stranger\), .* drive letter"):
         check_computer(r"\\stranger\share\movie.tif", r"C:\lists")
     check_computer(r"\\lab\share\movie.tif", r"\\LAB\lists")
     check_computer(r"D:\movie.tif", r"C:\lists")

@@ -131,5 +131,5 @@ def test_a_damaged_time_point_is_told_once(two_threads, long_movie, monkeypatch)
 
 def test_a_frame_of_many_tiles_is_left_to_the_threads(two_threads, long_movie):
     request = check_request(two_threads, long_movie, gamma=1.0)
-    two_threads.tile_voxels = 100
+    two_threads.sizes.tile_voxels = 100
     assert processes_for(two_threads, long_movie, request) == 1

@@ -138,7 +138,7 @@ def test_out_of_memory_ends_when_nothing_fits(detector, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(detector, "_forward", never)
-    monkeypatch.setattr(detector, "tile_voxels", 400_000)
+    monkeypatch.setattr(detector.sizes, "tile_voxels", 400_000)
     with pytest.raises(MemoryError):
         detector.detect([np.zeros((8, 50, 50), np.uint16)], (2.0, 1.0, 1.0))
 

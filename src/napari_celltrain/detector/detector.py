@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -21,11 +20,10 @@ from napari_celltrain.detector.compute import (
 )
 from napari_celltrain.detector.detections import Detections, Job
 from napari_celltrain.detector.folder import DetectorInfo, read_detector, write_detector
-from napari_celltrain.detector.memory import tile_voxels_for
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.sight import cells_of, detections_of, input_of, shape_of
 from napari_celltrain.detector.threads import CallingThread, tile_threads
-from napari_celltrain.detector.tiling import Tile, share_memory, tiles_of
+from napari_celltrain.detector.tile_sizes import TileSizes
 from napari_celltrain.detector.under_way import FrameUnderWay, GivenUp, is_out_of_memory
 from napari_celltrain.errors import CellTrainError
 
@@ -37,20 +35,13 @@ if TYPE_CHECKING:
 
     from napari_celltrain.detector.design import Design
     from napari_celltrain.detector.sight import Found
+    from napari_celltrain.detector.tiling import Tile
     from napari_celltrain.experiment import ZYX
 
 FLOOR = 0.05
 """Candidates are kept down to this score, so that the threshold can be moved later."""
-SMALLEST_TILE = 50_000
-"""Where even this does not fit into memory, nothing will."""
 ASK_EVERY_S = 0.2
 """How often it is asked whether to stop while tiles are computed."""
-MOST_TOGETHER = 4
-"""Small frames that are computed in one go: more would have threads wait for frames."""
-TOGETHER_VOXELS = 2**18
-"""Working voxels of these together: beside the work in more, steps of Python cost little."""
-TOGETHER_BYTES = 2**25
-"""What they may take together as they are stored."""
 HELD_BYTES = 2**29
 """Frames that wait for a thread may take this much memory; one is always held."""
 WIDEST_CELL = 2000
@@ -109,14 +100,8 @@ class Detector:
         self._network = network.to(  # type: ignore[call-overload]
             self.device, self._dtype, memory_format=self.arithmetic.memory_format
         )
-        self.memory_shared_by = self.threads
-        """Tiles that memory is shared out to; tiles are chosen by it, whoever computes them."""
-        self.tile_voxels = tile_voxels_for(
-            info.design, self.device, self.arithmetic.precision, self.threads
-        )
-        self._together_voxels = TOGETHER_VOXELS
-        self._too_large = math.inf
-        """Voxels of the smallest tile for which memory did not do."""
+        self.sizes = TileSizes(info.design, self.device, self.arithmetic.precision, self.threads)
+        """How much is computed in one go."""
 
     @property
     def design(self) -> Design:
@@ -268,7 +253,7 @@ class Detector:
                 enough = bool(waiting) and (
                     not more
                     or held >= HELD_BYTES
-                    or len(waiting) >= min(max(1, done), self._together(waiting[0]))
+                    or len(waiting) >= min(max(1, done), self.sizes.together(waiting[0]))
                 )
                 if enough and not full:
                     self._start(waiting)
@@ -302,14 +287,6 @@ class Detector:
         """How many tiles may be computed at once, by threads and by memory."""
         return min([self.threads, *(one.at_once for one in under_way)])
 
-    def _together(self, frame: FrameUnderWay) -> int:
-        """How many such frames are computed in one go: several where they are small."""
-        if frame.by_itself or self.device.type != "cpu":
-            return 1
-        voxels = min(self._together_voxels, self.tile_voxels // frame.at_once)
-        fit = min(voxels // frame.tiles[0].voxels, TOGETHER_BYTES // max(1, frame.n_bytes))
-        return max(1, min(fit, MOST_TOGETHER))
-
     def _begin(
         self,
         job: Job,
@@ -328,33 +305,16 @@ class Detector:
         shape = shape_of(frames, self.design)
         steps = self.design.steps(voxel_size, shape[0])
         frame = FrameUnderWay(frames, voxel_size, steps, job.gamma, floor, job.levels)
-        self._cut(frame, tile)
+        self.sizes.cut(frame, tile)
         if ahead and self.device.type == "cpu" and len(frame.tiles) == 1:
             frame.ready = input_of(frame, frame.tiles[0], self.device)
         return frame
-
-    def _cut(self, frame: FrameUnderWay, tile: tuple[int, int, int] | None) -> None:
-        shape = frame.images[0].shape
-        frame.at_once = self.threads
-        tiles: Sequence[Tile] = ()
-        if 0 not in shape and tile is not None:
-            tiles = tiles_of(shape, frame.steps, self.design, self.tile_voxels, tile)
-            if max(one.voxels for one in tiles) >= self._too_large:
-                tiles = ()  # what was asked for did not fit before
-        if 0 not in shape and not tiles:
-            tiles, frame.at_once = share_memory(
-                shape, frame.steps, self.design, self.tile_voxels, self.memory_shared_by
-            )
-        frame.tiles = tiles
-        frame.by_itself = tile is not None or len(tiles) != 1
-        # no more at once than threads: a queue would only keep the next frame waiting
-        frame.at_once = min(frame.at_once, self.threads)
 
     def _start(self, frames: Sequence[FrameUnderWay]) -> None:
         """Hand the tiles to the threads; small frames of one size go to one of them together."""
         for _, alike in itertools.groupby(frames, lambda one: [tile.outer for tile in one.tiles]):
             of_one_size = list(alike)
-            at_once = self._together(of_one_size[0])
+            at_once = self.sizes.together(of_one_size[0])
             for first in range(0, len(of_one_size), at_once):
                 self._start_together(of_one_size[first : first + at_once])
 
@@ -377,19 +337,8 @@ class Detector:
         try:
             found = frame.found()
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error) and frame.place is not None:
-                self._together_voxels = 0  # from now on each by itself
-                self._start([frame])
-                return None
-            largest = max((one.voxels for one in frame.tiles), default=0)
-            if not is_out_of_memory(error) or largest < SMALLEST_TILE:
+            if not is_out_of_memory(error) or not self.sizes.ran_out(frame):
                 raise
-            # halve the tile and go on: tiles change nothing but memory
-            self._too_large = min(self._too_large, largest)
-            self.tile_voxels = min(self.tile_voxels, largest // 2)
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            self._cut(frame, None)
             self._start([frame])
             return None
         return detections_of(frame, found, self.design)

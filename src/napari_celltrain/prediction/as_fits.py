@@ -122,7 +122,7 @@ def processes_for(detector: Detector, source: FrameSource, request: Request) -> 
     held = FRAMES_HELD * design.n_inputs * voxels * np.dtype(source.dtype).itemsize
     steps = design.steps(design.relative(request.voxel_size, request.cell_diameter), shape[0])
     working = math.prod(output_length(n, step) for n, step in zip(shape, steps, strict=True))
-    if working > detector.tile_voxels:
+    if working > detector.sizes.tile_voxels:
         return 1  # the tiles of a frame keep all cores busy already
     tile = working * bytes_per_voxel(design, detector.arithmetic.precision)
     fit = int(SHARE_OF_MEMORY * free_bytes(detector.device) / (WORKER_BYTES + held + tile))

@@ -26,7 +26,6 @@ from napari_celltrain.prediction.reserved import cannot_be_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from types import TracebackType
     from typing import Self
 
     from napari_celltrain.detector.detector import Detector
@@ -168,12 +167,7 @@ class PartialResults:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def result(self, t: int, stamp: str | None = None) -> FrameResult | None:

@@ -47,8 +47,8 @@ class PackedDetector:
             detector.info.model_dump_json(),
             save_tensors(weights),
             detector.arithmetic,
-            detector.tile_voxels,
-            detector.memory_shared_by,
+            detector.sizes.tile_voxels,
+            detector.sizes.memory_shared_by,
             weights_digest(detector),
         )
 
@@ -66,8 +66,8 @@ class PackedDetector:
                     precision=self.arithmetic,
                     in_line=in_line,
                 )
-                _loaded[key].tile_voxels = self.tile_voxels
-                _loaded[key].memory_shared_by = self.memory_shared_by
+                _loaded[key].sizes.tile_voxels = self.tile_voxels
+                _loaded[key].sizes.memory_shared_by = self.memory_shared_by
             return _loaded[key]
 
 

@@ -12,7 +12,6 @@ from filelock import FileLock, Timeout
 from napari_celltrain.errors import CellTrainError
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 
@@ -50,12 +49,7 @@ class Reserved:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
