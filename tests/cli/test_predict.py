@@ -131,8 +131,9 @@ def test_workers_change_nothing(sample, trained, tmp_path, result):
     assert alone.read_bytes() == together.read_bytes()
 
 
-def test_a_cluster_that_is_not_there(sample, trained, tmp_path, refused):
+def test_a_cluster_that_is_not_there(sample, trained, tmp_path, refused, monkeypatch):
     pytest.importorskip("distributed", reason="'distributed' is not installed")
+    monkeypatch.setattr("napari_celltrain.prediction.cluster.CONNECT_SECONDS", 2)
     out = tmp_path / "cells.csv"
     address = "tcp://127.0.0.1:9"
     told = refused("predict", trained, pattern(sample), "--out", out, "--dask", address)

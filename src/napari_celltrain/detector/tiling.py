@@ -125,9 +125,10 @@ def share_memory(
     while at_once >= 1:
         tiles = tuple(tiles_of(shape, steps, design, voxels // at_once))
         work = sum(tile.voxels for tile in tiles) / at_once
-        if work < least:
+        fit = at_once == 1 or max(tile.voxels for tile in tiles) * at_once <= voxels
+        if fit and work < least:
             best, least = (tiles, at_once), work
-        if len(tiles) == 1:
+        if fit and len(tiles) == 1:
             break  # larger tiles save nothing
         at_once //= 2
     return best
@@ -139,7 +140,9 @@ def tile_shape(
     """Choose the core with the least work in total, in tiles of at most so many voxels.
 
     Each axis may be cut into equal parts; of all ways to cut that fit, the one with the fewest
-    voxels in total, halos included, is taken. When none fits, the smallest tile is.
+    voxels in total, halos included, is taken. Tiles of twice the smallest are always allowed:
+    those are mostly halo, and nearer to the smallest the same voxels would be computed hundreds of
+    times.
 
     Parameters
     ----------
@@ -150,7 +153,7 @@ def tile_shape(
     halo
         Voxels around a core.
     voxels
-        Of a tile with its halo, at most.
+        Of a tile with its halo, at most, if that is more than twice the smallest.
     """
     lengths, outers, totals = [], [], []
     for n, s, h in zip(padded, strides, halo, strict=True):
@@ -161,7 +164,7 @@ def tile_shape(
         outers.append(np.minimum(n, core + 2 * h).astype(float))
         totals.append(outers[-1] * -(-n // core))
     size = np.einsum("i,j,k->ijk", *outers)
-    work = np.where(size <= voxels, np.einsum("i,j,k->ijk", *totals), np.inf)
-    fits = bool(np.isfinite(work).any())
-    best = np.unravel_index(int(work.argmin()) if fits else work.size - 1, work.shape)
+    allowed = size <= max(voxels, 2 * float(size.min()))
+    work = np.where(allowed, np.einsum("i,j,k->ijk", *totals), np.inf)
+    best = np.unravel_index(int(work.argmin()), work.shape)
     return [int(core[i]) for core, i in zip(lengths, best, strict=True)]
