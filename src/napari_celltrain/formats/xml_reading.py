@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _DEEPEST = 100
+_PIECE = 2**16
+_LONGEST_TAG = 16_000_000
 _BEFORE_ROOT = re.compile(r"(?:\s|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 _ROOT = re.compile(r"<([A-Za-z_][\w.:-]*)")
 
@@ -45,7 +47,8 @@ def stream_elements(
     Raises
     ------
     CellTrainError
-        With the line, when it is no XML, has a document type, or is nested too deeply.
+        With the line, when it is no XML, has a document type, is nested too deeply, or has a tag
+        that does not end.
     """
     parser = expat.ParserCreate()
     depth = 0
@@ -74,11 +77,31 @@ def stream_elements(
         parser.CharacterDataHandler = on_text
         parser.buffer_text = True
     try:
-        parser.ParseFile(handle)
+        _feed(parser, handle)
     except expat.ExpatError as error:
         raise CellTrainError(
             f"It is not complete XML: {expat.ErrorString(error.code)} in line {error.lineno}."
         ) from error
+
+
+def _feed(parser: expat.XMLParserType, handle: BinaryIO) -> None:
+    """Give a document to the parser, in larger and larger pieces while it is within one tag.
+
+    A tag that is not whole is looked through from its beginning with every piece (expat before
+    2.6): one of many megabytes took minutes in pieces of two kilobytes.
+    """
+    fed, size = 0, _PIECE
+    while piece := handle.read(size):
+        parser.Parse(piece)
+        fed += len(piece)
+        pending = fed - parser.CurrentByteIndex
+        if pending > _LONGEST_TAG:
+            raise CellTrainError(
+                f"The XML has a tag or a comment of more than {_LONGEST_TAG // 10**6} MB in line "
+                f"{parser.CurrentLineNumber}."
+            )
+        size = max(_PIECE, pending)
+    parser.Parse(b"", True)
 
 
 def read_tree(handle: BinaryIO) -> Element:
