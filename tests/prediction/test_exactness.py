@@ -16,6 +16,7 @@ from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.folder import DetectorInfo
 from napari_celltrain.detector.network import CentreNet, reach
 from napari_celltrain.detector.tiling import tiles_of
+from napari_celltrain.errors import CellTrainError
 
 
 @functools.cache
@@ -150,7 +151,7 @@ def test_out_of_memory_ends_when_nothing_fits(make_detector, monkeypatch, side):
     detector = make_detector()
     monkeypatch.setattr(detector, "_forward", never)
     monkeypatch.setattr(detector.sizes, "tile_voxels", 400_000)
-    with pytest.raises(MemoryError):
+    with pytest.raises(CellTrainError, match=f"not enough memory .* 8 x {side} x {side} pixels"):
         detector.detect([np.zeros((8, side, side), np.uint16)], (2.0, 1.0, 1.0))
     assert len(tried) < 50
 

@@ -265,14 +265,25 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
 # --- memory ---
 
 
-def test_a_batch_that_does_not_fit_is_halved(dataset, settings, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"
+        ),
+        MemoryError(),
+    ],
+    ids=["graphics card", "processor", "Python"],
+)
+def test_a_batch_that_does_not_fit_is_halved(dataset, settings, tmp_path, monkeypatch, error):
     original = learner.Learner.learn
     batches = []
 
     def learn(self, parts, rate):
         batches.append(sum(len(part.images) for part in parts))
         if batches[-1] > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+            raise error
         original(self, parts, rate)
 
     monkeypatch.setattr(learner.Learner, "learn", learn)

@@ -337,8 +337,14 @@ class Detector:
         try:
             found = frame.found()
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or not self.sizes.ran_out(frame):
+            if not is_out_of_memory(error):
                 raise
+            if not self.sizes.ran_out(frame):
+                raise CellTrainError(
+                    "There is not enough memory to find the cells of an image of "
+                    f"{' x '.join(map(str, frame.images[0].shape))} pixels. Close other programs, "
+                    f"or use {'the CPU' if self.device.type != 'cpu' else 'a larger computer'}."
+                ) from error
             self._start([frame])
             return None
         return detections_of(frame, found, self.design)

@@ -15,6 +15,7 @@ import torch
 
 from napari_celltrain.detector.compute import choose_device
 from napari_celltrain.detector.folder import find_detector
+from napari_celltrain.detector.under_way import is_out_of_memory
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.training import processes
 from napari_celltrain.training.batches import BatchLoader, BatchMaker
@@ -226,7 +227,9 @@ class _Loop:
                     break
                 try:
                     self._one_step(loader, rate)
-                except (torch.OutOfMemoryError, MemoryError):
+                except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
+                        raise
                     loader = self._with_smaller_batches(loader, maker)
                     continue
                 if not self.sitting.is_first:
