@@ -11,6 +11,16 @@ _HIDDEN = re.compile(
 for a byte of a file's name that is no text."""
 
 
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate",
+    "bad_alloc",
+    "could not create a primitive",  # what oneDNN says where there was no room for a convolution
+    "could not create a memory",
+)
+
+
 class CellTrainError(Exception):
     """Something the user can understand and mend.
 
@@ -27,6 +37,17 @@ def shown(text: str) -> str:
     could overwrite what a terminal shows, or worse.
     """
     return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error of Python or of PyTorch says that memory has run out.
+
+    PyTorch has an own kind of error for graphics cards only.
+    """
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(text in str(error).lower() for text in _OUT_OF_MEMORY)
+    )
 
 
 def counted(count: int, thing: str) -> str:

@@ -132,6 +132,16 @@ def test_the_name_alone_shows_what_there_is(capsys):
     assert "examples:" in told.err
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")], ids=str)
+def test_memory_that_ran_out_is_a_sentence(command, capsys, error):
+    def run(arguments):
+        raise error
+
+    command(run)
+    assert main(["count", "x"]) == 2
+    assert "the memory of this machine is not enough" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals")
 @pytest.mark.parametrize("wish", ["", "1"])
 def test_a_terminal_sees_colours_and_a_pipe_sees_none(tmp_path, wish):

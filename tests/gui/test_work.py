@@ -55,12 +55,13 @@ def test_something_unforeseen_becomes_a_sentence_with_details(qtbot, error):
     assert "Traceback" in job.details
 
 
-def test_too_little_memory_is_said(qtbot):
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")], ids=str)
+def test_too_little_memory_is_said(qtbot, error):
     def work(report, stop):
-        raise MemoryError
+        raise error
 
     _, told = run(qtbot, work)
-    assert "memory" in told["failed"][0]
+    assert "not enough memory" in told["failed"][0]
 
 
 def wait_for_stop(report, stop):

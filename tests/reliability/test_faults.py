@@ -272,9 +272,10 @@ def test_overfitting_ends_the_run_with_the_best_kept(dataset, settings, tmp_path
         RuntimeError(
             "[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"
         ),
+        RuntimeError("could not create a primitive"),
         MemoryError(),
     ],
-    ids=["graphics card", "processor", "Python"],
+    ids=["graphics card", "processor", "oneDNN", "Python"],
 )
 def test_a_batch_that_does_not_fit_is_halved(dataset, settings, tmp_path, monkeypatch, error):
     original = learner.Learner.learn
@@ -293,6 +294,18 @@ def test_a_batch_that_does_not_fit_is_halved(dataset, settings, tmp_path, monkey
     assert finished.step == STEPS
     assert batches[:3] == [8, 4, 2]
     assert any("memory" in e.finding.message for e in told if isinstance(e, FindingEvent))
+
+
+def test_a_convolution_that_can_not_be_measured_for_want_of_memory_is_no_obstacle(
+    dataset, settings, tmp_path, monkeypatch
+):
+    def no_room(*arguments):
+        raise RuntimeError("could not create a primitive")
+
+    monkeypatch.setattr("napari_celltrain.training.performance.measure_flops", no_room)
+    finished = train(dataset, tmp_path / "run", settings)
+    assert finished.step == STEPS
+    assert "conv_efficiency" not in finished.performance
 
 
 def test_another_error_of_the_library_is_not_taken_for_memory(

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CellTrainError as error:
         _complain(f"celltrain: {error}")
         return BAD_INPUT
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         _complain(
             "celltrain: the memory of this machine is not enough. Close other programs, or use a "
             "smaller --tile, batch or crop size."

@@ -24,8 +24,8 @@ from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.sight import cells_of, detections_of, input_of, shape_of
 from napari_celltrain.detector.threads import CallingThread, tile_threads
 from napari_celltrain.detector.tile_sizes import TileSizes
-from napari_celltrain.detector.under_way import FrameUnderWay, GivenUp, is_out_of_memory
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.detector.under_way import FrameUnderWay, GivenUp
+from napari_celltrain.errors import CellTrainError, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -336,7 +336,7 @@ class Detector:
         """Put the tiles of a frame together; None when it is computed again in smaller tiles."""
         try:
             found = frame.found()
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             if not self.sizes.ran_out(frame):

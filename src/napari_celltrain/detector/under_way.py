@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from napari_celltrain.detector.intensity import IntensityRange, intensity_range, measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
 
+    import torch
     from numpy.typing import NDArray
 
     from napari_celltrain.detector.sight import Found
@@ -91,11 +90,3 @@ class FrameUnderWay:
         self.stopped = True
         for future in self.futures:
             future.cancel()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error of PyTorch or Python says that memory has run out."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        text in str(error).lower()
-        for text in ("out of memory", "not enough memory", "can't allocate")
-    )

@@ -22,7 +22,7 @@ from typing import Any
 from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, is_out_of_memory
 
 INTERVAL_MS = 200
 """How often reports are told: redrawing at every training step would cost more than the step."""
@@ -145,10 +145,11 @@ class _Task:
             self.queue.append(("returned", self._function(self._report, self._stop)))
         except CellTrainError as error:
             self.queue.append(("failed", (str(error), "")))
-        except MemoryError:
-            sentence = "There is not enough memory; close other programs, or use less data."
-            self.queue.append(("failed", (sentence, "")))
         except BaseException as error:  # whatever it is, the window must hear of it
+            if is_out_of_memory(error):
+                sentence = "There is not enough memory; close other programs, or use less data."
+                self.queue.append(("failed", (sentence, "")))
+                return
             sentence = f"Something unforeseen went wrong: {type(error).__name__}: {error}"
             self.queue.append(("failed", (sentence, traceback.format_exc())))
         finally:

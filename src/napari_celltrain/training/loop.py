@@ -15,8 +15,7 @@ import torch
 
 from napari_celltrain.detector.compute import choose_device
 from napari_celltrain.detector.folder import find_detector
-from napari_celltrain.detector.under_way import is_out_of_memory
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, counted, is_out_of_memory
 from napari_celltrain.training import processes
 from napari_celltrain.training.batches import BatchLoader, BatchMaker
 from napari_celltrain.training.beginning import Beginning, begin
@@ -227,7 +226,7 @@ class _Loop:
                     break
                 try:
                     self._one_step(loader, rate)
-                except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                except (MemoryError, RuntimeError) as error:
                     if not is_out_of_memory(error):
                         raise
                     loader = self._with_smaller_batches(loader, maker)
@@ -252,9 +251,9 @@ class _Loop:
             torch.cuda.empty_cache()
         crops = maker.halve() if self.sitting.together.size == 1 else 0
         if not crops:
-            largest = max(group.batch_size for group in maker.groups)
+            largest = counted(max(group.batch_size for group in maker.groups), "crop")
             raise CellTrainError(
-                f"There is not enough memory for a batch of {largest} crops. Set a smaller "
+                f"There is not enough memory for a batch of {largest}. Set a smaller "
                 "optimiser.crop_size or optimiser.batch_size, or use another device."
             )
         self._groups = maker.groups

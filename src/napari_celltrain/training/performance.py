@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from napari_celltrain.detector.network import Convolution
+from napari_celltrain.errors import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,20 +109,26 @@ def meter_for(
     for number, group in enumerate(plan.groups):
         parts = maker.parts(number)
         crops = sum(map(len, parts))
-        shape = (crops, plan.design.n_inputs, *group.shape)
-        of_step, layer, its_input = step_flop(learner.network, shape)
-        flop.append(of_step / crops)
+        # of one crop: a batch that does not fit into memory is halved later, not here
+        shape = (1, plan.design.n_inputs, *group.shape)
+        of_crop, layer, its_input = step_flop(learner.network, shape)
+        flop.append(of_crop)
         stretch = [
             math.prod(plan.design.steps(plan.relative_sizes[member], source.frame_shape[0]))
             for member in group.members
             if (source := experiments[member].images) is not None
         ]
         voxels.append(math.prod(group.shape) * sum(stretch) / len(stretch))
-        if largest is None or of_step > largest[0]:
+        if largest is None or of_crop * crops > largest[0]:
             part = torch.Size((len(parts[0]), *its_input[1:]))
-            largest = (of_step, layer, part, min(plan.threads, len(parts)))
+            largest = (of_crop * crops, layer, part, min(plan.threads, len(parts)))
     assert largest is not None
-    peak = measure_flops(*largest[1:3], learner.threads, largest[3])
+    try:
+        peak = measure_flops(*largest[1:3], learner.threads, largest[3])
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        peak = 0.0  # then it is not told
     return Meter(voxels, flop, peak)
 
 
