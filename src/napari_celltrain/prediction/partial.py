@@ -21,9 +21,8 @@ import numpy as np
 
 from napari_celltrain.detector.window import window_time_points
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import LONGEST_TOLD, content_of
+from napari_celltrain.files import LONGEST_TOLD, cannot_be_written, content_of
 from napari_celltrain.prediction.predict import FrameResult, Request
-from napari_celltrain.prediction.reserved import cannot_be_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -221,8 +220,7 @@ class PartialResults:
         except OSError as error:
             raise CellTrainError(
                 cannot_be_written(self.path, error)
-                + " The time points before are safe: make room and go on "
-                "with --resume."
+                + " The time points before are safe: go on with --resume."
             ) from None
         self._results[result.t] = result, stamp
 
