@@ -317,12 +317,12 @@ def _damaged(what: str, program: Path, seed: list[str], number: int) -> Row:
 def load_of_positions(points: int, times: int, experiments: int) -> Row:
     """Everything that is done with all positions before training."""
     module = load("reliability/test_load")
-    seconds = module.prepare_planning(points, times, experiments, small_settings(10))
+    seconds, mib = module.planned_apart(points, times, experiments, small_settings(10))
     parts = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items() if name != "make")
     return (
         "many positions: count, check, split, plan",
         f"{points:_} positions, {times:_} time points, {experiments} experiments".replace("_", " "),
-        parts,
+        f"{parts}, {mib:.0f} MiB of memory at most",
     )
 
 
