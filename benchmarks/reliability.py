@@ -28,6 +28,8 @@ import torch
 
 from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.detector.detector import Detector
+from napari_celltrain.sharing.card import About
+from napari_celltrain.sharing.packing import pack_detector
 from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.settings import TrainingSettings
@@ -211,7 +213,7 @@ def system_calls() -> Row:
 
 
 def mutations(folder: Path, number: int) -> list[Row]:
-    """Detectors, settings, runs and checkpoints, changed at random."""
+    """Detectors, settings, data sets, runs, checkpoints and predictions, changed at random."""
     hostile = load("reliability/test_hostile_files")
     run = folder / "run"
     train(small_dataset(), run, small_settings(40))
@@ -224,6 +226,20 @@ def mutations(folder: Path, number: int) -> list[Row]:
     (folder / "history").mkdir()
     for seed in range(number):
         hostile.fuzz_run(run, folder / "history", seed)
+    packed = pack_detector(folder / "detector", folder / "packed.celltrain", About())
+    packages = Counter(
+        hostile.fuzz_package(packed, folder / "spoilt.celltrain", seed) for seed in range(number)
+    )
+    (folder / "data").mkdir()
+    hostile.write_data(folder / "data")
+    datasets = Counter(hostile.fuzz_dataset(folder / "data", seed) for seed in range(number))
+    detector = Detector.from_folder(folder / "detector", device="cpu", precision="float32")
+    partial = folder / "cells.csv.partial"
+    header = hostile.unfinished(partial, detector)
+    content = partial.read_bytes()
+    partials = Counter(
+        hostile.fuzz_partial(content, header, detector, partial, seed) for seed in range(number)
+    )
     tensors = {"model.a": torch.arange(12.0).reshape(3, 4)}
     path = save_checkpoint(folder / "checkpoints", Checkpoint(5, tensors, {"seconds": 1.0}))
     content, taken = path.read_bytes(), 0
@@ -238,6 +254,21 @@ def mutations(folder: Path, number: int) -> list[Row]:
             "detector folders changed at random, a third of them with a right checksum on changed weights",  # noqa: E501
             f"{number} ({detectors['refused']} refused, {detectors['loaded']} harmless)",
             "a sentence or a working detector; nothing executed",
+        ),
+        (
+            "packed detectors changed at random, and what is in them",
+            f"{number} ({packages['refused']} refused, {packages['loaded']} harmless)",
+            "a sentence or a working detector and its card",
+        ),
+        (
+            "data set files changed at random",
+            f"{number} ({datasets['refused']} refused)",
+            "a sentence or a data set",
+        ),
+        (
+            "files of unfinished predictions changed at random",
+            f"{number} ({partials['refused']} refused)",
+            "a sentence, and the file as it was, or a prediction that goes on",
         ),
         (
             "settings files changed at random",
@@ -286,12 +317,12 @@ def _damaged(what: str, program: Path, seed: list[str], number: int) -> Row:
 def load_of_positions(points: int, times: int, experiments: int) -> Row:
     """Everything that is done with all positions before training."""
     module = load("reliability/test_load")
-    seconds = module.prepare_planning(points, times, experiments, small_settings(10))
+    seconds, mib = module.planned_apart(points, times, experiments, small_settings(10))
     parts = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items() if name != "make")
     return (
         "many positions: count, check, split, plan",
         f"{points:_} positions, {times:_} time points, {experiments} experiments".replace("_", " "),
-        parts,
+        f"{parts}, {mib:.0f} MiB of memory at most",
     )
 
 

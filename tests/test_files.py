@@ -21,6 +21,7 @@ from napari_celltrain.files import (
     TEMPORARY_PREFIX,
     remove_leftovers,
     replacing,
+    temporary_folder,
     write_bytes,
     write_text,
 )
@@ -399,3 +400,58 @@ def test_a_write_that_the_system_cuts_short_is_a_sentence(tmp_path):
     assert "can't be written: File too large" in done.stdout, done.stderr
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "Make room there"),
+        (errno.EDQUOT, "Your share of that disk is used up"),
+        (errno.EACCES, "where you may write"),
+        (errno.EROFS, "can only be read"),
+        (errno.ENAMETOOLONG, "shorter name"),
+        (errno.ESTALE, "network drive"),
+    ],
+)
+def test_where_writing_fails_it_is_said_what_to_do(tmp_path, monkeypatch, number, advice):
+    def fail(*args, **kwargs):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(CellTrainError) as told:
+        write_text(tmp_path / "file", "x")
+    assert f"file can't be written: {os.strerror(number)}. " in str(told.value)
+    assert advice in str(told.value)
+
+
+def test_a_name_that_is_too_long_is_said_to_be(tmp_path):
+    with pytest.raises(CellTrainError, match="Choose a shorter name"):
+        write_text(tmp_path / ("x" * 300), "y")
+
+
+def test_a_temporary_folder_is_gone_when_it_is_no_longer_needed():
+    with temporary_folder() as folder:
+        (folder / "file").write_text("x")
+    assert not folder.exists()
+
+
+def test_a_missing_temporary_folder_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with (
+        pytest.raises(CellTrainError, match=r"no place for temporary files.*TMPDIR"),
+        temporary_folder(),
+    ):
+        pass
+
+
+def test_a_full_temporary_folder_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(CellTrainError) as told, temporary_folder():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert f"{tmp_path}: No space left on device. Make room, or name" in str(told.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_elsewhere_is_not_laid_at_the_temporary_folder(tmp_path):
+    with pytest.raises(FileNotFoundError), temporary_folder():
+        (tmp_path / "missing").read_bytes()

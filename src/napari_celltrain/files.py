@@ -40,6 +40,25 @@ _LEFT_BY = re.compile(re.escape(TEMPORARY_PREFIX) + r"(.*)-(\d{1,9})-[^-]*")
 _NO_FLUSH_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS)
 """How file systems, network ones above all, say that they know no such thing."""
 
+_AWAY = "Is the network drive connected? Try again, or choose another place."
+_WHAT_TO_DO = {
+    errno.ENOSPC: "Make room there, or choose another place.",
+    errno.EDQUOT: "Your share of that disk is used up: make room, or choose another place.",
+    errno.EACCES: "Choose a place where you may write, or ask whoever it belongs to.",
+    errno.EPERM: "Choose a place where you may write, or ask whoever it belongs to.",
+    errno.EROFS: "That disk can only be read: choose another place.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EFBIG: "That disk, or your account, takes no files as large: choose another place.",
+    errno.EIO: "The disk may be failing: choose another place, and have that one looked at.",
+    errno.ESTALE: _AWAY,
+    errno.ENOTCONN: _AWAY,
+    errno.EHOSTDOWN: _AWAY,
+    errno.ETIMEDOUT: _AWAY,
+}
+"""Where writing fails."""
+_TEMPORARY = "Make room, or name another folder in the environment variable TMPDIR."
+"""TMPDIR is asked first on every system, Windows included."""
+
 
 def cache_folder() -> Path:
     """Where things are kept that can be made again: samples, what was measured on the machine."""
@@ -71,7 +90,7 @@ def replacing(path: Path) -> Iterator[Path]:
         prefix = f"{TEMPORARY_PREFIX}{_computer()}-{os.getpid()}-"
         holder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     except OSError as error:
-        raise CellTrainError(_sentence(path, error)) from error
+        raise CellTrainError(cannot_be_written(path, error)) from error
     try:
         # in a folder of its own, so that its name can't be that of what is replaced
         (holder / "new").mkdir()
@@ -87,7 +106,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _flush_folder(path.parent)
     except OSError as error:
-        raise CellTrainError(_sentence(path, error)) from error
+        raise CellTrainError(cannot_be_written(path, error)) from error
     except UnicodeEncodeError as error:
         raise CellTrainError(
             f"{path} can't be written: {error.object[:200]!a} holds bytes that are no text in any "
@@ -98,6 +117,33 @@ def replacing(path: Path) -> Iterator[Path]:
         if (holder / OLD).exists() and not path.exists():
             os.replace(holder / OLD, path)
         shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a folder for what is needed for a moment; it is gone when the block ends.
+
+    Raises
+    ------
+    CellTrainError
+        When there is no place for it, or no room left in it.
+    """
+    try:
+        holder = tempfile.TemporaryDirectory(prefix="celltrain-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise CellTrainError(
+            f"There is no place for temporary files: {error.strerror or error}. {_TEMPORARY}"
+        ) from None
+    with holder as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if error.filename is not None and not Path(error.filename).is_relative_to(folder):
+                raise  # it is about something else
+            raise CellTrainError(
+                f"Temporary files can't be written in {Path(folder).parent}: "
+                f"{error.strerror or error}. {_TEMPORARY}"
+            ) from None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -264,8 +310,11 @@ def _flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _sentence(path: Path, error: OSError) -> str:
-    return f"{_brief(path)} can't be written: {error.strerror or error}."
+def cannot_be_written(path: Path, error: OSError) -> str:
+    """Say why a place can't be written, and for the usual causes what to do."""
+    told = f"{_brief(path)} can't be written: {error.strerror or error}."
+    advice = _WHAT_TO_DO.get(error.errno or 0)
+    return told if advice is None else f"{told} {advice}"
 
 
 def _brief(path: Path) -> str:

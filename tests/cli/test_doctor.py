@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import shutil
+import subprocess
 import sys
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
-from napari_celltrain.cli import doctor, main
+from napari_celltrain.cli import doctor, installed, main
 
 
 def test_a_crash_is_a_line_of_the_report():
@@ -59,6 +65,119 @@ def test_this_installation_passes(capsys, monkeypatch):
     assert told["ok"]
     assert {check["name"] for check in told["checks"]} == {"system", "packages", "torch"}
     assert "GFLOP/s" in told["checks"][-1]["sentence"]
+
+
+def checked(name):
+    """Make the check of that name."""
+    (make,) = [one for one in doctor.CHECKS if one.__name__ == f"_{name}"]
+    return make()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("napari", r"\d+\.\d+"),
+        ("qt", r"Py\w+, Qt \d\.\d+"),
+        ("opengl", r"OpenGL \d\.\d, display by \w+"),
+        ("plugin", "found, with Annotation counts, Train detector, Predict cells"),
+    ],
+)
+def test_what_the_window_needs_is_found(name, words, qapp):
+    check = checked(name)
+    if name == "opengl" and "no OpenGL context" in check.sentence:
+        pytest.skip("nothing can be drawn here")
+    assert check.verdict == "ok", check.sentence
+    assert re.search(words, check.sentence)
+
+
+def test_a_disk_is_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check = doctor._disk()
+    assert re.search(r"\d+ MiB/s, \d+ GiB free", check.sentence)
+    assert str(tmp_path) in check.sentence
+    assert not list(tmp_path.iterdir())
+
+
+def _removed(monkeypatch, tmp_path):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+
+def _read_only(monkeypatch, tmp_path):
+    def fail(*args, **kwargs):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(doctor.tempfile, "NamedTemporaryFile", fail)
+
+
+def _slow(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor.time, "perf_counter", iter([0.0, 10.0]).__next__)
+
+
+def _nearly_full(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda place: SimpleNamespace(free=2**30))
+
+
+def _no_memory(monkeypatch, tmp_path):
+    memory = SimpleNamespace(available=2**30, total=2**33)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+
+
+def _package_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "direct_requirements", lambda: ["no-such-package"])
+
+
+def _itself_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(installed, "NAME", "no-such-plugin")
+
+
+def _no_processes(monkeypatch, tmp_path):
+    def fail(*args, **kwargs):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(doctor.subprocess, "run", fail)
+
+
+def _hanging(monkeypatch, tmp_path):
+    def hang(*args, **kwargs):
+        raise subprocess.TimeoutExpired("python", 120)
+
+    monkeypatch.setattr(doctor.subprocess, "run", hang)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "verdict", "words"),
+    [
+        pytest.param(
+            _removed, "disk", "warning", "Go to another one.",
+            marks=pytest.mark.skipif(os.name == "nt", reason="a folder in use stays there"),
+        ),
+        (_read_only, "disk", "warning", "choose another place."),
+        (_slow, "disk", "warning", "3 MiB/s.*keep runs on a disk of this computer."),
+        (_nearly_full, "disk", "warning", "1 GiB free. Make room"),
+        (_no_memory, "memory", "warning", "close other programs"),
+        (_package_missing, "packages", "problem", "no-such-package; install them with pip"),
+        (_itself_missing, "packages", "problem", "pip install napari-celltrain"),
+        (_no_processes, "torch", "problem", "can't be tried: .*. Close other programs."),
+        (_hanging, "torch", "problem", "hangs for two minutes. Install it again: pip install"),
+        (_hanging, "qt", "problem", "pip install"),
+        (_hanging, "opengl", "problem", "graphics drivers"),
+        (_hanging, "napari", "problem", "pip install"),
+        (_hanging, "plugin", "problem", "install the plugin again"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_what_to_do(monkeypatch, tmp_path, spoil, name, verdict, words):
+    with monkeypatch.context() as patch:
+        spoil(patch, tmp_path)
+        check = checked(name)
+    assert check.verdict == verdict
+    assert re.search(words, check.sentence), check.sentence
+
+
+def test_licences_of_what_pip_does_not_know_are_a_sentence(monkeypatch, refused):
+    monkeypatch.setattr(installed, "NAME", "no-such-plugin")
+    assert "pip install napari-celltrain" in refused("doctor", "--licences")
 
 
 def test_a_problem_makes_the_exit_status_1(capsys, monkeypatch):

@@ -99,14 +99,6 @@ def test_traccuracy_reads_the_challenge_folder(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_traccuracy_reads_the_geff_store(tmp_path):
-    loaders = pytest.importorskip("traccuracy.loaders")
-    write_experiment(tmp_path / "a.geff", DIVISION)
-    data = loaders.load_geff_data(str(tmp_path / "a.geff"))
-    assert data.graph.number_of_edges() == 3
-
-
-@pytest.mark.filterwarnings("ignore")
 def test_laptrack_links_the_written_table(tmp_path):
     laptrack = pytest.importorskip("laptrack")
     pandas = pytest.importorskip("pandas")

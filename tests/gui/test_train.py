@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from napari.layers import Points
 from qtpy.QtCore import Qt
@@ -489,7 +490,9 @@ def test_a_run_of_another_program_can_be_watched(ready, tmp_path, qtbot):
     widget.follower.stop()
 
 
-def test_a_run_on_the_command_line_is_watched_to_its_end(open_widget, tmp_path, qtbot):
+def test_a_run_on_the_command_line_is_watched_left_alone_and_gone_on_with(
+    open_widget, tmp_path, qtbot
+):
     from napari_celltrain.simulation import write_sample
 
     _, _, widget = open_widget()
@@ -520,16 +523,63 @@ def test_a_run_on_the_command_line_is_watched_to_its_end(open_widget, tmp_path, 
             before = widget.progress.numbers.text()
             qtbot.waitUntil(lambda: widget.progress.numbers.text() != before, timeout=30_000)
             assert "device" in widget.form._choices.text()
+            psutil.Process(process.pid).suspend()  # or both would share the processors
+            widget.resume(folder)  # as if it had been idle when the list was made
+            ended(qtbot, widget)
+            psutil.Process(process.pid).resume()
+            told = widget.progress.sentence.text()
+            assert f"process {process.pid}) is training in {folder}" in told
+            assert widget.follower.busy  # it is watched as before
+            assert not widget.resume_button.isVisibleTo(widget)
+            assert process.poll() is None
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
             qtbot.waitUntil(
-                lambda: "another program" not in widget.progress.sentence.text(), timeout=10_000
+                lambda: "can be resumed" in widget.progress.sentence.text(), timeout=10_000
             )
             assert widget.runs.selected.state == "can be resumed"
             assert widget.runs.buttons["resume"].isEnabled()
         finally:
             process.kill()
-    widget.follower.stop()
+    steps = [one.step for one in RunFolder(folder).read_history() if isinstance(one, Step)]
+    assert steps == sorted(set(steps))  # one writer
+    widget.runs.buttons["resume"].click()
+    qtbot.waitUntil(lambda: widget.progress.numbers.text() != before, timeout=60_000)
+    before = widget.progress.numbers.text()  # of what the other program did
+    qtbot.waitUntil(lambda: widget.progress.numbers.text() != before, timeout=60_000)
+    widget.stop()
+    ended(qtbot, widget)
+    after = [one.step for one in RunFolder(folder).read_history() if isinstance(one, Step)]
+    assert after == sorted(set(after))
+    assert after[: len(steps)] == steps  # nothing is lost
+
+
+@pytest.mark.slow
+def test_a_run_in_the_window_is_left_alone_by_the_command_line(
+    open_widget, tmp_path, monkeypatch, qtbot
+):
+    from napari_celltrain.simulation import write_sample
+
+    _, _, widget = open_widget()
+    sample = write_sample(tmp_path / "sample", kind="plane", time_points=6, size=(1, 96, 96))
+    add_files(widget, monkeypatch, qtbot, sample)
+    endless(widget)
+    widget.start_button.click()
+    training(qtbot, widget)
+    refused = subprocess.run(
+        [sys.executable, "-m", "napari_celltrain", "train", "--out", str(widget.run_folder),
+         "--resume"],
+        capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert f"process {os.getpid()}) is training in {widget.run_folder}" in refused.stderr
+    assert widget.running
+    widget.stop()
+    ended(qtbot, widget)
+    steps = [
+        one.step for one in RunFolder(widget.run_folder).read_history() if isinstance(one, Step)
+    ]
+    assert steps == sorted(set(steps))  # one writer
 
 
 def test_a_full_disk_holds_the_run_and_it_goes_on_by_itself(ready, monkeypatch, qtbot):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -62,6 +63,18 @@ def test_an_error_ends_all_processes(detector, make_movie):
     request = check_request(detector, movie, gamma=1.0)
     with pytest.raises(CellTrainError, match="can't be read"):
         list(predict_with_workers(detector, movie, request, workers=1))
+    assert processes() == []
+
+
+def test_what_nobody_expected_in_a_process_is_a_sentence_too(detector, make_movie):
+    movie = make_movie((4, 8, 30, 30))
+    request = replace(check_request(detector, movie, gamma=1.0), channels=None)
+    with pytest.raises(CellTrainError) as told:
+        list(predict_with_workers(detector, movie, request, workers=1))
+    assert "unforeseen went wrong in a worker process: TypeError: " in str(told.value)
+    assert ".py, line " in str(told.value)
+    assert "\n" not in str(told.value)
+    assert "Traceback" in str(told.value.__cause__)  # for whoever has to mend it
     assert processes() == []
 
 

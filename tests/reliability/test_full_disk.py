@@ -99,8 +99,46 @@ resume["check_history"](disk / "run")
 assert not list(disk.rglob(".celltrain-*"))
 """
 
+TEMPORARY = """
+import tempfile
+from napari_celltrain.dataset import Dataset, Member
+from napari_celltrain.sharing import About, pack_detector
+from napari_celltrain.training.preview import preview_crops
+detector = runpy.run_path(str(tests / "prediction" / "conftest.py"))["eager_detector"]()
+detector.save(disk.parent / "detector")
+blobs = runpy.run_path(str(tests / "conftest.py"))["_blobs"]
+dataset = Dataset((Member(blobs(times=6, shape=(1, 48, 48), cells=5)),))
+ways = [
+    lambda: pack_detector(disk.parent / "detector", disk.parent / "a.celltrain"),
+    lambda: preview_crops(dataset),
+]
+if len(sys.argv) > 3:
+    from napari_celltrain.sharing.model_zoo import write_bioimageio
+    about = About("Cells", "CC-BY-4.0", ("A",))
+    ways = [lambda: write_bioimageio(disk.parent / "detector", disk.parent / "a.zip", about)] * 2
+tempfile.tempdir = str(disk)
+for room, way in enumerate(ways):
+    fill()
+    if len(sys.argv) > 3:  # the second time there is room for some of it
+        with open(ballast, "r+b") as file:
+            file.truncate(file.seek(0, 2) - 200_000 * room)
+    try:
+        way()
+    except CellTrainError as error:
+        assert "No space left" in str(error), error
+        assert "room" in str(error), error
+        assert str(disk) in str(error), error
+    else:
+        raise AssertionError("it was not full")
+    assert not list(disk.glob("*celltrain*"))
+make_room()
+for way in ways:
+    way()
+assert not list(disk.glob("*celltrain*"))
+"""
 
-def on_a_small_disk(program: str, folder: Path) -> None:
+
+def on_a_small_disk(program: str, folder: Path, *arguments: str) -> None:
     """Run a program in a process that sees a disk of `SIZE` at ``folder/disk``."""
     disk = folder / "disk"
     disk.mkdir()
@@ -113,7 +151,15 @@ def on_a_small_disk(program: str, folder: Path) -> None:
     else:
         pytest.skip("no disk can be mounted here")
     done = subprocess.run(
-        [*start, sys.executable, "-c", BEGINNING + program, str(disk), str(HERE.parent)],
+        [
+            *start,
+            sys.executable,
+            "-c",
+            BEGINNING + program,
+            str(disk),
+            str(HERE.parent),
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -127,3 +173,13 @@ def test_a_prediction_on_a_full_disk_goes_on_to_the_same_bytes(tmp_path):
 
 def test_a_run_on_a_full_disk_waits_and_ends_with_the_same_weights(tmp_path):
     on_a_small_disk(TRAIN, tmp_path)
+
+
+def test_a_full_temporary_folder_is_a_sentence(tmp_path):
+    on_a_small_disk(TEMPORARY, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_temporary_folder_that_fills_while_a_package_is_made_is_a_sentence(tmp_path):
+    pytest.importorskip("bioimageio.spec")
+    on_a_small_disk(TEMPORARY, tmp_path, "zoo")

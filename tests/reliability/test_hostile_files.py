@@ -9,19 +9,30 @@ import os
 import random
 import shutil
 import time
+import tomllib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import tomli_w
 import torch
+from filelock import FileLock, Timeout
 
 from napari_celltrain.cli import doctor, main
 from napari_celltrain.cli import report as page
 from napari_celltrain.dataset import load_dataset
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.folder import INFO_FILE
+from napari_celltrain.detector.package import member_names, read_member, write_package
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.images import open_images
+from napari_celltrain.prediction.partial import PartialResults, measured_before, weights_digest
+from napari_celltrain.prediction.predict import FrameResult
+from napari_celltrain.prediction.reserved import Reserved
+from napari_celltrain.sharing.card import About
+from napari_celltrain.sharing.packing import card_of, pack_detector
 from napari_celltrain.training.checkpoint import Checkpoint, load_newest, save_checkpoint
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.run import RunFolder
@@ -30,6 +41,10 @@ from napari_celltrain.training.settings import TrainingSettings
 CPU = {"device": "cpu", "precision": "float32"}
 FAST = 150
 LONG = 5000
+CPU_LIMIT_S = 5.0
+MEMORY_LIMIT = 256 * 2**20
+"""More than is taken for any of these small files when it is sound."""
+LONG_MARKS = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 INTERESTING = [
     None,
@@ -107,6 +122,44 @@ def mutated_values(value, rng: random.Random, depth: int = 0):
     return rng.choice(INTERESTING)
 
 
+@contextlib.contextmanager
+def limited():
+    """Fail when what is done takes long, or much memory where the system tells the most of it."""
+    before = _memory(forget=True)
+    begin = time.process_time()
+    yield
+    assert time.process_time() - begin < CPU_LIMIT_S
+    assert _memory() - before < MEMORY_LIMIT
+
+
+def _memory(*, forget: bool = False) -> int:
+    """Return the most bytes that this process had since it was last to forget; 0 if unknown."""
+    with contextlib.suppress(OSError):
+        if forget:
+            Path("/proc/self/clear_refs").write_text("5")
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+    return 0
+
+
+def _short(error: Exception, longest: int) -> None:
+    assert "\n" not in str(error)
+    assert len(str(error)) < longest
+
+
+def test_what_takes_too_long_or_too_much_would_be_noticed(monkeypatch):
+    with limited():
+        pass
+    if Path("/proc/self/clear_refs").exists():
+        with pytest.raises(AssertionError), limited():
+            np.ones(MEMORY_LIMIT + 2**24, np.uint8)
+        with limited():  # what was taken before does not count
+            pass
+    monkeypatch.setattr(time, "process_time", iter([0.0, 2 * CPU_LIMIT_S]).__next__)
+    with pytest.raises(AssertionError), limited():
+        pass
+
+
 @pytest.fixture(scope="module")
 def detector_folder(small_detector, tmp_path_factory):
     folder = tmp_path_factory.mktemp("detector") / "detector"
@@ -132,13 +185,18 @@ def fuzz_detector(source, folder, seed: int) -> str:
         values.update(weights_file=f"weights-{digest[:12]}.safetensors", weights_sha256=digest)
         (folder / values["weights_file"]).write_bytes(content)
         info.write_text(json.dumps(values))
+    return _tried(folder)
+
+
+def _tried(place) -> str:
+    """Use a detector; returns what came of it."""
     try:
-        detector = Detector.from_folder(folder, **CPU)
-        frames = [np.random.default_rng(0).random((1, 32, 32))] * detector.design.n_inputs
-        found = detector.detect(frames, (1.0, 1.0, 1.0))
+        with limited():
+            detector = Detector.from_folder(place, **CPU)
+            frames = [np.random.default_rng(0).random((1, 32, 32))] * detector.design.n_inputs
+            found = detector.detect(frames, (1.0, 1.0, 1.0))
     except CellTrainError as error:
-        assert "\n" not in str(error)  # noqa: PT017
-        assert len(str(error)) < 1500  # noqa: PT017
+        _short(error, 1500)
         return "refused"
     assert np.isfinite(found.positions).all()
     return "loaded"
@@ -156,6 +214,35 @@ def test_mutated_detectors_are_loaded_or_refused(detector_folder, tmp_path):
     assert results["refused"] > FAST / 2
 
 
+@pytest.fixture(scope="module")
+def packed(small_detector, detector_folder):
+    return pack_detector(detector_folder, detector_folder.parent / "packed.celltrain", About())
+
+
+def fuzz_package(source, path, seed: int) -> str:
+    """Spoil a packed detector, or what is in it; use it, and show its card."""
+    rng = random.Random(seed)
+    content = source.read_bytes()
+    if rng.random() < 0.7:  # most of it is weights; the names and sizes are at the end
+        directory = content.rindex(b"detector.json") - 200
+        head = b"" if rng.random() < 0.3 else content[:directory]
+        path.write_bytes(head + mutated_bytes(content[len(head) :], rng))
+    else:
+        members = {name: read_member(source, name) for name in member_names(source)}
+        name = rng.choice(list(members))
+        members[name] = mutated_bytes(members[name], rng)
+        write_package(path, members)
+    with limited(), contextlib.suppress(CellTrainError):
+        assert len(card_of(path)) < 2**20
+    return _tried(path)
+
+
+@pytest.mark.parametrize("n", [FAST, pytest.param(LONG, marks=LONG_MARKS)])
+def test_mutated_packages_are_loaded_or_refused(packed, tmp_path, n):
+    results = [fuzz_package(packed, tmp_path / "a.celltrain", seed) for seed in range(n)]
+    assert results.count("refused") > n / 3
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_many_mutated_detectors_are_loaded_or_refused(detector_folder, tmp_path):
@@ -170,9 +257,10 @@ def fuzz_settings(folder, seed: int) -> str:
     )
     path.write_bytes(mutated_bytes(settings.to_toml().encode(), rng))
     try:
-        TrainingSettings.from_toml(path).to_toml()
+        with limited():
+            TrainingSettings.from_toml(path).to_toml()
     except CellTrainError as error:
-        assert len(str(error)) < 600  # noqa: PT017
+        _short(error, 600)
         return "refused"
     return "loaded"
 
@@ -181,6 +269,132 @@ def fuzz_settings(folder, seed: int) -> str:
 def test_mutated_settings_are_read_or_refused(tmp_path, n):
     results = [fuzz_settings(tmp_path, seed) for seed in range(n)]
     assert results.count("refused") > n / 3
+
+
+DATASET = """
+[[experiment]]
+name = "first"
+images = "movie.tif"
+annotations = "points.csv"
+marks = "marks.csv"
+time_points = [0, 2]
+time_offset = 0
+channels = [1]
+voxel_size_um = [2.0, 0.5, 0.5]
+annotated = "region"
+regions = [{polygon = [[0, 0], [0, 8.5], [8, 8]], time_points = [0, 1]}]
+role = "held-out"
+
+[[experiment]]
+images = "movie.tif"
+series = 1
+annotations = "points.csv"
+entry = 1
+channel = 1
+annotated = "box"
+role = "train"
+"""
+
+
+def write_data(folder):
+    """Write a data set that says all that one can, and what it names."""
+    tifffile.imwrite(folder / "movie.tif", np.zeros((3, 12, 12), np.uint16), imagej=True)
+    (folder / "points.csv").write_text("t,y,x\n0,1,1\n1,2,2\n2,3,4\n")
+    (folder / "marks.csv").write_text("t,y,x,status\n0,5,5,-1\n1,6,6,0\n")
+
+
+def fuzz_dataset(folder, seed: int) -> str:
+    """Spoil a data set file, which lies beside what `write_data` wrote, and read it."""
+    rng = random.Random(seed)
+    path = folder / "dataset.toml"
+    content = mutated_bytes(DATASET.encode(), rng)
+    if rng.random() < 0.6:  # sound TOML that says something else
+        values = tomllib.loads(DATASET)
+        with contextlib.suppress(TypeError, ValueError):  # None is nothing that TOML can say
+            content = tomli_w.dumps(mutated_values(values, rng)).encode()
+    path.write_bytes(content)
+    try:
+        with limited():
+            for experiment in load_dataset(path, require_images=rng.random() < 0.5).experiments:
+                assert np.isfinite(experiment.annotations.positions).all()
+    except CellTrainError as error:
+        _short(error, 1500)
+        return "refused"
+    return "loaded"
+
+
+@pytest.mark.parametrize("n", [FAST, pytest.param(LONG, marks=LONG_MARKS)])
+def test_mutated_data_sets_are_read_or_refused(tmp_path, n):
+    write_data(tmp_path)
+    (tmp_path / "dataset.toml").write_text(DATASET)
+    assert len(load_dataset(tmp_path / "dataset.toml")) == 2
+    results = [fuzz_dataset(tmp_path, seed) for seed in range(n)]
+    assert n / 10 < results.count("refused") < 0.95 * n
+
+
+PARTIAL_SHAPE = (1, 30, 40)
+
+
+def unfinished(path, detector) -> dict:
+    """Write the file of an unfinished prediction; returns what was asked for."""
+    header = {
+        "celltrain_partial": 1,
+        "detector": weights_digest(detector),
+        "movie": "m",
+        "place": None,
+        "shape": list(PARTIAL_SHAPE),
+        "channels": [0],
+        "voxel_size": [1.0, 1.0, 1.0],
+        "cell_diameter": 9.5,
+        "gamma": 1.0,
+        "floor": 0.05,
+    }
+    found = FrameResult(0, np.array([[0.0, 3, 4], [0, 8.25, 9]]), np.array([0.5, 0.75]), 0.1)
+    with PartialResults(Reserved(path), header, resume=False) as partial:
+        for t in range(4):
+            partial.add(replace(found, t=t, damage="cut short" if t == 3 else None), "stamp")
+    return header
+
+
+def fuzz_partial(content: bytes, header: dict, detector, path, seed: int) -> str:
+    """Spoil the file of an unfinished prediction and go on from it."""
+    rng = random.Random(seed)
+    lines = content.splitlines(keepends=True)
+    place = rng.randrange(len(lines))
+    if rng.random() < 0.5:
+        lines[place] = json.dumps(mutated_values(json.loads(lines[place]), rng)).encode() + b"\n"
+    else:
+        lines[place] = mutated_bytes(lines[place], rng)
+    spoilt = b"".join(lines)
+    path.write_bytes(spoilt)
+    try:
+        with limited():
+            measured = measured_before(path, detector)
+            assert all(one is None or 0 < one < np.inf for one in measured)
+            with PartialResults(Reserved(path), header, resume=True) as partial:
+                known = [t for t in range(-10, 10) if partial.result(t, "stamp") is not None]
+                for t in known:
+                    result = partial.result(t)
+                    assert ((result.positions >= -0.5) & (result.positions < 40)).all()
+                    assert ((result.scores >= 0) & (result.scores <= 1)).all()
+                partial.add(FrameResult(11, np.empty((0, 3)), np.empty(0), 0.1), "stamp")
+            with PartialResults(Reserved(path), header, resume=True) as partial:
+                again = [t for t in range(-10, 12) if partial.result(t, "stamp") is not None]
+            assert again == [*known, 11]
+    except CellTrainError as error:
+        _short(error, 1500)
+        assert path.read_bytes() == spoilt  # somebody may want to have it
+        return "refused"
+    return "loaded"
+
+
+@pytest.mark.parametrize("n", [FAST, pytest.param(LONG, marks=LONG_MARKS)])
+def test_a_prediction_goes_on_from_a_mutated_file_or_refuses(small_detector, tmp_path, n):
+    path = tmp_path / "cells.csv.partial"
+    header = unfinished(path, small_detector)
+    content = path.read_bytes()
+    results = [fuzz_partial(content, header, small_detector, path, seed) for seed in range(n)]
+    assert n / 10 < results.count("refused") < n / 2
 
 
 @pytest.mark.timeout(20)
@@ -223,15 +437,16 @@ def fuzz_run(source, folder, seed: int) -> None:
             lines[place] = json.dumps(mutated_values(json.loads(lines[place]), rng)).encode()
             content = b"\n".join(lines) + b"\n"
         (folder / name).write_bytes(content)
-    run.is_finished()
-    history = run.read_history()
-    page._summary(run)
-    page._choices(history)
-    page._findings(history)
-    doctor._run_log(folder)
-    run.truncate_history(30, 30)
-    before = run.read_history()
-    assert run.read_history() == before
+    with limited():
+        run.is_finished()
+        history = run.read_history()
+        page._summary(run)
+        page._choices(history)
+        page._findings(history)
+        doctor._run_log(folder)
+        run.truncate_history(30, 30)
+        before = run.read_history()
+        assert run.read_history() == before
 
 
 @pytest.mark.parametrize("n", [FAST, pytest.param(LONG, marks=pytest.mark.slow)])
@@ -281,6 +496,37 @@ def test_a_pipe_in_a_run_folder_is_not_waited_for(small_run, tmp_path, name, cap
         doctor._run_log(run)
     main(["count", str(run / name)])
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such pipes")
+@pytest.mark.timeout(60)
+def test_a_pipe_in_place_of_an_unfinished_prediction_is_refused(small_detector, tmp_path):
+    path = tmp_path / "cells.csv.partial"
+    header = unfinished(path, small_detector)
+    path.unlink()
+    os.mkfifo(path)
+    assert measured_before(path, small_detector) == (None, None)
+    with pytest.raises(CellTrainError, match="no ordinary file"):
+        PartialResults(Reserved(path), header, resume=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such pipes")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("spoil", ["bytes", "pipe", "large"])
+def test_a_spoilt_name_of_the_process_that_trains_is_left_out(tmp_path, monkeypatch, spoil):
+    def held(*args, **kwargs):
+        raise Timeout("run.lock")
+
+    monkeypatch.setattr(FileLock, "acquire", held)
+    owner = tmp_path / "run.pid"
+    if spoil == "pipe":
+        os.mkfifo(owner)
+    else:
+        owner.write_bytes(b"\xff\xfe" if spoil == "bytes" else b"process 1" * 10_000)
+    with pytest.raises(CellTrainError) as told, RunFolder(tmp_path).locked():
+        pass
+    assert str(told.value).startswith("Another process is training in")
+    _short(told.value, 400)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no such pipes")

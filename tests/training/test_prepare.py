@@ -13,6 +13,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Status
 from napari_celltrain.images import ArraySource, open_images
 from napari_celltrain.training import prepare as prepare_module
+from napari_celltrain.training.empty_frames import beside
 from napari_celltrain.training.events import FindingEvent
 from napari_celltrain.training.prepare import OpenFrames, prepare, typical_levels
 
@@ -194,3 +195,53 @@ def test_many_empty_frames_are_one_sentence(make_blobs, plain_design, tmp_path):
     experiment = _spoilt(make_blobs, lambda movie: movie[1:].fill(7))
     _, (finding,) = _told(experiment, plain_design, tmp_path)
     assert "Time points 1, 2, 3, 4, 5, 6, 7, 8 and 3 others show" in finding.message
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[:20],
+        lambda content: content[:70],
+        lambda content: content.replace(b"(1, 96, 96)", b"(1, (((,   "),
+        lambda content: content.replace(b"(1, 96, 96)", b"(9, 96, 96)"),
+        lambda content: content.replace(b"{", b"["),
+        lambda content: content.replace(b"<f2", b"\xff\xfe2"),
+        lambda content: content.replace(b"<f2", b"|O "),
+        lambda content: content[:-1],
+        lambda content: b"",
+    ],
+)
+def test_a_damaged_prepared_frame_is_made_anew(on_disk, design, tmp_path, spoil):
+    folder = tmp_path / "prepared"
+    (frame,) = _prepare(on_disk, design, folder, [(0, 1)])
+    content = frame.files[0].read_bytes()
+    assert spoil(content) != content
+    frame.files[0].write_bytes(spoil(content))
+    _prepare(on_disk, design, folder, [(0, 1)])
+    assert frame.files[0].read_bytes() == content
+
+
+def test_a_damaged_note_of_missing_pixels_is_made_anew(make_blobs, design, tmp_path):
+    experiment = make_blobs(times=4)
+    for t in range(4):
+        frame = experiment.images.read_frame(t)[0].astype(np.float32)
+        frame[:10] = np.nan
+        tifffile.imwrite(tmp_path / f"t{t:03}.tif", frame)
+    experiment = experiment.with_(images=open_images(tmp_path / "t{time:03}.tif"))
+    folder = tmp_path / "prepared"
+    (frame,) = _prepare(experiment, design, folder, [(0, 1)])
+    notes = [beside(path) for path in frame.files if beside(path).exists()]
+    assert notes
+    content = notes[0].read_bytes()
+    notes[0].write_bytes(content[:50])
+    _prepare(experiment, design, folder, [(0, 1)])
+    assert notes[0].read_bytes() == content
+
+
+def test_a_note_of_missing_pixels_that_nobody_made_is_not_read(on_disk, design, tmp_path):
+    folder = tmp_path / "prepared"
+    (frame,) = _prepare(on_disk, design, folder, [(0, 1)])
+    for path in frame.files:
+        beside(path).write_bytes(b"nonsense")
+    (frame,) = _prepare(on_disk, design, folder, [(0, 1)])
+    assert not any(beside(path).exists() for path in frame.files)

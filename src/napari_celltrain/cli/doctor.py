@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_celltrain import __version__
 from napari_celltrain.cli.arguments import add_json
-from napari_celltrain.cli.installed import direct_requirements, installed_packages
+from napari_celltrain.cli.installed import NAME, direct_requirements, installed_packages
 from napari_celltrain.cli.output import print_json, tell
+from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import cannot_be_written
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +39,10 @@ examples:
 """
 
 _NOT_THERE = re.compile(r"^ModuleNotFoundError: No module named '([^']+)'")
+NOT_INSTALLED = (
+    f"{NAME} runs, but pip knows nothing of it, so nobody can tell what it needs: install it with "
+    f"pip install {NAME}"
+)
 LOG_LINES = 300
 """Of a run's log, the last so many are shown."""
 Verdict = Literal["ok", "warning", "problem"]
@@ -148,7 +154,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _tell_licences(*, as_json: bool) -> int:
-    packages = installed_packages()
+    try:
+        packages = installed_packages()
+    except metadata.PackageNotFoundError:
+        raise CellTrainError(f"{NOT_INSTALLED}.") from None
     if as_json:
         print_json({"packages": [asdict(one) for one in packages]})
         return 0
@@ -225,13 +234,17 @@ def _memory() -> Check:
     memory = psutil.virtual_memory()
     free, whole = memory.available / 2**30, memory.total / 2**30
     verdict: Verdict = "ok" if free > 2 else "warning"
-    hint = "" if free > 2 else "; training needs about 2 GiB"
+    hint = "" if free > 2 else "; training needs about 2 GiB: close other programs"
     return Check("memory", verdict, f"{free:.1f} of {whole:.1f} GiB free{hint}")
 
 
 def _packages() -> Check:
     missing, versions = [], []
-    for name in direct_requirements():
+    try:
+        needed = direct_requirements()
+    except metadata.PackageNotFoundError:
+        return Check("packages", "problem", f"{NOT_INSTALLED}.")
+    for name in needed:
         try:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
@@ -242,9 +255,13 @@ def _packages() -> Check:
 
 
 def _disk() -> Check:
+    try:
+        folder = Path.cwd()
+    except OSError:
+        return Check("disk", "warning", "This folder was removed. Go to another one.")
     block = os.urandom(2**20)
     try:
-        with tempfile.NamedTemporaryFile(dir=Path.cwd()) as file:
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
             begin = time.perf_counter()
             for _ in range(32):
                 file.write(block)
@@ -252,10 +269,16 @@ def _disk() -> Check:
             os.fsync(file.fileno())
             speed = 32 / (time.perf_counter() - begin)
     except OSError as error:
-        return Check("disk", "warning", f"{Path.cwd()} can't be written: {error.strerror}")
-    free = shutil.disk_usage(Path.cwd()).free / 2**30
-    verdict: Verdict = "ok" if speed > 20 and free > 5 else "warning"
-    return Check("disk", verdict, f"{Path.cwd()}: {speed:.0f} MiB/s, {free:.0f} GiB free")
+        return Check("disk", "warning", cannot_be_written(folder, error))
+    free = shutil.disk_usage(folder).free / 2**30
+    told, advice = f"{folder}: {speed:.0f} MiB/s, {free:.0f} GiB free", []
+    if speed <= 20:
+        advice.append("That is slow: keep runs on a disk of this computer.")
+    if free <= 5:
+        advice.append("Make room before you train or predict.")
+    if advice:
+        return Check("disk", "warning", f"{told}. {' '.join(advice)}")
+    return Check("disk", "ok", told)
 
 
 def _in_own_process(name: str, code: str, on_failure: Verdict, advice: str) -> Callable[[], Check]:
@@ -266,6 +289,9 @@ def _in_own_process(name: str, code: str, on_failure: Verdict, advice: str) -> C
             )
         except subprocess.TimeoutExpired:
             return Check(name, "problem", f"hangs for two minutes. {advice}")
+        except OSError as error:  # no memory for another process, for example
+            why = error.strerror or error
+            return Check(name, "problem", f"can't be tried: {why}. Close other programs.")
         if done.returncode == 0 and done.stdout.strip():
             return Check(name, "ok", done.stdout.strip().splitlines()[-1])
         last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
@@ -274,6 +300,7 @@ def _in_own_process(name: str, code: str, on_failure: Verdict, advice: str) -> C
             last += "."
         return Check(name, on_failure, f"{last} {advice}")
 
+    check.__name__ = f"_{name.lower()}"  # as the others are called
     return check
 
 

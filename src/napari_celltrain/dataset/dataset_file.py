@@ -178,7 +178,10 @@ def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
 def _place_of(text: str, folder: Path) -> Path:
     """Return a path that the file names; the same place always in the same spelling."""
     check_computer(text, folder)
-    return (folder / text.replace("\\", "/")).resolve()
+    try:
+        return (folder / text.replace("\\", "/")).resolve()
+    except (OSError, ValueError):
+        raise CellTrainError(f"{_shown(text)} can't be the name of a file.") from None
 
 
 def _changed(experiment: Experiment, entry: _Entry, problem: tuple[Finding, ...]) -> Experiment:

@@ -251,6 +251,10 @@ class TrainWidget(TrainPage):
         self.runs.show_folder(self.folder)
         if self.run_folder is not None:
             self.runs.select(self.run_folder)
+            if RunFolder(self.run_folder).is_locked():  # by another program, so it was refused
+                refused = self.progress.sentence.text()
+                self.watch(self.run_folder)
+                self.progress.say(refused)
         self._show_state()
 
     def _refuse_errors(self) -> None:

@@ -58,7 +58,8 @@ def open_images(
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:  # a name that no file can have
-        raise CellTrainError(f"There are no images at '{text[:200]}': {error}.") from None
+        why = getattr(error, "strerror", None) or error  # the whole of it has the name once more
+        raise CellTrainError(f"There are no images at '{text[:200]}': {why}.") from None
     if is_folder:
         check_readable(path)
     if is_folder and is_zarr(path):

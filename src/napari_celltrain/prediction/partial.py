@@ -21,8 +21,8 @@ import numpy as np
 
 from napari_celltrain.detector.window import window_time_points
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import LONGEST_TOLD, cannot_be_written, content_of
 from napari_celltrain.prediction.predict import FrameResult, Request
-from napari_celltrain.prediction.reserved import cannot_be_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 SUFFIX = ".partial"
+LARGEST_FILE = 2**34
+"""Hundreds of millions of cells."""
 SECONDS_BETWEEN_QUESTIONS = 0.2
 SECONDS_BETWEEN_FLUSHES = 2.0
 """A kill loses nothing in between; a power cut loses at most this."""
@@ -67,17 +69,20 @@ def measured_before(path: Path, detector: Detector) -> tuple[float | None, float
     What was measured once holds for all of a movie. None, None where there is no such prediction.
     """
     try:
+        if not path.is_file():  # a pipe would never end
+            return None, None
         with open(path, "rb") as file:
             found = json.loads(file.readline(2**16))
         if found["detector"] != weights_digest(detector):
             return None, None
-        diameter, gamma = found.get("cell_diameter"), found.get("gamma")
-        return (
-            float(diameter) if isinstance(diameter, int | float) else None,
-            float(gamma) if isinstance(gamma, int | float) else None,
-        )
+        return _measure(found.get("cell_diameter")), _measure(found.get("gamma"))
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None, None  # what is wrong with it is told when it is opened
+
+
+def _measure(value: object) -> float | None:
+    """Return what can have been measured; None for anything else."""
+    return float(value) if isinstance(value, int | float) and 0 < value < np.inf else None
 
 
 def weights_digest(detector: Detector) -> str:
@@ -209,8 +214,7 @@ class PartialResults:
         except OSError as error:
             raise CellTrainError(
                 cannot_be_written(self.path, error)
-                + " The time points before are safe: make room and go on "
-                "with --resume."
+                + " The time points before are safe: go on with --resume."
             ) from None
         self._results[result.t] = result, stamp
 
@@ -249,7 +253,7 @@ class PartialResults:
     def _read(self, header: dict[str, Any]) -> int:
         """Read what is there; return the length of its unbroken part."""
         try:
-            content = self.path.read_bytes()
+            content = content_of(self.path, LARGEST_FILE)
         except FileNotFoundError:
             return 0
         lines = content.split(b"\n")[:-1]  # what follows the last line end is a broken line
@@ -321,17 +325,22 @@ def _other(key: str, found: object, wanted: object) -> str:
     if key == "detector":
         return "another detector (or this one before it was trained further)"
     if key == "movie":
-        return f"the movie '{found}' and not to '{wanted}'"
+        return f"the movie '{_told(found)}' and not to '{wanted}'"
     if key == "place":
-        return f"the movie in {found} and not to that in {wanted}"
+        return f"the movie in {_told(found)} and not to that in {wanted}"
     names = {
         "shape": "frame size",
         "voxel_size": "voxel size",
         "cell_diameter": "cell diameter",
         "celltrain_partial": "version",
     }
-    found, wanted = (
-        f"{one:.4g}" if isinstance(one, float) else "none" if one is None else one
-        for one in (found, wanted)
-    )
+    found, wanted = _told(found), _told(wanted)
     return f"a prediction with the {names.get(key, key)} {found} instead of {wanted}"
+
+
+def _told(value: object) -> str:
+    """Return a value for a sentence; it may come from a stranger's file."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = "none" if value is None else " ".join(str(value).split())
+    return text if len(text) < LONGEST_TOLD else f"{text[:LONGEST_TOLD]}..."

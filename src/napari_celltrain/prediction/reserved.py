@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.files import cannot_be_written
 
 if TYPE_CHECKING:
     from typing import Self
@@ -63,8 +64,3 @@ class Reserved:
         with contextlib.suppress(OSError):  # where it can't be removed it does no harm
             Path(self._lock.lock_file).unlink()
         self._lock.release()
-
-
-def cannot_be_written(path: Path, error: OSError) -> str:
-    """Say why a file can't be written."""
-    return f"{path} can't be written: {error.strerror or error}."

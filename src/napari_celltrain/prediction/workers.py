@@ -8,10 +8,11 @@ import signal
 import traceback
 from collections import deque
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.detector.memory import keep_freed_memory
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, is_out_of_memory
 from napari_celltrain.prediction.payload import Assignment, PackedDetector
 from napari_celltrain.prediction.telling import OnceTeller
 
@@ -31,6 +32,7 @@ class WorkersDied(CellTrainError):
 
 MOST_DEATHS = 3
 """A time point whose process died so often is not tried again."""
+_LESS_MEMORY = "Use fewer --workers, or a smaller --tile."
 LONGEST_SHARE = 32
 """Time points handed to a process at once: neighbours share frames of the time window."""
 
@@ -155,7 +157,8 @@ class _Crew:
                     elif kind == "error":
                         raise CellTrainError(content)
                     else:
-                        raise RuntimeError(f"A worker process failed:\n{content}")
+                        sentence, told = content
+                        raise CellTrainError(sentence) from RuntimeError(told)
         finally:
             for worker in self._workers:
                 worker.end()
@@ -177,7 +180,7 @@ class _Crew:
             if self._deaths[first] >= MOST_DEATHS:
                 raise WorkersDied(
                     f"The process that computes time point {first} died {MOST_DEATHS} times, "
-                    "most likely for want of memory. Use fewer --workers, or a smaller --tile."
+                    f"most likely for want of memory. {_LESS_MEMORY}"
                 )
         self._left.extendleft(reversed(worker.share))
         for idle in self._workers:
@@ -222,7 +225,21 @@ def _work(pipe: Connection) -> None:
                 pipe.send(("error", str(error)))
             except (EOFError, OSError):
                 raise
-            except Exception:
-                pipe.send(("bug", traceback.format_exc()))
+            except Exception as error:
+                if is_out_of_memory(error):
+                    pipe.send(("error", f"A process had not enough memory. {_LESS_MEMORY}"))
+                    continue
+                pipe.send(("bug", (_unforeseen(error), traceback.format_exc())))
     except (EOFError, OSError):
         return  # the first process is gone
+
+
+def _unforeseen(error: Exception) -> str:
+    """Say in a sentence what nobody expected, and where, for whoever has to mend it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}, line {last.lineno}"
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return (
+        f"Something unforeseen went wrong in a worker process: {what} ({place}). It may work with "
+        "--workers 1; please report it."
+    )

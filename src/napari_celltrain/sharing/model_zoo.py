@@ -10,9 +10,10 @@ from __future__ import annotations
 import gc
 import hashlib
 import re
-import tempfile
 import warnings
 from contextlib import contextmanager
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ import torch
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.intensity import CLIP, HIGH, LOW
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import replacing
+from napari_celltrain.files import replacing, temporary_folder
 from napari_celltrain.sharing.card import About, model_card
 from napari_celltrain.sharing.example import (
     EPSILON,
@@ -49,7 +50,7 @@ from napari_celltrain.sharing.packing import pack_detector
 from napari_celltrain.sharing.pictures import cover
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from napari_celltrain.detector.design import Design
@@ -83,8 +84,7 @@ def write_bioimageio(folder: str | Path, file: str | Path, about: About) -> Path
         raise CellTrainError(f"{file.name}: the name of a bioimage.io package ends in .zip.")
     _check_about(about, v0_5)
     detector = Detector.from_folder(folder, device="cpu", precision="float32")
-    with tempfile.TemporaryDirectory(prefix="celltrain-") as place, _forgotten_files_closed():
-        root = Path(place)
+    with temporary_folder() as root, _forgotten_files_closed():
         pack_detector(folder, root / "detector.celltrain", about)
         _write_parts(root, detector, about)
         with replacing(file) as temporary:
@@ -149,13 +149,10 @@ def _write_parts(root: Path, detector: Detector, about: About) -> None:
     image = example_image(design, detector.info)
     network = make_network(design, detector.weights)
     scores, offsets = run_network(network, image)
-    np.save(root / "test_input.npy", image)
-    np.save(root / "test_heatmap.npy", scores)
-    np.save(root / "test_offsets.npy", offsets)
-    torch.save(
-        {key: value.cpu().contiguous() for key, value in detector.weights.items()},
-        root / "weights.pt",
-    )
+    for name, array in {"input": image, "heatmap": scores, "offsets": offsets}.items():
+        _save(root / f"test_{name}.npy", partial(np.save, arr=array))
+    weights = {key: value.cpu().contiguous() for key, value in detector.weights.items()}
+    _save(root / "weights.pt", partial(torch.save, weights))
     (root / "cover.png").write_bytes(cover(image[0, 0], scores[0, 0]))
     # a batch of two: lengths of 1 would be taken to be fixed
     example = torch.from_numpy(normalised(np.concatenate([image, image])))
@@ -164,6 +161,13 @@ def _write_parts(root: Path, detector: Detector, about: About) -> None:
     (root / "network.py").write_text(network_source(), "utf-8")
     card = model_card(detector.info, about) + "\n" + in_words(detector.info)
     (root / "README.md").write_text(card, "utf-8")
+
+
+def _save(path: Path, write: Callable[[BytesIO], object]) -> None:
+    """Write a file whose library, on a full disk, would not say what is the matter."""
+    buffer = BytesIO()
+    write(buffer)
+    path.write_bytes(buffer.getvalue())
 
 
 def _describe(root: Path, detector: Detector, about: About, v0_5: ModuleType) -> Any:

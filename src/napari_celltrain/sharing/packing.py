@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from napari_celltrain.detector.package import (
@@ -16,7 +15,7 @@ from napari_celltrain.detector.package import (
     write_package,
 )
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import replacing
+from napari_celltrain.files import replacing, temporary_folder
 from napari_celltrain.sharing.card import About, model_card
 from napari_celltrain.sharing.pictures import read_png
 from napari_celltrain.sharing.screenshot import Screenshot
@@ -75,10 +74,10 @@ def pack_detector(
             screenshot=SCREENSHOT if picture is not None else "",
             caption=caption,
         )
-    with tempfile.TemporaryDirectory(prefix="celltrain-") as place:
+    with temporary_folder() as place:
         # a training may be replacing the one in the folder: what was loaded belongs together
         detector.save(place)
-        members = {one.name: one.read_bytes() for one in sorted(Path(place).iterdir())}
+        members = {one.name: one.read_bytes() for one in sorted(place.iterdir())}
     members[CARD] = card.encode("utf-8")
     if picture is not None:
         members[SCREENSHOT] = picture

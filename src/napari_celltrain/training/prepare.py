@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tokenize
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -239,7 +240,8 @@ def _prepared_file(
     key = f"{FORMAT}|{stamped}|{t}|{channel}|{[round(s, 9) for s in steps]}"
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
     shape = tuple(output_length(n, s) for n, s in zip(source.frame_shape, steps, strict=True))
-    if _is_whole(path, shape):
+    note = beside(path)
+    if _is_whole(path, shape) and (not note.exists() or _is_whole(note, shape)):
         return path
     if frame is None:
         frame = source.read_frame(t, channel)
@@ -249,7 +251,9 @@ def _prepared_file(
     values = level.normalise(resample(frame, steps)).numpy().astype(np.float16)
     missing = without_value(frame)
     if missing is not None:  # first: a prepared frame that is there has it beside it
-        _save(beside(path), resample(missing, steps).numpy().astype(np.float16))
+        _save(note, resample(missing, steps).numpy().astype(np.float16))
+    elif note.is_file():  # not made for this frame
+        note.unlink(missing_ok=True)
     _save(path, values)
     return path
 
@@ -265,8 +269,8 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
     """Tell whether a prepared frame is there, and is what it should be."""
     try:
         array = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError):
-        return False
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, RecursionError):
+        return False  # NumPy reads what is damaged as Python, and tells it in as many ways
     return array.shape == shape and array.dtype == np.float16
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from napari_celltrain.dataset import split as split_frames
+from napari_celltrain.files import temporary_folder
 from napari_celltrain.training.augmentation import make_batch, plain
 from napari_celltrain.training.crops import StepSampler
 from napari_celltrain.training.plan import make_plan
@@ -87,13 +86,13 @@ def preview_crops(
     split = split_frames(dataset, settings.data.held_out_share, settings.design.time_window)
     plan = make_plan(dataset.experiments, split, settings)
     some = np.unique(np.linspace(0, len(split.train) - 1, 8).round().astype(int))
-    with tempfile.TemporaryDirectory(prefix="celltrain-preview-") as folder:
+    with temporary_folder() as folder:
         frames = prepare(
             dataset.experiments,
             [split.train[i] for i in some],
             plan.design,
             plan.relative_sizes,
-            Path(folder),
+            folder,
             exclude_dying=settings.data.exclude_dying,
             stopping=stopping,
         )

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 LARGEST_STATE = 2**24
 LARGEST_HISTORY = 2**30
 """Bytes; a step takes a hundred, and is told twice a second at most."""
+LARGEST_NAME = 100
+"""Bytes of what names the process that has a run."""
 
 
 def is_number(value: object) -> bool:
@@ -225,12 +227,10 @@ class RunFolder:
         try:
             lock.acquire(timeout=1)  # a window that asks `is_locked` holds it for a moment
         except Timeout:
-            with contextlib.suppress(OSError):
-                raise CellTrainError(
-                    f"Another process ({owner.read_text('utf-8')}) is training in {self.path}. "
-                    "Stop it first, or choose another folder."
-                ) from None
-            raise CellTrainError(f"Another process is training in {self.path}.") from None
+            raise CellTrainError(
+                f"Another process{_named_in(owner)} is training in {self.path}. Stop it first, or "
+                "choose another folder."
+            ) from None
         except OSError as error:
             raise CellTrainError(f"{self.path} can't be locked: {error.strerror}.") from None
         try:
@@ -293,6 +293,13 @@ class RunFolder:
 
         lines = [event_to_json(event) for event in self.read_history() if is_known(event)]
         write_text(self.history_file, "".join(line + "\n" for line in lines))
+
+
+def _named_in(owner: Path) -> str:
+    """Return which process is named in a file, in brackets; nothing where it names none."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: no text
+        return f" ({content_of(owner, LARGEST_NAME).decode('utf-8')})"
+    return ""
 
 
 def time_stamp() -> str:
