@@ -495,8 +495,9 @@ def _job_writer(path: Path) -> Write:
 def _read_job(path: Path) -> str:
     from napari_celltrain.dataset import load_dataset
 
-    if not (path / "README.txt").exists():
+    if not path.exists():  # the old one was put away, and the new one is not complete
         return "unfinished"
+    assert (path / "README.txt").stat().st_size > 100
     (experiment,) = load_dataset(path / "dataset.toml").experiments
     assert experiment.images is not None
     for t in experiment.images.time_points:

@@ -90,8 +90,9 @@ def kill_in_writing(name: str, folder: Path, kills: int, seed: int = 0) -> int:
             inside += 1
             if path.exists():
                 assert which_is_there(name, path) in accepted
-            for place in {path.parent, *(one.parent for one in leftovers(path))}:
-                write_text(place / "beside.txt", "the next writing there tidies up")
+            for left in sorted(leftovers(path), key=lambda one: len(one.parts)):
+                if left.exists():  # it is not within one that is gone by now
+                    write_text(left.parent / "beside.txt", "the next writing there tidies up")
             assert not leftovers(path)
         if path.exists() or name not in IN_PARTS:
             assert which_is_there(name, path) in accepted
