@@ -101,6 +101,23 @@ def kills(folder: Path, number: int) -> Row:
     )
 
 
+def stops(folder: Path, moments: int) -> Row:
+    """Ask a real run on frames of 100 MB to end, on one thread."""
+    interruption = load("reliability/test_interruption")
+    stopped = interruption.stop_with_large_frames(folder, moments, (50, 1000, 1000), 8.0)
+    seconds = [one.seconds for one in stopped]
+    phases = ", ".join(
+        f"{phase} {max(seconds[moments * i : moments * (i + 1)]):.1f} s"
+        for i, phase in enumerate(interruption.PHASES)
+    )
+    return (
+        "SIGTERM to `celltrain train` on frames of 50 x 1000 x 1000 pixels, on one thread",
+        f"{len(stopped)} moments of preparing, training and evaluating",
+        f"ended after {min(seconds):.1f} to {max(seconds):.1f} s (at most: {phases}), status 143; "
+        "what there was of checkpoints is whole, and the next start went on from it",
+    )
+
+
 def prediction_kills(folder: Path, number: int) -> Row:
     """Kill -9 the predictor at random moments, resume, compare with what was never killed."""
     movies = load("prediction/test_movie")
@@ -373,6 +390,7 @@ def table(arguments: argparse.Namespace) -> str:
     add(lambda folder: training_on_positions(folder, arguments.points, 5000, 50))
     add(lambda folder: soak(folder, arguments.steps))
     add(lambda folder: kills(folder, arguments.kills))
+    add(lambda folder: stops(folder, arguments.stops))
     add(lambda folder: prediction_kills(folder, arguments.kills))
     add(lambda folder: dask_kills())
     add(lambda folder: writer_kills(folder, arguments.writer_kills))
@@ -382,6 +400,7 @@ def table(arguments: argparse.Namespace) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--stops", type=int, default=6, help="in each phase of a run")
     parser.add_argument("--writer-kills", type=int, default=100, help="of each writer")
     parser.add_argument("--mutations", type=int, default=5000)
     parser.add_argument("--damaged", type=int, default=5000, help="files of each family")
@@ -397,6 +416,7 @@ def main() -> None:
         _, after = rest.split(END)
         command = (
             f"python benchmarks/reliability.py --kills {arguments.kills} "
+            f"--stops {arguments.stops} "
             f"--writer-kills {arguments.writer_kills} --mutations {arguments.mutations} "
             f"--damaged {arguments.damaged} "
             f"--points {arguments.points} --steps {arguments.steps}"

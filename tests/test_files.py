@@ -27,7 +27,7 @@ from napari_celltrain.files import (
 )
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EINTR]
-CALLS = ["mkdir", "mkdtemp", "write_bytes", "open", "fsync file", "fsync folder", "replace"]
+CALLS = ["mkdir", "mkdir beside", "write_bytes", "open", "fsync file", "fsync folder", "replace"]
 
 
 def _leftovers(folder: Path) -> list[Path]:
@@ -58,8 +58,9 @@ def _fail(monkeypatch: pytest.MonkeyPatch, call: str, number: int, nth: int = 1)
 
     if call == "mkdir":
         monkeypatch.setattr(Path, "mkdir", once(Path.mkdir))
-    elif call == "mkdtemp":
-        monkeypatch.setattr(tempfile, "mkdtemp", once(tempfile.mkdtemp))
+    elif call == "mkdir beside":
+        beside = once(Path.mkdir, lambda path, *_: path.name.startswith(TEMPORARY_PREFIX))
+        monkeypatch.setattr(Path, "mkdir", beside)
     elif call == "write_bytes":
         monkeypatch.setattr(Path, "write_bytes", once(Path.write_bytes))
     elif call == "open":
@@ -135,6 +136,19 @@ def test_a_failing_system_call_leaves_the_old_or_the_new_folder(
     assert {file.read_text() for file in path.iterdir()} in ({"old"}, {"new"})
     assert len(list(path.iterdir())) == 2
     assert not _leftovers(tmp_path)
+
+
+def test_an_interruption_just_as_the_folder_beside_it_is_made_leaves_nothing(tmp_path, monkeypatch):
+    make = os.mkdir
+
+    def make_and_interrupt(*args):
+        make(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "mkdir", make_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "file.bin", b"new")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, MemoryError, ValueError])

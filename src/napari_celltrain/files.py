@@ -87,11 +87,13 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers_of_the_dead(path.parent)
-        prefix = f"{TEMPORARY_PREFIX}{_computer()}-{os.getpid()}-"
-        holder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     except OSError as error:
         raise CellTrainError(cannot_be_written(path, error)) from error
+    # named before it is made: a signal that comes while it is made must not leave it there
+    made_by = f"{TEMPORARY_PREFIX}{_computer()}-{os.getpid()}"
+    holder = path.parent / f"{made_by}-{uuid.uuid4().hex[:12]}"
     try:
+        holder.mkdir(0o700)
         # in a folder of its own, so that its name can't be that of what is replaced
         (holder / "new").mkdir()
         temporary = holder / "new" / path.name
@@ -114,7 +116,7 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         # whatever happened, even Ctrl+C between two moves: what was there is there
-        if (holder / OLD).exists() and not path.exists():
+        if os.path.exists(holder / OLD) and not path.exists():
             os.replace(holder / OLD, path)
         shutil.rmtree(holder, ignore_errors=True)
 

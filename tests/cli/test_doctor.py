@@ -15,6 +15,10 @@ import psutil
 import pytest
 
 from napari_celltrain.cli import doctor, installed, main
+from napari_celltrain.training.debug_log import DebugLog
+from napari_celltrain.training.events import StateChanged
+from napari_celltrain.training.run import RunFolder
+from napari_celltrain.training.settings import TrainingSettings
 
 
 def test_a_crash_is_a_line_of_the_report():
@@ -205,6 +209,24 @@ def test_a_run_is_told_with_its_log(trained, capsys, monkeypatch):
     told = capsys.readouterr().out
     assert "versions: torch 2" in told
     assert "device: cpu" in told
+
+
+def test_of_a_long_log_it_is_told_with_what_the_newest_sitting_began(trained, tmp_path):
+    """Versions, device and settings are the first things that somebody who helps asks for."""
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(trained, run.path)
+    log = DebugLog(run)
+    log.begin(TrainingSettings.from_dict({"budget": {"steps": 4711}}))
+    log(StateChanged("training", "Training."))
+    for step in range(3 * doctor.LOG_LINES):
+        log(StateChanged("training", f"Step {step}."))
+    told = doctor._run_log(run.path)
+    text = "\n".join(told)
+    for words in ("=== napari-celltrain", "versions: torch 2", "steps = 4711", "  device: cpu"):
+        assert words in text
+    assert "steps = 150" not in text  # of the sitting before it
+    assert told[-1].endswith(f"Step {3 * doctor.LOG_LINES - 1}.")
+    assert len(told) < 2 * doctor.LOG_LINES
 
 
 def test_a_run_of_a_version_without_log_is_told_from_its_history(trained, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_celltrain.cli import main
+from napari_celltrain.cli import export_job, main
 from napari_celltrain.dataset import load_dataset
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
@@ -112,6 +113,63 @@ def test_what_is_neither_run_nor_data(tmp_path, refused):
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "thesis.txt").write_text("x")
     assert "empty" in refused("export-job", tmp_path, "--out", tmp_path / "used")
+
+
+KILLED = """
+import os, sys
+from napari_celltrain.cli import export_job, main
+export_job.write_text = lambda *given: os.kill(os.getpid(), 9)
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
+def test_what_a_killed_packing_left_is_not_in_the_way_of_the_next(sample, tmp_path):
+    place = tmp_path / "place"
+    command = ["export-job", str(sample), "--out", str(place / "job")]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *command], capture_output=True)
+    assert killed.returncode == -9, killed.stderr
+    (half,) = place.iterdir()
+    assert list(half.rglob("t0000.tif"))
+    assert main(command) == 0
+    assert [one.name for one in place.iterdir()] == ["job"]
+    assert len(load_dataset(place / "job").experiments) == 1
+
+
+def test_what_somebody_puts_there_meanwhile_is_left_alone(sample, tmp_path, monkeypatch, refused):
+    job = tmp_path / "place" / "job"
+    job.mkdir(parents=True)
+    write = export_job.write_text
+
+    def write_beside_somebody(path, text):
+        (job / "thesis.txt").write_text("precious")
+        write(path, text)
+
+    monkeypatch.setattr(export_job, "write_text", write_beside_somebody)
+    assert str(job) in refused("export-job", sample, "--out", job)
+    assert (job / "thesis.txt").read_text() == "precious"
+    assert [one.name for one in job.parent.iterdir()] == ["job"]
+
+
+def test_an_empty_folder_may_be_there(sample, tmp_path, monkeypatch, refused):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    assert main(["export-job", str(sample), "--out", str(tmp_path / "link")]) == 0
+    assert (tmp_path / "empty" / "README.txt").is_file()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # from under whom it can't be exchanged
+    assert "Name a new folder in ." in refused("export-job", sample, "--out", ".")
+
+
+def test_what_can_not_be_copied_is_told_by_its_place(sample, tmp_path, monkeypatch, refused):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tifffile, "imwrite", fail)
+    told = refused("export-job", sample, "--out", tmp_path / "job")
+    assert str(tmp_path / "job" / "images") in told
+    assert "No space left" in told
+    assert not (tmp_path / "job").exists()
 
 
 @pytest.fixture

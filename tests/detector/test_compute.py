@@ -71,6 +71,23 @@ def test_a_damaged_record_is_measured_again(timings, content):
     assert json.loads(path.read_text())
 
 
+def test_what_others_have_measured_is_kept(timings):
+    path = compute.cache_folder() / "arithmetic.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"another machine": {"float32, channels last": 0.5}}')
+    choose_arithmetic(CPU)
+    assert json.loads(path.read_text())["another machine"] == {"float32, channels last": 0.5}
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_where_nothing_can_be_kept_it_is_measured_each_time(timings, tmp_path, monkeypatch):
+    _, calls = timings
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert choose_arithmetic(CPU) == choose_arithmetic(CPU)
+    assert len(calls) == 2
+
+
 def test_the_real_measurement_ends_in_one_of_the_ways(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     chosen, why = choose_arithmetic(CPU)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import json
 import shutil
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -56,9 +57,13 @@ PLACES = {
     "preview": "preview",
     "sample": "sample",
     "job for a cluster": "job",
+    "checkpoints": "checkpoints",
+    "prepared frames": "prepared",
+    "history that is shortened": "history.jsonl",
+    "how fast this machine computes": "arithmetic.json",
 }
 """Where everything is written to."""
-IN_PARTS = ("data set", "preview", "sample", "job for a cluster")
+IN_PARTS = ("data set", "preview", "sample", "job for a cluster", "prepared frames")
 """Several files, each of them whole, the one that tells which it is at the end."""
 SLOW = ("bioimage.io package", "preview", "job for a cluster")
 
@@ -107,17 +112,22 @@ def _which(experiment: Experiment, *, linked: bool = True) -> str:
 # --- detectors ---
 
 
+def _design() -> Any:
+    from napari_celltrain.detector.design import choose_design
+
+    return choose_design(
+        diameter=10.0, spacing=11.0, voxel_size=(1.0, 1.0, 1.0), planes=1, unit="px", width=8
+    )
+
+
 def _detectors() -> dict[str, Any]:
     import torch
 
-    from napari_celltrain.detector.design import choose_design
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.detector.folder import DetectorInfo
     from napari_celltrain.detector.network import CentreNet
 
-    design = choose_design(
-        diameter=10.0, spacing=11.0, voxel_size=(1.0, 1.0, 1.0), planes=1, unit="px", width=8
-    )
+    design = _design()
     detectors = {}
     for seed, which in enumerate(CELLS):
         torch.manual_seed(seed)
@@ -276,6 +286,116 @@ def _report_writer(path: Path) -> Write:
     )
 
 
+def _checkpoints_writer(path: Path) -> Write:
+    import torch
+
+    from napari_celltrain.training.checkpoint import Checkpoint, save_checkpoint
+
+    def write(which: str) -> None:
+        names = [one.stem for one in path.glob("step-*")]
+        step = 1 + max((int(name.partition("-")[2]) for name in names), default=0)
+        tensors = {"model.a": torch.full((200, 1000), float(CELLS[which]))}
+        save_checkpoint(path, Checkpoint(step, tensors, {"which": which}))
+
+    return write
+
+
+def _read_checkpoints(path: Path) -> str:
+    """All of them have to be whole, not the newest alone: nothing here damages one."""
+    from napari_celltrain.training.checkpoint import KEPT, _load
+
+    files = sorted(path.glob("step-*"))
+    assert len(files) <= KEPT + 1  # one that is no longer needed may be left, until the next
+    checkpoints = [_load(file) for file in files]
+    assert all(checkpoint is not None for checkpoint in checkpoints)
+    newest = checkpoints[-1]
+    assert newest is not None
+    which: str = newest.state["which"]
+    assert (newest.tensors["model.a"] == CELLS[which]).all()
+    return which
+
+
+def _frames_writer(path: Path) -> Write:
+    """Frames in which some pixels have no value, of which there are two files each."""
+    from napari_celltrain.training.prepare import prepare
+
+    design = _design()
+    experiments = {}
+    for which, brightness in CELLS.items():
+        movie = np.zeros((1, 1, brightness, 60), np.float32)
+        movie[..., ::2] = brightness
+        movie[..., :5, :5] = np.nan
+        images = ArraySource(movie, "tzyx")
+        experiments[which] = content(which).with_(images=images)
+
+    def write(which: str) -> None:
+        made = prepare([experiments[which]], [(0, 0)], design, [(1.0, 1.0, 1.0)], path)
+        assert len(made) == 1
+
+    return write
+
+
+def _read_frames(path: Path) -> str:
+    """Those of data that are no more may be left beside the others: nobody takes them."""
+    from napari_celltrain.training.empty_frames import beside
+
+    heights = []
+    files = [file for file in path.glob("*.npy") if _is_kept(file)]
+    for file in files:
+        frame = np.load(file)  # which fails for half of one
+        assert frame.dtype == np.float16
+        if not file.name.endswith(".missing.npy"):
+            assert beside(file) in files
+            heights.append(frame.shape[1])
+    if not heights:
+        return "unfinished"
+    return {n: which for which, n in CELLS.items()}[max(heights)]
+
+
+def _history_writer(path: Path) -> Write:
+    """The new one is what a run that goes on from its third step makes of the old one."""
+    from napari_celltrain.files import write_text
+    from napari_celltrain.training.events import Step
+    from napari_celltrain.training.history import event_to_json
+    from napari_celltrain.training.run import RunFolder
+
+    run = RunFolder(path.parent)
+    steps = [
+        Step(step, 1.0 * step, 0.5, 1e-3, 100.0, 500.0, "cpu", None, None)
+        for step in range(1, CELLS["new"] + 1)
+    ]
+    whole = "".join(event_to_json(step) + "\n" for step in steps)
+
+    def write(which: str) -> None:
+        if which == "old":
+            write_text(path, whole)
+        else:
+            run.truncate_history(CELLS["old"], 0)
+
+    return write
+
+
+def _read_history(path: Path) -> str:
+    from napari_celltrain.training.run import RunFolder
+
+    assert path.read_bytes().endswith(b"\n")
+    steps = [getattr(event, "step", 0) for event in RunFolder(path.parent).read_history()]
+    assert steps == list(range(1, len(steps) + 1))
+    return {CELLS["new"]: "old", CELLS["old"]: "new"}[len(steps)]
+
+
+def _arithmetic_writer(path: Path) -> Write:
+    from napari_celltrain.detector.compute import Arithmetic, _remember
+
+    ways = [Arithmetic("float32"), Arithmetic("bfloat16"), Arithmetic("float32", "channels first")]
+    return lambda which: _remember(path, "a machine", dict.fromkeys(ways, float(CELLS[which])))
+
+
+def _read_arithmetic(path: Path) -> str:
+    (seconds,) = set(json.loads(path.read_text())["a machine"].values())
+    return next(which for which, n in CELLS.items() if n == seconds)
+
+
 def _command(*words: object) -> None:
     """Run a command that prints nothing, and whose sentence is raised."""
     from napari_celltrain.cli.parser import make_parser
@@ -375,8 +495,9 @@ def _job_writer(path: Path) -> Write:
 def _read_job(path: Path) -> str:
     from napari_celltrain.dataset import load_dataset
 
-    if not (path / "README.txt").exists():
+    if not path.exists():  # the old one was put away, and the new one is not complete
         return "unfinished"
+    assert (path / "README.txt").stat().st_size > 100
     (experiment,) = load_dataset(path / "dataset.toml").experiments
     assert experiment.images is not None
     for t in experiment.images.time_points:
@@ -413,6 +534,10 @@ _WRITERS: dict[str, Callable[[Path], Write]] = {
     "preview": _preview_writer,
     "sample": _sample_writer,
     "job for a cluster": _job_writer,
+    "checkpoints": _checkpoints_writer,
+    "prepared frames": _frames_writer,
+    "history that is shortened": _history_writer,
+    "how fast this machine computes": _arithmetic_writer,
 }
 _READERS: dict[str, Callable[[Path], str]] = {
     "detector folder": _read_detector,
@@ -428,4 +553,8 @@ _READERS: dict[str, Callable[[Path], str]] = {
     "preview": _read_preview,
     "sample": _read_sample,
     "job for a cluster": _read_job,
+    "checkpoints": _read_checkpoints,
+    "prepared frames": _read_frames,
+    "history that is shortened": _read_history,
+    "how fast this machine computes": _read_arithmetic,
 }

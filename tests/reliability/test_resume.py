@@ -12,9 +12,11 @@ import time
 from pathlib import Path  # noqa: TC003
 
 import pytest
+import torch
 from safetensors import safe_open
 
 from napari_celltrain.dataset import Dataset, Member
+from napari_celltrain.detector.compute import choose_arithmetic
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations
 from napari_celltrain.files import TEMPORARY_PREFIX
@@ -147,6 +149,34 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(
     assert digest(run) == digest(uninterrupted)
     check_history(run)
     assert _results(run) == _results(uninterrupted)
+
+
+@pytest.mark.parametrize("planes", [1, 5])
+def test_in_bfloat16_it_is_bit_for_bit_the_same_too(
+    make_blobs, settings, tmp_path, planes, monkeypatch
+):
+    if choose_arithmetic(torch.device("cpu"), "bfloat16")[0].precision != "bfloat16":
+        pytest.skip("this processor computes wrong gradients in bfloat16, so it is never used here")
+    monkeypatch.setattr("napari_celltrain.training.pace.TELL_EVERY_S", 0.0)
+    data = Dataset((Member(make_blobs(times=4, shape=(planes, 48, 48), cells=4)),))
+    settings = settings.changed(["compute.precision=bfloat16", "budget.steps=8", "design.width=8"])
+    for name in ("once", "again"):
+        train(data, tmp_path / name, settings)
+    control = Control()
+
+    def stop(event):
+        if isinstance(event, Step) and event.step >= 3:
+            control.stop()
+
+    assert train(data, tmp_path / "parts", settings, [stop], control=control).step < 8
+    train(data, tmp_path / "parts", settings, resume=True)
+    newest, _ = load_newest(tmp_path / "once" / "checkpoints")
+    assert newest is not None
+    assert newest.state["precision"] == "bfloat16"  # it did not fall back
+    assert digest(tmp_path / "again") == digest(tmp_path / "once")
+    assert digest(tmp_path / "parts") == digest(tmp_path / "once")
+    train(data, tmp_path / "float32", settings.changed(["compute.precision=float32"]))
+    assert digest(tmp_path / "float32") != digest(tmp_path / "once")  # it was computed so
 
 
 def _results(run: Path) -> list[tuple[float, ...]]:

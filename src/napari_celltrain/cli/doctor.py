@@ -44,7 +44,10 @@ NOT_INSTALLED = (
     f"pip install {NAME}"
 )
 LOG_LINES = 300
-"""Of a run's log, the last so many are shown."""
+"""Of a run's log, the last so many are shown, and with what the newest sitting began."""
+LOG_BYTES = 2**24
+"""Of a log that is longer, nothing before its end is looked at."""
+LONGEST_LINE = 1000
 Verdict = Literal["ok", "warning", "problem"]
 
 
@@ -193,30 +196,43 @@ def _run_log(path: Path) -> list[str]:
     for kind in (Step, Evaluation):
         last = [event for event in history if isinstance(event, kind)][-3:]
         lines += [f"  {event}" for event in last]
-    log = _last_lines(folder.log_file)
+    began, log = _log(folder.log_file)
+    chosen = [event for event in history if isinstance(event, Choice)]
+    choices = ["Chosen", *(f"  {one.name}: {one.value} ({one.reason})" for one in chosen)]
+    if began:  # choices are in the log once, where the run was begun
+        lines += [f"{folder.log_file.name}, where the newest sitting begins", *began, *choices]
     if log:
         return [*lines, f"{folder.log_file.name}, the last {len(log)} lines", *log]
     # a run of an earlier version keeps no log
     settings = folder.settings_text()
     lines += ["Settings", *(f"  {line}" for line in settings.splitlines() if line.strip())]
-    chosen = [event for event in history if isinstance(event, Choice)]
-    lines += ["Chosen", *(f"  {one.name}: {one.value} ({one.reason})" for one in chosen)]
+    lines += choices
     found = [event.finding for event in history if isinstance(event, FindingEvent)]
     lines += ["Noticed", *(f"  {one.severity}: {one.message}" for one in found)]
     return lines
 
 
-def _last_lines(file: Path) -> list[str]:
-    """Return the end of a log; empty when there is none."""
+def _log(file: Path) -> tuple[list[str], list[str]]:
+    """Return with what the newest sitting begins in a log, if the end does not show it; the end."""
+    from napari_celltrain.training.debug_log import SITTING_BEGINS
+
     try:
         if not file.is_file():  # a pipe would never end
-            return []
+            return [], []
         with open(file, "rb") as opened:
-            opened.seek(max(0, file.stat().st_size - 100 * LOG_LINES))
-            content = opened.read(100 * LOG_LINES)
+            opened.seek(max(0, file.stat().st_size - LOG_BYTES))
+            content = opened.read(LOG_BYTES)
     except OSError:
-        return []
-    return content.decode("utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        return [], []
+    text = content.decode("utf-8", errors="replace")
+    lines = [line[:LONGEST_LINE] for line in text.splitlines()]
+    before, end = lines[:-LOG_LINES], lines[-LOG_LINES:]
+    begins = [i for i, line in enumerate(lines) if SITTING_BEGINS in line]
+    if not begins:
+        return [], end
+    newest = before[begins[-1] :]
+    trains = (i for i, line in enumerate(newest) if " training: " in line)
+    return newest[: next(trains, LOG_LINES)], end
 
 
 def _system() -> Check:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +17,11 @@ from napari_celltrain.cli.job_scripts import (
 )
 from napari_celltrain.cli.output import Progress, print_json, tell
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import write_text
+from napari_celltrain.files import replacing, write_text
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
 SUMMARY = "Write a job script, with all that it needs, to train or predict on a cluster."
 EXAMPLES = """\
@@ -91,8 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.kind == "shell" and arguments.nodes > 1:
         raise CellTrainError("Several machines need a scheduler: --kind slurm.")
     out: Path = arguments.out
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CellTrainError(f"{out} exists and is not an empty folder; choose another place.")
+    _check_free(out)
     if arguments.predict:
         return _predict(arguments)
     run_folder = RunFolder(arguments.source)
@@ -114,18 +116,49 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = load_dataset(run_folder.dataset_file if is_run else arguments.source)
     window = settings.design.time_window
     n_frames = sum(len(frames_to_pack(one, window)) for one in dataset.experiments)
-    with Progress("Copying", n_frames) as progress:
-        pack_dataset(dataset, out, window, progress=progress.advance)
-    write_text(out / "settings.toml", settings.to_toml())
-    if is_run:
-        shutil.copytree(run_folder.path, out / "run", ignore=shutil.ignore_patterns(*_NOT_CARRIED))
-    write_text(out / "job.sh", training_script(arguments, settings.budget.minutes))
-    write_text(out / "README.txt", training_steps(arguments))
+    with _packing(out) as folder:
+        with Progress("Copying", n_frames) as progress:
+            pack_dataset(dataset, folder, window, progress=progress.advance)
+        write_text(folder / "settings.toml", settings.to_toml())
+        if is_run:
+            left_out = shutil.ignore_patterns(*_NOT_CARRIED)
+            shutil.copytree(run_folder.path, folder / "run", ignore=left_out)
+        write_text(folder / "job.sh", training_script(arguments, settings.budget.minutes))
+        write_text(folder / "README.txt", training_steps(arguments))
     if arguments.json:
         print_json({"out": str(out), "frames": n_frames, "experiments": len(dataset)})
     else:
         tell(training_steps(arguments), end="")
     return 0
+
+
+def _check_free(out: Path) -> None:
+    """Refuse a place where something is, or whose folder can't be exchanged for another one."""
+    if not out.exists():
+        if out.is_symlink():
+            raise CellTrainError(f"{out} is a link that leads nowhere; choose another place.")
+        return
+    if not out.is_dir() or any(out.iterdir()):
+        raise CellTrainError(f"{out} exists and is not an empty folder; choose another place.")
+    if os.path.samefile(out, Path.cwd()) or out.is_mount():
+        raise CellTrainError(f"Name a new folder in {out} (--out), not {out} itself.")
+
+
+@contextlib.contextmanager
+def _packing(out: Path) -> Iterator[Path]:
+    """Give a folder to pack into, beside its place, where it is once everything is in it.
+
+    What a killed packing left is removed by the next one, as with every file.
+    """
+    place = temporary = out.resolve()
+    try:
+        with replacing(place) as temporary:
+            temporary.mkdir()
+            yield temporary
+            if place.exists():
+                place.rmdir()  # which refuses if somebody has put something there meanwhile
+    except CellTrainError as error:  # about a file in it, by where that would have been
+        raise CellTrainError(str(error).replace(str(temporary), str(out))) from None
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -138,10 +171,11 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.nodes > 1:
         raise CellTrainError("A movie is predicted by one machine: leave --nodes out.")
     detector = Detector.from_folder(arguments.source, device="cpu")
-    detector.save(arguments.out / "detector")
-    write_text(arguments.out / "movies.txt", "".join(f"{movie}\n" for movie in movies))
-    write_text(arguments.out / "job.sh", prediction_script(arguments, len(movies)))
-    write_text(arguments.out / "README.txt", prediction_steps(arguments))
+    with _packing(arguments.out) as folder:
+        detector.save(folder / "detector")
+        write_text(folder / "movies.txt", "".join(f"{movie}\n" for movie in movies))
+        write_text(folder / "job.sh", prediction_script(arguments, len(movies)))
+        write_text(folder / "README.txt", prediction_steps(arguments))
     if arguments.json:
         print_json({"out": str(arguments.out), "movies": len(movies)})
     else:

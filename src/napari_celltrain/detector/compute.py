@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import cache_folder
+from napari_celltrain.files import cache_folder, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from napari_celltrain.detector.network import CentreNet
@@ -152,14 +153,16 @@ def _measured(device: torch.device, choices: Sequence[Arithmetic]) -> dict[Arith
         taken = tile_threads().submit(_time_steps, device, choices).result()
     else:
         taken = _time_steps(device, choices)
+    with contextlib.suppress(CellTrainError):  # a read-only home only costs the measurement again
+        _remember(path, key, taken)
+    return taken
+
+
+def _remember(path: Path, key: str, taken: Mapping[Arithmetic, float]) -> None:
+    """Add to what is known, which another process may have added to meanwhile."""
     known = _read(path)
     known[key] = known.get(key, {}) | {str(choice): s for choice, s in taken.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(known))
-    except OSError:
-        pass  # a read-only home only costs the measurement again
-    return taken
+    write_text(path, json.dumps(known))
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LARGEST = 2 * 2**20
 """Bytes; of a longer log the older half is forgotten when a sitting begins."""
+SITTING_BEGINS = "=== napari-celltrain"
+"""In the first line of each sitting."""
 _PACKAGES = (
     "torch", "numpy", "scipy", "tifffile", "imagecodecs", "zarr", "h5py", "safetensors", "pydantic",
     "napari", "PyQt6", "PySide6",
@@ -53,7 +55,7 @@ class DebugLog:
         self._shorten()
         asked = [line for line in settings.to_toml().splitlines() if line.strip()]
         self._write(
-            f"=== napari-celltrain {__version__}, process {os.getpid()}",
+            f"{SITTING_BEGINS} {__version__}, process {os.getpid()}",
             f"Python {platform.python_version()} on {platform.platform()}, "
             f"{os.cpu_count()} processors",
             "versions: " + ", ".join(_versions()),

@@ -8,6 +8,7 @@ data is reused and changed data is never mistaken for the old.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import tokenize
@@ -134,7 +135,6 @@ def prepare(
         steps = design.steps(voxel_sizes[member], source.frame_shape[0])
         return _prepared_file(source, t, channel, steps, folder, stopping)
 
-    folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=2) as pool:  # one decodes while the other resamples
         for done, (job, made) in enumerate(zip(jobs, pool.map(work, jobs), strict=True), 1):
             if stopping():
@@ -145,8 +145,12 @@ def prepare(
             tell(Preparing(done, len(jobs), f"{experiments[job[0]].name}, time point {job[1]}"))
     used = {made for made in jobs.values() if made is not None}
     used |= {beside(made) for made in used}
-    for stale in set(folder.glob("*.npy")) - used:  # of data that has changed since
-        stale.unlink(missing_ok=True)
+    stale = set(folder.glob("*.npy")) - used  # of data that has changed since
+    # frames first: one without what is beside it would pass for one whose pixels all have a value
+    frames_first = sorted(stale, key=lambda path: ".missing" in path.suffixes)
+    with contextlib.suppress(OSError):  # they are in nobody's way, and go the next time
+        for left in frames_first:
+            left.unlink(missing_ok=True)
     result = []
     known: dict[int, Callable[[int], KnownPlace]] = {}
     noticed = EmptyFrames()
