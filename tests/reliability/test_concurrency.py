@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_celltrain.cli import main
 from napari_celltrain.dataset import load_dataset
@@ -21,6 +26,9 @@ from napari_celltrain.training.events import Step
 from napari_celltrain.training.loop import train
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 QUICK = [
     "--threads", "1", "--device", "cpu", "--set", "compute.precision=float32",
@@ -133,3 +141,59 @@ def test_a_place_that_can_not_be_locked_is_a_sentence(sample, tmp_path):
         RunFolder(tmp_path / "run").locked(),
     ):
         pass
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="suspends processes by signals of POSIX")
+def test_a_prediction_keeps_to_its_detector_while_another_process_trains_a_better_one(
+    sample, tmp_path
+):
+    """Each is suspended while the other one works, so that it is certain what comes when."""
+    run, out, whole = tmp_path / "run", tmp_path / "cells.csv", tmp_path / "whole.csv"
+    images = str(tmp_path / "movie.tif")
+    movie = load_dataset(sample).experiments[0].images
+    frames = np.concatenate([movie.read_frame(t) for t in movie.time_points])
+    long = np.tile(frames, (20, 1, 1))  # so that it is still at it when it is suspended
+    tifffile.imwrite(images, long, photometric="minisblack", metadata={"axes": "TYX"})
+    find = ["--threads", "1", "--device", "cpu", "--gamma", "1", "--voxel-size", "1,1,1", "--out"]
+
+    def start(*words: object) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "napari_celltrain", *map(str, words)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    def wait_for(process: subprocess.Popen, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so, and suspend who did it."""
+        end = time.monotonic() + 100
+        while not is_so():
+            assert process.poll() is None, "it ended before"
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        process.send_signal(signal.SIGSTOP)
+
+    best = run / "best" / "detector.json"
+    training = start("train", sample, "--out", run, "--steps", "400", *QUICK)
+    predicting = None
+    try:
+        wait_for(training, best.exists)
+        before = best.read_bytes()
+        shutil.copytree(run / "best", tmp_path / "kept")
+        predicting = start("predict", run / "best", images, *find, out)
+        partial = tmp_path / "cells.csv.partial"
+        wait_for(predicting, lambda: partial.exists() and partial.read_bytes().count(b"\n") > 1)
+        assert not out.exists()
+        training.send_signal(signal.SIGCONT)
+        wait_for(training, lambda: best.read_bytes() != before)
+        predicting.send_signal(signal.SIGCONT)
+        assert predicting.wait(100) == 0
+    finally:
+        for process in filter(None, (training, predicting)):
+            process.kill()
+            process.wait()
+    assert main(["predict", str(tmp_path / "kept"), images, *find, str(whole)]) == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert main(["predict", str(run / "best"), images, *find, str(whole)]) == 0
+    assert out.read_bytes() != whole.read_bytes()  # the better one finds something else
