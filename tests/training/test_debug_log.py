@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from napari_celltrain.dataset import Dataset, load_dataset
@@ -69,6 +72,21 @@ def test_it_does_not_grow_without_end(tmp_path, monkeypatch):
     assert len(text) < 25_000
     assert "sitting 29" in text
     assert "sitting 0\n" not in text
+
+
+def test_where_it_can_not_be_shortened_nothing_of_it_is_lost(tmp_path, monkeypatch):
+    """On a full disk, say: half of a log that is written in its place would be gone."""
+    run = RunFolder(tmp_path)
+    DebugLog(run).begin(TrainingSettings().changed(["budget.steps=4711"]))
+    before = run.log_file.read_text("utf-8")
+    monkeypatch.setattr(debug_log, "LARGEST", 100)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    DebugLog(run).begin(TrainingSettings())
+    assert run.log_file.read_text("utf-8").startswith(before)
 
 
 def test_a_refusal_is_in_it_too(dataset, tmp_path):

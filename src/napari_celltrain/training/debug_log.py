@@ -14,7 +14,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from napari_celltrain import __version__
-from napari_celltrain.errors import shown
+from napari_celltrain.errors import CellTrainError, shown
+from napari_celltrain.files import write_bytes
 from napari_celltrain.training.events import (
     CheckpointSaved,
     Choice,
@@ -101,10 +102,10 @@ class DebugLog:
             file.write("".join(f"{now} {line}\n" for line in lines))
 
     def _shorten(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, CellTrainError):
             if self._file.stat().st_size > LARGEST:
                 kept = self._file.read_bytes()[-LARGEST // 2 :].partition(b"\n")[2]
-                self._file.write_bytes(kept)
+                write_bytes(self._file, kept)
 
 
 def _versions() -> list[str]:
