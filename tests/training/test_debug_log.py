@@ -77,7 +77,7 @@ def test_it_does_not_grow_without_end(tmp_path, monkeypatch):
 def test_where_it_can_not_be_shortened_nothing_of_it_is_lost(tmp_path, monkeypatch):
     """On a full disk, say: half of a log that is written in its place would be gone."""
     run = RunFolder(tmp_path)
-    DebugLog(run).begin(TrainingSettings())
+    DebugLog(run).begin(TrainingSettings().changed(["budget.steps=4711"]))
     before = run.log_file.read_text("utf-8")
     monkeypatch.setattr(debug_log, "LARGEST", 100)
 
