@@ -1,6 +1,7 @@
 """The long forms of the reliability tests, as a table for docs/reliability.md.
 
-    python benchmarks/reliability.py --kills 100 --mutations 5000 --steps 60000 --write
+    python benchmarks/reliability.py [--at-once 2] [--write]
+    python benchmarks/reliability.py --only kills --kills 20
 
 The cases are those of tests/reliability, which run shorter in the everyday suite.
 """
@@ -20,6 +21,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +38,7 @@ from napari_celltrain.training.loop import train
 from napari_celltrain.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
@@ -370,31 +373,49 @@ def soak(folder: Path, steps: int) -> Row:
     )
 
 
-def table(arguments: argparse.Namespace) -> str:
-    lines = ["| what is done to it | how often | what came of it | minutes |", "|---|---|---|---|"]
+Part = Callable[[argparse.Namespace, Path], Row | list[Row]]
+PARTS: dict[str, Part] = {
+    "resumes": lambda asked, folder: resumes(folder),
+    "system-calls": lambda asked, folder: system_calls(),
+    "mutations": lambda asked, folder: mutations(folder, asked.mutations),
+    "damaged-files": lambda asked, folder: damaged_files(asked.damaged),
+    "positions": lambda asked, folder: load_of_positions(asked.points, 5000, 50),
+    "training-on-positions": lambda asked, folder: training_on_positions(
+        folder, asked.points, 5000, 50
+    ),
+    "soak": lambda asked, folder: soak(folder, asked.steps),
+    "kills": lambda asked, folder: kills(folder, asked.kills),
+    "stops": lambda asked, folder: stops(folder, asked.stops),
+    "prediction-kills": lambda asked, folder: prediction_kills(folder, asked.kills),
+    "dask-kills": lambda asked, folder: dask_kills(),
+    "writer-kills": lambda asked, folder: writer_kills(folder, asked.writer_kills),
+}
+LONGEST = "writer-kills"
+"""As long as all the others together: it is begun first."""
 
-    def add(work: Callable[[Path], Row | list[Row]]) -> None:
-        begin = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            rows = work(Path(folder))
-        minutes = (time.perf_counter() - begin) / 60
-        for row in rows if isinstance(rows, list) else [rows]:
-            lines.append("| " + " | ".join((*row, f"{minutes:.1f}")) + " |")
-            print(lines[-1], flush=True)
 
-    add(resumes)
-    add(lambda folder: system_calls())
-    add(lambda folder: mutations(folder, arguments.mutations))
-    add(lambda folder: damaged_files(arguments.damaged))
-    add(lambda folder: load_of_positions(arguments.points, 5000, 50))
-    add(lambda folder: training_on_positions(folder, arguments.points, 5000, 50))
-    add(lambda folder: soak(folder, arguments.steps))
-    add(lambda folder: kills(folder, arguments.kills))
-    add(lambda folder: stops(folder, arguments.stops))
-    add(lambda folder: prediction_kills(folder, arguments.kills))
-    add(lambda folder: dask_kills())
-    add(lambda folder: writer_kills(folder, arguments.writer_kills))
-    return "\n".join(lines)
+def rows_of(part: str, arguments: argparse.Namespace) -> list[str]:
+    """Do a part in this process; return its lines of the table."""
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = PARTS[part](arguments, Path(folder))
+    minutes = (time.perf_counter() - begin) / 60
+    return [
+        "| " + " | ".join((*row, f"{minutes:.1f}")) + " |"
+        for row in (rows if isinstance(rows, list) else [rows])
+    ]
+
+
+def rows_apart(part: str, options: list[str]) -> list[str]:
+    """Do a part in a process of its own; return its lines of the table."""
+    command = [sys.executable, __file__, *options, "--only", part]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    if done.returncode != 0:
+        lines = [f"| {part} | | FAILED | |"]
+        print(done.stdout, done.stderr, file=sys.stderr)
+    print("\n".join(lines), flush=True)
+    return lines
 
 
 def main() -> None:
@@ -406,26 +427,41 @@ def main() -> None:
     parser.add_argument("--damaged", type=int, default=5000, help="files of each family")
     parser.add_argument("--points", type=int, default=2_000_000)
     parser.add_argument("--steps", type=int, default=60_000)
+    numbers = [action.dest for action in parser._actions if action.type is int]
+    parser.add_argument("--at-once", type=int, default=1, help="parts that run side by side")
+    parser.add_argument("--only", choices=PARTS, help="one part, in this process")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    text = table(arguments)
+    if arguments.only:
+        torch.set_num_threads(1)
+        print("\n".join(rows_of(arguments.only, arguments)), flush=True)
+        return
+    options = [
+        word
+        for name in numbers
+        for word in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))
+    ]
+    order = sorted(PARTS, key=lambda part: part != LONGEST)
+    with ThreadPoolExecutor(arguments.at_once) as processes:
+        made = dict(
+            zip(order, processes.map(lambda part: rows_apart(part, options), order), strict=True)
+        )
+    head = ["| what is done to it | how often | what came of it | minutes |", "|---|---|---|---|"]
+    text = "\n".join([*head, *(line for part in PARTS for line in made[part])])
+    if "FAILED" in text:
+        raise SystemExit("Not all of it went well; nothing is written.")
     if arguments.write:
         page = PAGE.read_text("utf-8")
         before, rest = page.split(BEGIN)
         _, after = rest.split(END)
-        command = (
-            f"python benchmarks/reliability.py --kills {arguments.kills} "
-            f"--stops {arguments.stops} "
-            f"--writer-kills {arguments.writer_kills} --mutations {arguments.mutations} "
-            f"--damaged {arguments.damaged} "
-            f"--points {arguments.points} --steps {arguments.steps}"
+        command = " ".join(
+            ["python benchmarks/reliability.py", *options, f"--at-once {arguments.at_once}"]
         )
-        made = (
+        told = (
             f"Made {datetime.date.today()} with `{command}` on Python "
             f"{platform.python_version()}, torch {torch.__version__}, {platform.system()}."
         )
-        PAGE.write_text(f"{before}{BEGIN}\n{made}\n\n{text}\n{END}{after}", "utf-8")
+        PAGE.write_text(f"{before}{BEGIN}\n{told}\n\n{text}\n{END}{after}", "utf-8")
 
 
 if __name__ == "__main__":
