@@ -312,12 +312,12 @@ def test_an_error_of_the_engine_is_a_sentence_and_the_next_run_is_not_told_of_it
     real = training_session._train
 
     def broken(*args):
-        raise RuntimeError("out of memory in a kernel")
+        raise RuntimeError("an illegal step in a kernel")
 
     monkeypatch.setattr(training_session, "_train", broken)
     widget.start_button.click()
     ended(qtbot, widget)
-    assert "out of memory in a kernel" in widget.progress.sentence.text()
+    assert "an illegal step in a kernel" in widget.progress.sentence.text()
     monkeypatch.setattr(training_session, "_train", real)
     widget.start_button.click()
     ended(qtbot, widget)
