@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import tracemalloc
 from contextlib import contextmanager
@@ -28,6 +29,17 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 SHARED = Path(os.environ.get("CELLTRAIN_TEST_DATA", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _little_to_look_through() -> None:
+    """Leave what lives already out of Python's search for what nobody needs any more.
+
+    napari's fixture searches after every test; with PyTorch, napari and what other tests left in
+    memory that took nearly a second.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _folder(name: str) -> Path:
