@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 
 import numpy as np
 import pytest
@@ -143,6 +144,34 @@ def test_out_of_memory_halves_the_tile_and_goes_on(make_detector, monkeypatch, t
     # also where tiles are asked for that do not fit
     same(whole, detector.detect([image], (2.0, 1.0, 1.0), floor=0.3, tile=image.shape))
     assert not failed
+
+
+def test_where_memory_does_for_one_frame_they_are_computed_one_after_the_other(
+    make_detector, monkeypatch
+):
+    monkeypatch.setattr("napari_celltrain.detector.detector.usable_cores", lambda: 2)
+    detector = make_detector(threads=2)
+    detector.sizes.together_voxels = 0
+    images = np.random.default_rng(0).integers(0, 60000, (6, 8, 100, 100), np.uint16)
+    alone = [detector.detect([one], (2.0, 1.0, 1.0), floor=0.3) for one in images]
+    inside, failed, forward = [], [], detector._forward
+
+    def tight(tensor, *between):
+        inside.append(tensor)
+        try:
+            time.sleep(0.05)
+            if len(inside) > 1:
+                failed.append(len(inside))
+                raise MemoryError
+            return forward(tensor, *between)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(detector, "_forward", tight)
+    found = detector.detect_each((Job([one], (2.0, 1.0, 1.0)) for one in images), floor=0.3)
+    for one, other in zip(alone, found, strict=True):
+        same(one, other)
+    assert failed
 
 
 @pytest.mark.timeout(60)

@@ -261,7 +261,7 @@ class Detector:
                     waiting = []
                 elif under_way and not under_way[0].unfinished():
                     frame = under_way[0]
-                    found = self._collect(frame)
+                    found = self._collect(frame, under_way)
                     if found is not None:
                         under_way.popleft()
                         done += 1
@@ -332,7 +332,9 @@ class Detector:
             shares[turn].append(one)
         frame.futures = [self._pool.submit(self._detect_tiles, frame, share) for share in shares]
 
-    def _collect(self, frame: FrameUnderWay) -> Detections | None:
+    def _collect(
+        self, frame: FrameUnderWay, under_way: Iterable[FrameUnderWay]
+    ) -> Detections | None:
         """Put the tiles of a frame together; None when it is computed again in smaller tiles."""
         try:
             found = frame.found()
@@ -345,6 +347,8 @@ class Detector:
                     f"{' x '.join(map(str, frame.images[0].shape))} pixels. Close other programs, "
                     f"or use {'the CPU' if self.device.type != 'cpu' else 'a larger computer'}."
                 ) from error
+            # what is computed beside it gives its memory back first
+            wait([future for one in under_way for future in one.futures])
             self._start([frame])
             return None
         return detections_of(frame, found, self.design)

@@ -83,12 +83,13 @@ class TileSizes:
     def ran_out(self, frame: FrameUnderWay) -> bool:
         """Take less from now on, this frame too, since memory did not do; False: there is no less.
 
-        Frames that were computed together are computed each by itself; else the tile is halved.
+        Frames that were computed together are computed each by itself; else the tile is halved, or
+        fewer are computed at once.
         """
         if frame.place is not None:
             self.together_voxels = 0
             return True
-        largest = max((one.voxels for one in frame.tiles), default=0)
+        largest, at_once = max((one.voxels for one in frame.tiles), default=0), frame.at_once
         if largest < SMALLEST_TILE:
             return False
         self._too_large = min(self._too_large, largest)
@@ -97,4 +98,4 @@ class TileSizes:
             torch.cuda.empty_cache()
         self.cut(frame, None)
         # what a tile has to see around its own part does not get smaller with it
-        return max(one.voxels for one in frame.tiles) < largest
+        return max(one.voxels for one in frame.tiles) * frame.at_once < largest * at_once
