@@ -62,6 +62,9 @@ class ArraySource(Movie):
                 frame_interval_s=frame_interval_s,
                 is_colour=self._layout.is_colour,
                 chunk_shape=self._layout.chunk_shape(_chunks(array)),
+                # of an array of another program nobody knows
+                reads_side_by_side=isinstance(array, np.ndarray)
+                or hasattr(array, "__dask_graph__"),
             )
         )
 

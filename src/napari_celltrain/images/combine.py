@@ -89,6 +89,7 @@ class AppendedChannels(Movie):
                 time_points=common,
                 n_channels=self._first_channel[-1],
                 dtype=np.result_type(*(source.dtype for source in sources)),
+                reads_side_by_side=_side_by_side(sources),
             )
         )
 
@@ -137,6 +138,7 @@ class AppendedTime(Movie):
                 sources[0],
                 time_points=tuple(time_points),
                 dtype=np.result_type(*(source.dtype for source in sources)),
+                reads_side_by_side=_side_by_side(sources),
             )
         )
 
@@ -177,8 +179,13 @@ def _header_like(source: FrameSource, **changes: Any) -> Header:
         "frame_interval_s": source.frame_interval_s,
         "is_colour": getattr(source, "is_colour", False),
         "chunk_shape": getattr(source, "chunk_shape", None),
+        "reads_side_by_side": _side_by_side([source]),
     }
     return Header(**(fields | changes))
+
+
+def _side_by_side(sources: Sequence[FrameSource]) -> bool:
+    return all(getattr(source, "reads_side_by_side", False) for source in sources)
 
 
 def _of_one_size(sources: Sequence[FrameSource]) -> tuple[FrameSource, ...]:

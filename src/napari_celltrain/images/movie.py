@@ -42,6 +42,7 @@ class Header:
     frame_interval_s: float | None = None
     is_colour: bool = False
     chunk_shape: tuple[int, int, int] | None = None
+    reads_side_by_side: bool = True
 
     def __post_init__(self) -> None:
         """Refuse sizes that no image has, which damaged files claim, and what is no grey value."""
@@ -147,6 +148,11 @@ class Movie(ABC):
     def is_colour(self) -> bool:
         """Whether the file holds red, green and blue, which are read as one grey channel."""
         return self._header.is_colour
+
+    @property
+    def reads_side_by_side(self) -> bool:
+        """Whether several threads may read at once."""
+        return self._header.reads_side_by_side
 
     @property
     def chunk_shape(self) -> tuple[int, int, int] | None:

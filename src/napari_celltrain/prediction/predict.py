@@ -15,7 +15,7 @@ from napari_celltrain.prediction.cell_size import check_cell_diameter
 from napari_celltrain.prediction.contrast import check_gamma
 from napari_celltrain.prediction.first_look import look_at_movie
 from napari_celltrain.prediction.frames import check_channels
-from napari_celltrain.prediction.reading import read_ahead
+from napari_celltrain.prediction.reading import read_ahead, readers_for
 from napari_celltrain.prediction.telling import MovieTeller
 from napari_celltrain.prediction.unlike import unlike_before
 
@@ -246,7 +246,7 @@ def predict(
     """Find the cells of a movie, a time point at a time, in the order of time.
 
     Everything is checked at the call, and a few frames are looked at (`prediction.first_look`)
-    unless `cell_diameter` and `gamma` are stated. The next frame is read while one is computed.
+    unless `cell_diameter` and `gamma` are stated. The next frames are read while one is computed.
     Closing the iterator ends the reading thread.
 
     Parameters
@@ -338,7 +338,12 @@ def _results(
     in_line: bool,
 ) -> Generator[FrameResult]:
     reader = read_ahead(
-        detector.design, source, request.time_points, request.channels, in_line=in_line
+        detector.design,
+        source,
+        request.time_points,
+        request.channels,
+        readers=readers_for(detector, source),
+        in_line=in_line,
     )
     gamma = request.known_gamma
     waiting: deque[Inputs] = deque()
