@@ -12,7 +12,7 @@ from napari_celltrain.formats import format_named, format_of
 from napari_celltrain.formats.autlist_writing import write_autlist
 
 SETTINGS = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 
 

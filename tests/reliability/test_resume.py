@@ -105,7 +105,22 @@ def test_another_seed_gives_other_weights(dataset, settings, uninterrupted, tmp_
     assert digest(tmp_path / "run") != digest(uninterrupted)
 
 
-def test_a_run_without_a_budget_does_not_go_by_the_clock(dataset, settings, tmp_path, monkeypatch):
+@pytest.fixture
+def first_is_best(monkeypatch):
+    """No evaluation is better than the first."""
+    add = Standing.add
+
+    def only_the_first(standing, verdict, step, *more):
+        if standing.best_step:
+            standing.best_f1 = 2.0  # out of reach
+        return add(standing, verdict, step, *more)
+
+    monkeypatch.setattr(Standing, "add", only_the_first)
+
+
+def test_a_run_without_a_budget_does_not_go_by_the_clock(
+    dataset, settings, tmp_path, monkeypatch, first_is_best
+):
     """Which detector is kept, and where it stops improving, follow from when it is judged."""
     values = settings.model_dump()
     values["budget"].update(steps=None, patience=2)
@@ -403,7 +418,7 @@ def test_stopped_while_the_detector_it_starts_from_is_judged(
     assert digest(run) == digest(tmp_path / "whole")
 
 
-def test_a_run_that_no_longer_improved_is_given_more(dataset, settings, tmp_path):
+def test_a_run_that_no_longer_improved_is_given_more(dataset, settings, tmp_path, first_is_best):
     run = tmp_path / "run"
     values = settings.model_dump()
     values["budget"] = {"patience": 2}
@@ -433,16 +448,8 @@ def test_killed_before_its_settings_were_written_it_begins_again(
 
 
 def test_the_last_step_is_judged_once_though_it_is_not_the_best(
-    dataset, settings, tmp_path, monkeypatch
+    dataset, settings, tmp_path, first_is_best
 ):
-    add = Standing.add
-
-    def only_the_first(standing, verdict, step, *more):
-        if standing.best_step:
-            standing.best_f1 = 2.0  # out of reach
-        return add(standing, verdict, step, *more)
-
-    monkeypatch.setattr(Standing, "add", only_the_first)
     run = tmp_path / "run"
     settings = settings.changed(["budget.steps=50"])
     train(dataset, run, settings)
