@@ -46,6 +46,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import theilslopes
 
 from napari_celltrain.dataset import Dataset, Member
+from napari_celltrain.detector.compute import usable_cores
 from napari_celltrain.detector.design import choose_design
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.folder import DetectorInfo
@@ -251,6 +252,8 @@ def lengths(repeat=5):
 
 def long_movies(seconds, repeat=2):
     """Movies that take the network so long, end to end; what is shared by processes is."""
+    if usable_cores() < 2:
+        raise SystemExit("Only one core may be used (is OMP_NUM_THREADS set?); two are needed.")
     print("long movies, two cores, zlib TIFF to CSV, from the call to the file")
     for name, (_, shape, width, _) in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
