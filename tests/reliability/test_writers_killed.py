@@ -35,6 +35,13 @@ writers = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(writers)
 for one in sys.argv[2:]:
     importlib.import_module(one)
+
+def seen(folder, pattern):
+    try:
+        return any(folder.rglob(pattern))
+    except OSError:  # a folder within was replaced meanwhile
+        return False
+
 for line in sys.stdin:
     if line.startswith("["):
         name, path, seed, unfinished = json.loads(line)
@@ -61,7 +68,7 @@ for line in sys.stdin:
             time.sleep(moment)
         else:
             end = time.monotonic() + 5 * float(told)
-            while time.monotonic() < end and not any(path.parent.rglob(unfinished)):
+            while time.monotonic() < end and not seen(path.parent, unfinished):
                 pass
             time.sleep(moment * chance.choice((0, 0.01, 0.1)))
         os.kill(child, signal.SIGKILL)

@@ -247,7 +247,7 @@ def predict(
 
     Everything is checked at the call, and a few frames are looked at (`prediction.first_look`)
     unless `cell_diameter` and `gamma` are stated. The next frames are read while one is computed.
-    Closing the iterator ends the reading thread.
+    Closing the iterator ends the reading threads.
 
     Parameters
     ----------
