@@ -167,6 +167,22 @@ def test_ctrl_c_keeps_what_is_done(sample, trained, tmp_path, result, monkeypatc
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
+def test_a_prediction_that_is_done_when_it_is_asked_to_end_has_not_failed(
+    sample, trained, tmp_path, monkeypatch
+):
+    """A cluster would start it again."""
+    out = tmp_path / "cells.csv"
+
+    def press(_progress, _name, _frame, number, of):
+        if number == of:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(predict_command._Progress, "__call__", press)
+    assert main(["predict", str(trained), str(pattern(sample)), "--out", str(out)]) == 0
+    assert out.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
 @pytest.mark.parametrize("later", [0.0, 0.1, 0.5])
 def test_ctrl_c_while_processes_start_is_heard_once(sample, trained, tmp_path, later):
     """A terminal sends it to all of them; only the first may answer."""
