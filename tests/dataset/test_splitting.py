@@ -229,3 +229,60 @@ def test_train_and_held_out_never_meet(movies, share, before, after):
                 assert held - trained > result.gap
                 if result.trustworthy:
                     assert held - trained > max(1, after - before)
+
+
+def test_what_was_learnt_before_is_not_held_out():
+    """A movie whose range was widened: the end of what was learnt is no test any more."""
+    result = split(dataset(experiment(range(20))), learnt={(0, t) for t in range(10, 17)})
+    assert result.held_out == ((0, 18), (0, 19))  # and a gap after time point 16
+    assert result.train == tuple((0, t) for t in range(17))
+    assert result.trustworthy
+
+
+def test_where_all_was_learnt_before_that_is_said():
+    result = split(dataset(experiment(range(10))), learnt={(0, t) for t in range(10)})
+    assert result.held_out == ((0, 8), (0, 9))
+    assert not result.trustworthy
+    assert "learnt from before" in result.reason
+
+
+def test_a_movie_that_was_not_learnt_before_is_the_test_for_all():
+    known, new = experiment(range(10)), experiment(range(10), Movie(tuple(range(100)), "new"))
+    result = split(dataset(known, new), learnt={(0, t) for t in range(10)})
+    assert {member for member, _ in result.held_out} == {1}
+    assert result.trustworthy
+
+
+def test_whole_experiments_that_were_not_learnt_before_are_held_out():
+    movies = [experiment([0], Movie((0,), str(i)), cells=20) for i in range(4)]
+    result = split(dataset(*movies), learnt={(3, 0), (2, 0)})
+    assert result.held_out == ((1, 0),)
+    assert result.train == ((0, 0), (2, 0), (3, 0))
+    assert result.trustworthy
+    everything = split(dataset(*movies), learnt={(i, 0) for i in range(4)})
+    assert not everything.trustworthy
+
+
+def test_held_out_by_role_although_learnt_before_is_said():
+    data = dataset(experiment(range(5)), experiment(range(5), Movie((0, 1, 2, 3, 4), "b")),
+                   roles=[None, "held-out"])  # fmt: skip
+    result = split(data, learnt={(1, 3)})
+    assert not result.trustworthy
+    assert "time point 3" in result.reason
+    assert split(data, learnt={(0, 3)}).trustworthy
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 30), min_size=1), min_size=1, max_size=3),
+    st.sampled_from([(0, 0), (-1, 1), (-2, 0)]),
+    st.sets(st.tuples(st.integers(0, 2), st.integers(0, 30))),
+)
+def test_a_run_that_goes_on_divides_as_before_and_never_tests_on_what_it_learnt(
+    movies, window, learnt
+):
+    data = dataset(*(experiment(sorted(times), Movie(tuple(range(31)), str(i)))
+                     for i, times in enumerate(movies)))  # fmt: skip
+    first = split(data, window=window)
+    assert split(data, window=window, learnt=set(first.train)) == first or not first.trustworthy
+    later = split(data, window=window, learnt=learnt)
+    assert not later.trustworthy or not set(later.held_out) & (learnt | set(later.train))

@@ -72,6 +72,7 @@ def error_crops(folder: RunFolder, at_most: int) -> tuple[list[ErrorCrop], list[
     """
     from napari_celltrain.dataset import load_dataset, split
     from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.detector.learnt import Recognition
     from napari_celltrain.prediction.judge import candidates
     from napari_celltrain.training.settings import TrainingSettings
 
@@ -79,8 +80,10 @@ def error_crops(folder: RunFolder, at_most: int) -> tuple[list[ErrorCrop], list[
         raise CellTrainError("the data of the run are in no file.")
     settings = TrainingSettings.from_toml(folder.settings_file)
     dataset = load_dataset(folder.dataset_file)
-    held_out = split(dataset, settings.data.held_out_share, settings.design.time_window).held_out
     detector = Detector.from_folder(folder.path)
+    learnt = Recognition(detector.info.trained_on).frames(dataset.experiments)
+    share, window = settings.data.held_out_share, settings.design.time_window
+    held_out = split(dataset, share, window, learnt=learnt).held_out
     missed: list[_Place] = []
     false: list[tuple[float, _Place]] = []
     for judged in candidates(

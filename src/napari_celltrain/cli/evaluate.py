@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_celltrain.dataset import Dataset
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.detector.folder import DetectorInfo
+    from napari_celltrain.experiment import Experiment
 
 SUMMARY = "Compare what a detector finds with annotation that it did not learn from."
 EXAMPLES = """\
@@ -32,14 +33,20 @@ examples:
   celltrain evaluate run other_movie.autlist --tolerance-um 3 --border 20
 
 Experiments with the role "held-out" are used; when none has that role, the frames that the
-detector did not train on. A detection counts as right when it is matched, one to one, with an
+detector did not train on, without those right beside them. A movie is known again by its pixels,
+whatever it is called. A detection counts as right when it is matched, one to one, with an
 annotated cell within the tolerance (default: half the cell diameter).
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("detector", type=Path, metavar="DETECTOR", help="a run or detector folder")
+    parser.add_argument(
+        "detector",
+        type=Path,
+        metavar="DETECTOR",
+        help="a run or detector folder, or a .celltrain file",
+    )
     parser.add_argument(
         "dataset",
         nargs="+",
@@ -83,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     detector = Detector.from_folder(
         arguments.detector, device=arguments.device, threads=arguments.threads
     )
-    frames, what = frames_to_judge(dataset, detector.info)
+    frames, what, learnt = frames_to_judge(dataset, detector.info)
     used: dict[str, float] = {}
     scores = Scores()
     widths = [arguments.diameter] * len(dataset.experiments) if arguments.diameter else None
@@ -91,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         for member in sorted({index for index, _ in frames}):
             experiment = dataset.experiments[member]
             name = experiment.name
+            _warn(detector, experiment)
             if detector.design.unit == "um" and experiment.known_voxel_size_um is None:
                 say(
                     f"warning: The voxel size of '{name}' is not known; such a one is assumed that "
@@ -114,6 +122,14 @@ def run(arguments: argparse.Namespace) -> int:
                 scores += judged.scored.score_at(threshold)
                 progress.advance()
     say(f"Judged on {what}.")
+    if learnt:
+        say(
+            f": The detector has learnt from {learnt} of these {counted(len(frames), 'frame')}, so "
+            "the F1 is better than for other images.",
+            head="warning",
+        )
+    if not scores.tp + scores.fp + scores.fn:
+        say("Nothing is left to judge: nothing was found or annotated where it counts.")
     unit = detector.design.unit
     if arguments.json:
         print_json(
@@ -131,6 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
                 ),
                 "thresholds": used,
                 "frames": len(frames),
+                "frames_learnt_from": learnt,
             }
         )
     else:
@@ -145,16 +162,39 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def frames_to_judge(dataset: Dataset, info: DetectorInfo) -> tuple[list[tuple[int, int]], str]:
-    """Return the frames that a detector can be judged on honestly, and what they are in words.
+def _warn(detector: Detector, experiment: Experiment) -> None:
+    """Say what looks wrong with an experiment, or unlike what the detector learnt from."""
+    from napari_celltrain.prediction.judge import voxel_size_of
+    from napari_celltrain.prediction.unlike import unlike_before
+    from napari_celltrain.statistics import findings
+
+    assert experiment.images is not None
+    size = voxel_size_of(detector, experiment)
+    found = [
+        *(one for one in (*experiment.findings, *findings(experiment)) if one.severity != "info"),
+        *unlike_before(detector.info, experiment.images, size),
+    ]
+    for finding in dict.fromkeys((one.severity, one.message) for one in found):
+        say(f": {experiment.name}: {finding[1]}", head=finding[0])
+
+
+def frames_to_judge(dataset: Dataset, info: DetectorInfo) -> tuple[list[tuple[int, int]], str, int]:
+    """Choose the frames to judge a detector on.
+
+    Returns
+    -------
+    (experiment index, time point) of each frame, what they are in words, and how many of them the
+    detector has learnt from: none, unless they were asked for by their role.
 
     Raises
     ------
     CellTrainError
         When there are none.
     """
-    from napari_celltrain.dataset import annotated_time_points
+    from napari_celltrain.dataset import annotated_time_points, gap_for, near
+    from napari_celltrain.detector.learnt import Recognition, seen_through
 
+    known, window = Recognition(info.trained_on), info.design.time_window
     held_out = [i for i, member in enumerate(dataset.members) if member.role == "held-out"]
     if held_out:
         frames = [(i, t) for i in held_out for t in annotated_time_points(dataset.experiments[i])]
@@ -162,14 +202,18 @@ def frames_to_judge(dataset: Dataset, info: DetectorInfo) -> tuple[list[tuple[in
             raise CellTrainError(
                 "No experiment with the role 'held-out' has an annotated time point with an image."
             )
-        return frames, f"{counted(len(frames), 'frame')} of the held-out experiments"
-    seen = {one.name: info.seen_of(one.name) for one in dataset.experiments}
+        times = {i: known.time_points(dataset.experiments[i]) for i in held_out}
+        seen = {i: seen_through(window, own) for i, own in times.items()}
+        what = f"{counted(len(frames), 'frame')} of the held-out experiments"
+        return frames, what, sum(t in seen[i] for i, t in frames)
     annotated = [
         (i, t)
         for i, experiment in enumerate(dataset.experiments)
         for t in annotated_time_points(experiment)
     ]
-    frames = [(i, t) for i, t in annotated if t not in seen[dataset.experiments[i].name]]
+    learnt = [known.time_points(one) for one in dataset.experiments]
+    seen = {i: seen_through(window, own) for i, own in enumerate(learnt)}
+    frames = [(i, t) for i, t in annotated if t not in seen[i]]
     if not annotated:
         raise CellTrainError(
             "There is nothing to compare with: no time point has both an image and annotations."
@@ -180,7 +224,15 @@ def frames_to_judge(dataset: Dataset, info: DetectorInfo) -> tuple[list[tuple[in
             "that it could be judged on honestly. Annotate other frames, or name other data."
         )
     what = f"{counted(len(frames), 'frame')} that the detector did not train on"
-    return frames, what
+    apart = [(i, t) for i, t in frames if not near(learnt[i], t, gap_for(window))]
+    if apart:
+        beside = len(frames) - len(apart)
+        what = f"{counted(len(apart), 'frame')} that the detector did not train on"
+        if beside:
+            are = "one more is" if beside == 1 else f"{beside} more are"
+            what += f" ({are} right beside what it learnt from and left out)"
+        return apart, what, 0
+    return frames, f"{what}, though all are right beside what it learnt from and look like it", 0
 
 
 def _thresholds(used: Collection[float]) -> str:

@@ -7,7 +7,7 @@ else a block of time at the end of a movie, with a gap before it as wide as the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_celltrain.dataset.members import annotated_time_points
@@ -15,7 +15,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from napari_celltrain.dataset.members import Dataset
     from napari_celltrain.experiment import FrameSource
@@ -52,7 +52,23 @@ class Split:
     gap: int = 0
 
 
-def split(dataset: Dataset, share: float = 0.2, window: tuple[int, int] = (0, 0)) -> Split:
+def gap_for(window: tuple[int, int]) -> int:
+    """Return how near to a frame that is learnt from nothing is judged on, in time points."""
+    return max(1, window[1] - window[0])
+
+
+def near(times: Collection[int], t: int, gap: int) -> bool:
+    """Tell whether one of the times is within the gap of `t`."""
+    return any(u in times for u in range(t - gap, t + gap + 1))
+
+
+def split(
+    dataset: Dataset,
+    share: float = 0.2,
+    window: tuple[int, int] = (0, 0),
+    *,
+    learnt: Collection[Frame] = frozenset(),
+) -> Split:
     """Divide the annotated frames of a data set.
 
     Parameters
@@ -63,6 +79,9 @@ def split(dataset: Dataset, share: float = 0.2, window: tuple[int, int] = (0, 0)
         Of the annotated time points of a movie, 0 to 1; at least one is held out.
     window
         The neighbouring time points that the network sees, such as (-1, 1).
+    learnt
+        What the network has learnt from before: in this run, or in that of the detector that it
+        starts from. None of it is held out, unless nothing else is left.
 
     Raises
     ------
@@ -73,17 +92,32 @@ def split(dataset: Dataset, share: float = 0.2, window: tuple[int, int] = (0, 0)
     if not any(frames):
         raise CellTrainError(_nothing_annotated(dataset))
     if any(member.role == "held-out" for member in dataset.members):
-        return _by_role(dataset, frames)
-    gap = max(1, window[1] - window[0])
+        return _by_role(dataset, frames, learnt)
+    gap = gap_for(window)
     lengths = [len({t for i in members for t in frames[i]}) for members in _movies(dataset)]
     if any(length >= ENOUGH_FRAMES for length in lengths):
-        return _by_time(dataset, frames, share, gap)
+        proper = _by_time(dataset, frames, share, gap, learnt)
+        return proper or _known(_by_time(dataset, frames, share, gap))
     if sum(bool(times) for times in frames) >= 2 and _independent(dataset, frames):
-        return _by_experiment(dataset, frames, share)
+        proper = _by_experiment(dataset, frames, share, learnt)
+        return proper or _known(_by_experiment(dataset, frames, share))
     return _too_little(frames)
 
 
-def _by_role(dataset: Dataset, frames: Sequence[tuple[int, ...]]) -> Split:
+def _known(whole: Split | None) -> Split:
+    """Return a split all of whose held-out frames were learnt from before."""
+    assert whole is not None
+    return replace(
+        whole,
+        trustworthy=False,
+        reason=f"{whole.reason.rstrip('.')}. All that could be held out has been learnt from "
+        "before, so the F1 is not to be trusted. Annotate other time points.",
+    )
+
+
+def _by_role(
+    dataset: Dataset, frames: Sequence[tuple[int, ...]], learnt: Collection[Frame]
+) -> Split:
     train = _all_of(frames, [i for i, m in enumerate(dataset.members) if m.role != "held-out"])
     held_out = _all_of(frames, [i for i, m in enumerate(dataset.members) if m.role == "held-out"])
     if not train:
@@ -107,13 +141,33 @@ def _by_role(dataset: Dataset, frames: Sequence[tuple[int, ...]]) -> Split:
             f"{len(shared)} held-out frames are also learnt from (the first: '{name}', time point "
             f"{t}), so the held-out F1 is not to be trusted.",
         )
+    before = [frame for frame in held_out if frame in learnt]
+    if before:
+        name, t = dataset.experiments[before[0][0]].name, before[0][1]
+        return Split(
+            train,
+            held_out,
+            False,
+            f"{len(before)} held-out frames have been learnt from before (the first: '{name}', "
+            f"time point {t}), so the held-out F1 is not to be trusted.",
+        )
     names = ", ".join(m.experiment.name for m in dataset.members if m.role == "held-out")
     return _judged(dataset, train, held_out, f"Held out: {_count(held_out)} of {names}", 0)
 
 
-def _by_time(dataset: Dataset, frames: Sequence[tuple[int, ...]], share: float, gap: int) -> Split:
+def _by_time(
+    dataset: Dataset,
+    frames: Sequence[tuple[int, ...]],
+    share: float,
+    gap: int,
+    learnt: Collection[Frame] = frozenset(),
+) -> Split | None:
+    """Hold out the end of each movie; None when all of that was learnt from before."""
     train: list[Frame] = []
     held_out: list[Frame] = []
+    before: dict[int, set[int]] = {}
+    for index, t in learnt:
+        before.setdefault(index, set()).add(t)
     narrowest, blocks = gap, 0
     for members in _movies(dataset):
         times = sorted({t for index in members for t in frames[index]})
@@ -125,12 +179,19 @@ def _by_time(dataset: Dataset, frames: Sequence[tuple[int, ...]], share: float, 
         own_gap = gap
         while sum(block[0] - t > own_gap for t in rest) < (len(rest) + 1) // 2:
             own_gap -= 1
+        known = set().union(*(before.get(index, ()) for index in members))
+        held = {t for t in block if not near(known, t, own_gap)}
+        if not held:  # it was learnt from before, to its end
+            train += _all_of(frames, members)
+            continue
         for index, t in _all_of(frames, members):
-            if t >= block[0]:
+            if t in held:
                 held_out.append((index, t))
-            elif block[0] - t > own_gap:
+            elif not near(held, t, own_gap):
                 train.append((index, t))
         narrowest, blocks = min(narrowest, own_gap), blocks + 1
+    if not held_out:
+        return None
     what = f"Held out: the last annotated time points of each movie, {_count(held_out)}"
     if blocks == 1:
         index, first, last = held_out[0][0], held_out[0][1], held_out[-1][1]
@@ -148,12 +209,23 @@ def _by_time(dataset: Dataset, frames: Sequence[tuple[int, ...]], share: float, 
     return _judged(dataset, tuple(sorted(train)), tuple(sorted(held_out)), what, gap)
 
 
-def _by_experiment(dataset: Dataset, frames: Sequence[tuple[int, ...]], share: float) -> Split:
+def _by_experiment(
+    dataset: Dataset,
+    frames: Sequence[tuple[int, ...]],
+    share: float,
+    learnt: Collection[Frame] = frozenset(),
+) -> Split | None:
+    """Hold out the last experiments; None when all were learnt from before."""
     usable = [index for index, times in enumerate(frames) if times]
-    n_held = min(max(1, round(share * len(usable))), len(usable) - 1)
-    train, held_out = _all_of(frames, usable[:-n_held]), _all_of(frames, usable[-n_held:])
+    known = {index for index, _ in learnt}
+    fresh = [index for index in usable if index not in known]
+    if not fresh:
+        return None
+    n_held = min(max(1, round(share * len(usable))), len(usable) - 1, len(fresh))
+    usable = [index for index in usable if index not in fresh[-n_held:]] + fresh[-n_held:]
+    train, held_out = _all_of(frames, sorted(usable[:-n_held])), _all_of(frames, usable[-n_held:])
     what = (
-        f"Held out: the last {n_held} of {len(usable)} experiments, {_count(held_out)}"
+        f"Held out: {n_held} of {len(usable)} experiments, {_count(held_out)}"
         if n_held > 1
         else f"Held out: {_count(held_out)} of '{dataset.experiments[usable[-1]].name}'"
     )

@@ -16,6 +16,7 @@ from safetensors.torch import save as save_tensors
 
 from napari_celltrain import __version__
 from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
+from napari_celltrain.detector.learnt import TrainedOn  # noqa: TC001 (pydantic again)
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.detector.package import DESCRIPTION, description_of, is_package, read_member
 from napari_celltrain.errors import CellTrainError
@@ -30,16 +31,6 @@ WEIGHTS_PATTERN = r"weights-[0-9a-f]{12}\.safetensors"
 """The description names the weights file, and the file is named after its content: replacing the
 description is then the one moment at which a better detector takes the place of the old."""
 MAX_FILE_BYTES = 2**31
-
-
-class TrainedOn(BaseModel):
-    """One experiment a detector was trained on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    experiment: str
-    time_points: tuple[int, ...]
-    voxel_size_um: tuple[float, float, float] | None = None
 
 
 class DetectorInfo(BaseModel):
@@ -81,17 +72,6 @@ class DetectorInfo(BaseModel):
     def threshold_for(self, experiment: str) -> float:
         """Return the threshold for an experiment; of an unknown one that for all."""
         return self.thresholds.get(experiment, self.threshold)
-
-    def seen_of(self, experiment: str) -> set[int]:
-        """Return the time points of an experiment that training has seen, windows included."""
-        first, last = self.design.time_window
-        return {
-            t + d
-            for part in self.trained_on
-            if part.experiment == experiment
-            for t in part.time_points
-            for d in range(first, last + 1)
-        }
 
 
 def read_detector(folder: Path) -> tuple[DetectorInfo, dict[str, torch.Tensor]]:

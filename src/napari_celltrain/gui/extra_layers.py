@@ -207,6 +207,7 @@ def _errors_work(dataset: Dataset | Path, run_folder: Path, settings: TrainingSe
         from napari_celltrain.dataset import load_dataset, split
         from napari_celltrain.detector.compute import cores_beside_a_window
         from napari_celltrain.detector.detector import Detector
+        from napari_celltrain.detector.learnt import Recognition
         from napari_celltrain.gui.comparison import compare
         from napari_celltrain.prediction.judge import annotated_diameter, candidates, voxel_size_of
 
@@ -218,7 +219,9 @@ def _errors_work(dataset: Dataset | Path, run_folder: Path, settings: TrainingSe
             threads=compute.threads or cores_beside_a_window(),
             precision=compute.precision,
         )
-        held_out = split(data, settings.data.held_out_share, settings.design.time_window).held_out
+        learnt = Recognition(detector.info.trained_on).frames(data.experiments)
+        share, window = settings.data.held_out_share, settings.design.time_window
+        held_out = split(data, share, window, learnt=learnt).held_out
         judged = list(
             candidates(
                 detector, data.experiments, held_out, stopping=stop.is_set,

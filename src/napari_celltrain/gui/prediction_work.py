@@ -159,6 +159,7 @@ def comparison_work(
 
     def work(report: Callable[[Any], None], stop: threading.Event) -> Comparison:
         from napari_celltrain.detector.folder import find_detector, read_info
+        from napari_celltrain.detector.learnt import Recognition, seen_through
         from napari_celltrain.gui.comparison import compare
         from napari_celltrain.prediction.judge import annotated_diameter, scorer
 
@@ -178,6 +179,8 @@ def comparison_work(
             if t in annotated:
                 here = order[np.searchsorted(sorted_t, t) : np.searchsorted(sorted_t, t, "right")]
                 frames.append((t, score(t, candidates.positions[here], candidates.scores[here])))
-        return compare(frames, threshold, design.unit, info.seen_of(truth.name))
+        learnt = Recognition(info.trained_on).time_points(truth)
+        seen = seen_through(design.time_window, learnt)
+        return compare(frames, threshold, design.unit, seen)
 
     return work

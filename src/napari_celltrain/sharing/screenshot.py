@@ -66,6 +66,7 @@ def held_out_screenshot(folder: Path) -> Screenshot:
     """
     from napari_celltrain.dataset import load_dataset, split
     from napari_celltrain.detector.detector import Detector
+    from napari_celltrain.detector.learnt import Recognition
     from napari_celltrain.prediction.judge import candidates
     from napari_celltrain.training.run import RunFolder
     from napari_celltrain.training.settings import TrainingSettings
@@ -77,8 +78,10 @@ def held_out_screenshot(folder: Path) -> Screenshot:
         raise CellTrainError(f"{folder} is not beside the images that it was judged on.")
     settings = TrainingSettings.from_toml(run.settings_file)
     dataset = load_dataset(run.dataset_file)
-    frames = split(dataset, settings.data.held_out_share, settings.design.time_window)
     detector = Detector.from_folder(run.path)
+    learnt = Recognition(detector.info.trained_on).frames(dataset.experiments)
+    share, window = settings.data.held_out_share, settings.design.time_window
+    frames = split(dataset, share, window, learnt=learnt)
     member, t = frames.held_out[len(frames.held_out) // 2]
     (judged,) = candidates(
         detector,

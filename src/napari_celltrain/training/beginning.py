@@ -10,6 +10,8 @@ from napari_celltrain.dataset import split as split_frames
 from napari_celltrain.dataset import write_dataset
 from napari_celltrain.detector.design import Design
 from napari_celltrain.detector.detector import Detector
+from napari_celltrain.detector.folder import find_detector, read_info
+from napari_celltrain.detector.learnt import Recognition, trained_on
 from napari_celltrain.errors import CellTrainError, counted
 from napari_celltrain.files import write_text
 from napari_celltrain.training.checkpoint import Checkpoint, load_newest
@@ -27,10 +29,13 @@ from napari_celltrain.training.kept_settings import (
 from napari_celltrain.training.plan import Plan, make_plan
 from napari_celltrain.training.prepare import PreparedFrame, prepare, typical_levels
 from napari_celltrain.training.run import time_stamp
-from napari_celltrain.training.saved_state import SavedPlan, check_checkpoint
+from napari_celltrain.training.saved_state import SavedPlan, SavedState, check_checkpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_celltrain.dataset import Split
+    from napari_celltrain.detector.learnt import TrainedOn
     from napari_celltrain.training.settings import TrainingSettings
     from napari_celltrain.training.sitting import Sitting
 
@@ -77,20 +82,25 @@ def begin(sitting: Sitting) -> Beginning:
     experiments = sitting.dataset.experiments
     checkpoint = _find_checkpoint(sitting)
     start = _start_detector(sitting) if checkpoint is None else None
-    design, before = None, None
+    design, stated = None, None
     if start is not None:
         design = start.design
         check_start(sitting.settings, design)
     if checkpoint is not None:
         check_checkpoint(checkpoint, sitting.run.checkpoints)
         design = Design.model_validate(checkpoint.state["design"])
-        before = stored(checkpoint.state)
-        if before is not None:
-            sitting.settings = of_a_run_that_goes_on(sitting.settings, before, design)
+        stated = stored(checkpoint.state)
+        if stated is not None:
+            sitting.settings = of_a_run_that_goes_on(sitting.settings, stated, design)
     settings = sitting.settings
     window = settings.design.time_window if design is None else design.time_window
-    split = split_frames(sitting.dataset, settings.data.held_out_share, window)
-    plan = _plan(sitting, split, checkpoint, design, before)
+    before = _learnt_before(sitting, checkpoint, start)
+    known = Recognition(before)
+    if checkpoint is not None:
+        _check_same_movies(sitting, before, known)
+    share, learnt = settings.data.held_out_share, known.frames(experiments)
+    split = split_frames(sitting.dataset, share, window, learnt=learnt)
+    plan = _plan(sitting, split, checkpoint, design, stated)
     was_finished = sitting.run.is_finished()
     if sitting.is_first:
         _write_what_was_asked(sitting)
@@ -114,7 +124,16 @@ def begin(sitting: Sitting) -> Beginning:
         plan.relative_sizes,
         stopping=lambda: sitting.control.stopping,
     )
-    evaluations = Evaluations(sitting.dataset, settings, sitting.run, plan, split, held_out, levels)
+    evaluations = Evaluations(
+        sitting.dataset,
+        settings,
+        sitting.run,
+        plan,
+        split,
+        held_out,
+        levels,
+        learnt_from=trained_on(experiments, split.train, before),
+    )
     return Beginning(plan, frames, evaluations, checkpoint, start, was_finished)
 
 
@@ -141,6 +160,46 @@ def _start_detector(sitting: Sitting) -> Detector | None:
     if sitting.start_from is None:
         return None
     return Detector.from_folder(sitting.start_from, device="cpu", precision="float32")
+
+
+def _learnt_before(
+    sitting: Sitting, checkpoint: Checkpoint | None, start: Detector | None
+) -> tuple[TrainedOn, ...]:
+    """Return what the network has learnt from until now, in this run or in that of its start."""
+    if start is not None:
+        return start.info.trained_on
+    if checkpoint is None:
+        return ()
+    saved = SavedState.model_validate(dict(checkpoint.state)).learnt_from
+    if saved:
+        return saved
+    try:  # in the first checkpoints it was not kept
+        return read_info(find_detector(sitting.run.path)).trained_on
+    except CellTrainError:
+        return ()
+
+
+def _check_same_movies(sitting: Sitting, before: Sequence[TrainedOn], known: Recognition) -> None:
+    """Refuse to go on with movies none of which the run has seen.
+
+    Raises
+    ------
+    CellTrainError
+        Its figures, the best detector's included, would be about something else.
+    """
+    experiments = sitting.dataset.experiments
+    named = {one.name for one in experiments}
+    if not before or any(
+        part.experiment in named or known.is_of(part, one) for part in before for one in experiments
+    ):
+        return
+    names = ", ".join(f"'{part.experiment}'" for part in before[:3])
+    more = f" and {len(before) - 3} more" if len(before) > 3 else ""
+    raise CellTrainError(
+        f"The run in {sitting.run.path} has learnt from {names}{more}, and none of these is in the "
+        "data that it is to go on with. Give it the data it was begun with, or begin a new run in "
+        "another folder that starts from this one (--from)."
+    )
 
 
 def _plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from napari_celltrain.detector.folder import DetectorInfo, TrainedOn
+from napari_celltrain.detector.folder import DetectorInfo
 from napari_celltrain.prediction.contrast import FEWEST
 from napari_celltrain.training.run import time_stamp
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from napari_celltrain.dataset import Split
     from napari_celltrain.detector.design import Design
+    from napari_celltrain.detector.learnt import TrainedOn
     from napari_celltrain.experiment import Experiment
     from napari_celltrain.training.held_out import Verdict
 
@@ -25,6 +26,7 @@ def describe(
     split: Split,
     verdict: Verdict | None,
     *,
+    trained_on: tuple[TrainedOn, ...],
     step: int,
     levels: tuple[float, float] | None,
 ) -> DetectorInfo:
@@ -40,14 +42,13 @@ def describe(
         What it was trained and judged on.
     verdict
         The judgement; None before there is one.
+    trained_on
+        All that it has learnt from, also before this run.
     step
         Steps of training.
     levels
         Typical dark and bright levels of the training frames.
     """
-    trained_on: dict[int, list[int]] = {}
-    for member, t in split.train:
-        trained_on.setdefault(member, []).append(t)
     info = DetectorInfo(
         name=name or "detector",
         created=time_stamp(),
@@ -55,14 +56,7 @@ def describe(
         step=step,
         trustworthy=split.trustworthy,
         held_out=split.reason,
-        trained_on=tuple(
-            TrainedOn(
-                experiment=experiments[member].name,
-                time_points=tuple(times),
-                voxel_size_um=experiments[member].known_voxel_size_um,
-            )
-            for member, times in trained_on.items()
-        ),
+        trained_on=trained_on,
         channels=experiments[split.train[0][0]].channels,
         intensity=levels,
     )

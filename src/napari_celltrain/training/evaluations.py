@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,16 @@ import numpy as np
 
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.resample import output_length
+from napari_celltrain.errors import CellTrainError
 from napari_celltrain.training.description import describe, judged
 from napari_celltrain.training.events import Evaluation, HeldOutErrors
 from napari_celltrain.training.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari_celltrain.dataset import Dataset, Split
+    from napari_celltrain.detector.learnt import TrainedOn
     from napari_celltrain.training.held_out import HeldOut, Verdict
     from napari_celltrain.training.learner import Learner
     from napari_celltrain.training.plan import Plan
@@ -42,6 +45,8 @@ class Evaluations:
         The frames that nothing is learnt from.
     levels
         Typical dark and bright levels of the training frames; None when there are none.
+    learnt_from
+        All that the network has learnt from, before this run too.
     """
 
     def __init__(
@@ -53,9 +58,13 @@ class Evaluations:
         split: Split,
         held_out: HeldOut,
         levels: tuple[float, float] | None,
+        *,
+        learnt_from: tuple[TrainedOn, ...],
     ) -> None:
         self.dataset, self.settings, self.run = dataset, settings, run
         self.plan, self.split, self.held_out, self.levels = plan, split, held_out, levels
+        self.learnt_from = learnt_from
+        self.judged_on = _digest(dataset, held_out.frames)
         self.standing = Standing()
         self.next_step = 0
         """The step of the next one; 0 before the first is scheduled."""
@@ -69,6 +78,8 @@ class Evaluations:
             "next_evaluation": self.next_step,
             "evaluation_gap": self.gap,
             "last_evaluation": self.last_step,
+            "learnt_from": [part.model_dump() for part in self.learnt_from],
+            "judged_on": self.judged_on,
             **self.standing.state(),
         }
 
@@ -126,6 +137,7 @@ class Evaluations:
             self.dataset.experiments,
             self.split,
             verdict,
+            trained_on=self.learnt_from,
             step=learner.step,
             levels=self.levels,
         )
@@ -152,6 +164,38 @@ class Evaluations:
             return None
         self.last_step = learner.step
         return verdict, self.standing.add(verdict, learner.step, learner.mean_loss, seconds)
+
+    def judge_kept_again(self, stopping: Callable[[], bool]) -> None:
+        """Judge the detector that is kept on what is held out now.
+
+        What is held out, or its annotation, has changed since: the figures so far are about
+        something else, and nothing that comes could be compared with them.
+        """
+        try:
+            kept = self._kept()
+        except CellTrainError:  # it is gone: the next one is the best
+            self.standing = Standing()
+            return
+        frames = self.held_out.some(self.settings.data.max_held_out_frames)
+        verdict = self.held_out.evaluate(kept, frames, stopping)
+        if verdict is None:
+            self.judged_on = "not yet"
+            return
+        before, self.standing = self.standing, Standing()
+        self.standing.add(verdict, before.best_step, before.best_train_loss, before.best_seconds)
+        told = kept.info.model_copy(
+            update={"trustworthy": self.split.trustworthy, "held_out": self.split.reason}
+        )
+        kept.info = judged(told, verdict, self.dataset.experiments)
+        kept.save(self.run.best)
+
+    def _kept(self) -> Detector:
+        return Detector.from_folder(
+            self.run.best,
+            device=str(self.plan.device),
+            threads=self.settings.compute.threads,
+            precision=self.settings.compute.precision,
+        )
 
     def events(
         self, verdict: Verdict, learner: Learner, seconds: float, best: bool
@@ -188,15 +232,26 @@ class Evaluations:
         on_few = max(self.standing.kept_f1, 0.0), self.standing.best_threshold
         if len(few) == len(self.held_out.frames):
             return on_few
-        best = Detector.from_folder(
-            self.run.best,
-            device=str(self.plan.device),
-            threads=self.settings.compute.threads,
-            precision=self.settings.compute.precision,
-        )
+        best = self._kept()
         verdict = self.held_out.evaluate(best, self.held_out.frames, stopping)
         if verdict is None:
             return on_few
         best.info = judged(best.info, verdict, self.dataset.experiments)
         best.save(self.run.best)
         return verdict.f1, verdict.threshold
+
+
+def _digest(dataset: Dataset, frames: Sequence[tuple[int, int]]) -> str:
+    """Return a short text that changes when other frames, or other cells in them, are judged on."""
+    digest = hashlib.sha256()
+    times: dict[int, list[int]] = {}
+    for member, t in frames:
+        times.setdefault(member, []).append(t)
+    for member, own in times.items():
+        experiment = dataset.experiments[member]
+        marks = experiment.annotations
+        here = np.isin(marks.t, own)
+        digest.update(repr((experiment.name, own, experiment.regions)).encode())
+        for array in (marks.t[here], marks.positions[here], np.asarray(marks.status)[here]):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:24]

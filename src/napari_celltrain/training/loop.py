@@ -166,6 +166,8 @@ class _Loop:
             self.schedule.reopen()  # a run that is resumed after its end was given more to do
         if self.sitting.is_first:
             self.run.truncate_history(self.step, self.evaluations.last_step)
+            if state.get("judged_on", "") not in ("", self.evaluations.judged_on):
+                self.evaluations.judge_kept_again(lambda: self.control.stopping)
 
     def _save(self) -> None:
         state = {
@@ -373,8 +375,9 @@ class _Loop:
             self._save()
             f1, threshold = self.evaluations.judge_best(lambda: self.control.stopping)
             sentence = f"Finished: {reason}. F1 {f1:.3f} on held-out frames."
-            if not self.evaluations.split.trustworthy:
-                sentence += " This figure is not to be trusted: too little could be held out."
+            split = self.evaluations.split
+            if not split.trustworthy:
+                sentence += f" This figure is not to be trusted. {split.reason}"
         elif self.sitting.is_first:
             sentence = stopped_at(self.sitting, self.step)
             if self.saved_step < self.step:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from napari_celltrain.detector.compute import Layout, Precision  # noqa: TC001 (pydantic again)
 from napari_celltrain.detector.design import Design  # noqa: TC001 (pydantic looks at it)
+from napari_celltrain.detector.learnt import TrainedOn  # noqa: TC001 (pydantic again)
 from napari_celltrain.detector.network import CentreNet
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.training.crop_groups import CropGroup
@@ -99,6 +100,8 @@ class SavedState(_Saved):
     evaluation_gap: Count
     last_evaluation: int = Field(default=0, ge=-1)
     precision: Precision
+    learnt_from: tuple[TrainedOn, ...] = ()
+    judged_on: str = ""
 
 
 def check_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
