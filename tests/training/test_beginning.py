@@ -11,6 +11,7 @@ from napari_celltrain.dataset import Dataset, Member
 from napari_celltrain.detector.folder import find_detector, read_info
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations
+from napari_celltrain.training.events import FindingEvent
 from napari_celltrain.training.loop import train
 
 
@@ -56,9 +57,8 @@ def test_a_run_that_goes_on_never_tests_on_what_it_has_learnt(
     train(small_dataset, run, short)
     assert _info(run).trustworthy
     learnt = set(_info(run).trained_on[0].time_points)
-    told = []
     less = _part(small_dataset, *range(7))
-    train(less, run, short.changed(["budget.steps=8"]), [told.append], resume=True)
+    train(less, run, short.changed(["budget.steps=8"]), resume=True)
     assert not _info(run).trustworthy
     assert "learnt from before" in _info(run).held_out
     assert learnt <= set(_info(run).trained_on[0].time_points)
@@ -90,7 +90,11 @@ def test_what_is_judged_on_otherwise_is_judged_again(small_dataset, fast_setting
     moved[:, 0] = wrong.positions[:, 0]
     experiment = member.experiment.with_(annotations=Annotations(wrong.t, moved))
     other = Dataset((replace(member, experiment=experiment),))
-    finished = train(other, run, settings.changed(["budget.steps=61"]), resume=True)
+    told = []
+    more = settings.changed(["budget.steps=61"])
+    finished = train(other, run, more, [told.append], resume=True)
+    codes = [event.finding.code for event in told if isinstance(event, FindingEvent)]
+    assert codes.count("judged-again") == 1
     assert finished.best_f1 < good - 0.2
     assert _info(run).f1 == pytest.approx(finished.best_f1)
 

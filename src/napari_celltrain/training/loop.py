@@ -167,7 +167,20 @@ class _Loop:
         if self.sitting.is_first:
             self.run.truncate_history(self.step, self.evaluations.last_step)
             if state.get("judged_on", "") not in ("", self.evaluations.judged_on):
-                self.evaluations.judge_kept_again(lambda: self.control.stopping)
+                self._judge_again()
+
+    def _judge_again(self) -> None:
+        self.tell(StateChanged("evaluating", "Looking for cells in other held-out frames."))
+        before = self.evaluations.standing.kept_f1
+        self.evaluations.judge_kept_again(lambda: self.control.stopping)
+        now = self.evaluations.standing.kept_f1
+        if now >= 0:
+            self.find(
+                "info",
+                "judged-again",
+                "What is held out, or marked there, has changed. The best detector was judged "
+                f"again: F1 {now:.3f} (before: {before:.3f}).",
+            )
 
     def _save(self) -> None:
         state = {
