@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from napari_celltrain.cli import main
+from napari_celltrain.simulation import write_sample
 
 
 def test_real_movies_are_counted(data_folder, result):
@@ -41,7 +44,7 @@ def test_damaged_files_are_refused_or_empty(tmp_path, capsys, content):
     (tmp_path / "bad.aut").write_text(content, "utf-8")
     status = main(["count", str(tmp_path / "bad.aut")])
     err = capsys.readouterr().err
-    assert status in (0, 2)
+    assert status in (0, 1, 2)
     assert "Traceback" not in err
     if status == 2:
         assert len(err.splitlines()) == 1
@@ -54,3 +57,35 @@ def test_the_table_leaves_open_what_only_images_could_tell(tmp_path, capsys):
     told = capsys.readouterr().out
     assert told.splitlines()[1].split()[:3] == ["points", "-", "2"]
     assert "dataset.toml" in told.splitlines()[-1]
+
+
+@pytest.mark.parametrize("wrong", ["the channel", "a frame", "the places"])
+def test_the_last_sentence_and_the_status_say_what_training_would(wrong, tmp_path, capsys):
+    toml = write_sample(tmp_path, kind="plane", time_points=8, size=(1, 96, 96), n_cells=14)
+    if wrong == "the channel":
+        toml.write_text(toml.read_text("utf-8") + "channel = 2\n", "utf-8")
+    elif wrong == "a frame":
+        frame = sorted((tmp_path / "images").iterdir())[3]
+        frame.write_bytes(frame.read_bytes()[:500])
+    else:
+        places = "".join(f"{t},0,900,{900 + 9 * n}\n" for t in range(8) for n in range(9))
+        (tmp_path / "far.csv").write_text(f"t,z,y,x\n{places}", "utf-8")
+        toml.write_text(re.sub(r'"[^"]*\.aut"', '"far.csv"', toml.read_text("utf-8")), "utf-8")
+    assert main(["count", str(toml)]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "put right before training" in last
+    assert "enough to start" not in last
+    assert main(["train", str(toml), "--out", str(tmp_path / "run"), "--steps", "1"]) == 2
+
+
+def test_an_error_that_training_does_not_mind_leaves_the_status_alone(sample, tmp_path, result):
+    (tmp_path / "points.csv").write_text("t,z,y,x\n0,0,900,900\n1,0,900,900\n", "utf-8")
+    images = sample.parent / "images" / "t{time:03}.tif"
+    (tmp_path / "dataset.toml").write_text(
+        f'[[experiment]]\nimages = "{images.as_posix()}"\nannotations = "points.csv"\n', "utf-8"
+    )
+    told = result("count", sample, tmp_path / "dataset.toml")
+    codes = {finding["code"]: finding["severity"] for finding in told["experiments"][1]["findings"]}
+    assert codes["outside-image"] == "error"
+    assert not told["enough"]
+    result("count", tmp_path / "dataset.toml", status=1)

@@ -107,6 +107,15 @@ def test_it_says_whether_it_is_enough(widget, add_experiment, experiment, qtbot)
     assert widget.enough.text().startswith("✖")  # five cells
 
 
+def test_what_the_images_show_to_be_wrong_is_part_of_the_verdict(
+    widget, add_experiment, experiment, qtbot
+):
+    add_experiment(experiment)
+    add_experiment(experiment.with_(name="other", channels=(7,)))
+    said = "together: ✖ This error has to be put right before training: other: Channel 8"
+    qtbot.waitUntil(lambda: said in widget.enough.text(), timeout=10_000)
+
+
 def test_a_selected_experiment_is_the_one_that_is_shown(
     viewer, widget, add_experiment, experiment, movie_class, qtbot
 ):

@@ -222,6 +222,38 @@ def test_enough_says_what_would_help_most():
     assert enough([made(completeness="sparse")])[1] != sentence
 
 
+def verdict(experiment):
+    return enough([experiment], [findings(experiment)])
+
+
+def test_what_has_an_error_is_not_enough_whatever_its_number():
+    """It said "480 cells: enough to start" below an error that made training refuse them."""
+    good, sentence = verdict(made(channels=(1,)))
+    assert not good
+    assert sentence == (
+        "This error has to be put right before training: Channel 2 is asked for, but the images "
+        "have 1."
+    )
+    assert "the first of them: made: Channel 2" in enough(
+        [made(channels=(1,))] * 2, [findings(made(channels=(1,)))] * 2
+    )[1]  # fmt: skip
+    missing = made(images=None, findings=(Finding("error", "images-missing", "No such folder."),))
+    assert "put right before training: No such folder." in enough([missing])[1]
+
+
+def test_cells_that_mostly_lie_outside_the_images_are_not_enough():
+    far = made(lambda t, p: (t, p * (1.0, 3.0, 3.0)))
+    good, sentence = verdict(far)
+    assert not good
+    assert "Only 120 of the 480 cells of made lie inside the images" in sentence
+    assert verdict(made(added(7, [0, -3, 50])))[0]
+
+
+def test_an_experiment_without_marks_is_no_reason_not_to_start_with_the_others():
+    nothing = made(lambda t, p: (t[:0], p[:0]))
+    assert enough([made(), nothing], [findings(made()), findings(nothing)])[0]
+
+
 def test_real_experiments_are_enough_and_without_findings(data_folder):
     experiments = read_experiments(data_folder / "dev_timelapses.autlist")
     assert enough(experiments)[0]

@@ -91,19 +91,24 @@ def look_closely(experiments: Sequence[tuple[int, Experiment]]) -> Work:
         if len(experiments) > 1:
             together = enough([experiment for _, experiment in experiments])
             report((None, CloserLook(enough=in_words(together))))
+        found: list[list[Finding]] = []
         for identity, experiment in experiments:
             if stop.is_set():
                 return
             counts = count(experiment)
             spacing = counts.median_spacing
             estimate = estimate_diameter(experiment)
+            found.append(findings(experiment))
             look = CloserLook(
                 "" if spacing is None else f"{spacing:.3g} {counts.unit}",
                 "" if estimate is None else f"{estimate.diameter:.3g} {estimate.unit}",
-                tuple(findings(experiment)),
-                in_words(enough([experiment])),
+                tuple(found[-1]),
+                in_words(enough([experiment], found[-1:])),
             )
             report((identity, look))
+        if len(experiments) > 1:  # once more, with what the images have shown
+            together = enough([experiment for _, experiment in experiments], found)
+            report((None, CloserLook(enough=in_words(together))))
 
     return work
 

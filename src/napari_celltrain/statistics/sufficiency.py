@@ -9,11 +9,12 @@ import numpy as np
 
 from napari_celltrain.errors import counted
 from napari_celltrain.statistics.counts import count, total
+from napari_celltrain.statistics.diameter import inside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_celltrain.experiment import Experiment
+    from napari_celltrain.experiment import Experiment, Finding
     from napari_celltrain.statistics.counts import Totals
 
 CELLS_TO_START = 50
@@ -23,10 +24,21 @@ FRAMES_TO_TEST = 4
 """A single movie with fewer has none to spare for the honest test (`dataset/splitting.py`)."""
 CELLS_TO_BE_GOOD = 500
 FRAMES_TO_BE_GOOD = 15
+MOST_OUTSIDE = 0.5
+"""Where a larger share of the cells lies outside the images, those inside are there by chance."""
 
 
-def enough(experiments: Sequence[Experiment]) -> tuple[bool, str]:
+def enough(
+    experiments: Sequence[Experiment], found: Sequence[Sequence[Finding]] = ()
+) -> tuple[bool, str]:
     """Tell whether training can start with these experiments.
+
+    Parameters
+    ----------
+    experiments
+        To be learnt from together.
+    found
+        What `findings` says of each of them; without it, only what their readers noticed counts.
 
     Returns
     -------
@@ -38,6 +50,9 @@ def enough(experiments: Sequence[Experiment]) -> tuple[bool, str]:
     with_images = [
         part for experiment in experiments if len((part := _with_image(experiment)).annotations)
     ]
+    wrong = _to_put_right(experiments, found)
+    if wrong:
+        return False, wrong
     if not with_images:
         if any(len(experiment.annotations) for experiment in experiments):
             return (
@@ -72,6 +87,41 @@ def enough(experiments: Sequence[Experiment]) -> tuple[bool, str]:
         return True, f"{here}: enough to start, but too few to test on: annotate {more}."
     advice = _what_next(with_images, sums)
     return True, f"{here}: enough to start. {advice}"
+
+
+def _to_put_right(experiments: Sequence[Experiment], found: Sequence[Sequence[Finding]]) -> str:
+    """Say what no number of annotations makes up for; empty where there is nothing of that kind."""
+    errors = []
+    for number, experiment in enumerate(experiments):
+        about = f"{experiment.name}: " if len(experiments) > 1 else ""
+        noticed = [*experiment.findings, *(found[number] if found else ())]
+        # where nothing is marked yet, the others can be learnt from all the same
+        errors += [
+            about + finding.message
+            for finding in dict.fromkeys(noticed)
+            if finding.severity == "error" and finding.code != "no-annotations"
+        ]
+    if errors:
+        several = f"{len(errors)} errors have to be put right before training, the first of them"
+        one = "This error has to be put right before training"
+        return f"{one if len(errors) == 1 else several}: {errors[0]}"
+    for experiment in experiments:
+        cells, within = _inside(experiment)
+        if within < (1 - MOST_OUTSIDE) * cells:
+            return (
+                f"Only {within} of the {cells} cells of {experiment.name} lie inside the images; "
+                "that has to be put right before training."
+            )
+    return ""
+
+
+def _inside(experiment: Experiment) -> tuple[int, int]:
+    """Return how many cells have an image, and how many of them lie in it."""
+    if experiment.images is None:
+        return 0, 0
+    annotations = _with_image(experiment).annotations
+    places = annotations.positions[annotations.is_cell]
+    return len(places), int(np.count_nonzero(inside(places, experiment.images.frame_shape)))
 
 
 def _with_image(experiment: Experiment) -> Experiment:
