@@ -108,6 +108,18 @@ def test_a_run_goes_on_elsewhere(trained, tmp_path):
     assert state["best_f1"] >= RunFolder(trained).read_state()["best_f1"] - 0.02
 
 
+def test_a_finished_run_needs_more_to_do(trained, tmp_path, refused):
+    """Its job waited for a machine, and ended with "nothing is left to do"."""
+    place = tmp_path / "job"
+    told = refused("export-job", trained, "--out", place)
+    assert "is finished (steps done), so the job would have nothing to do" in told
+    assert "--minutes" in told
+    assert "--settings" in told
+    assert "finished" in refused("export-job", trained, "--out", place, "--minutes", "0.001")
+    assert not place.exists()
+    assert main(["export-job", str(trained), "--out", str(place), "--minutes", "600"]) == 0
+
+
 def test_what_is_neither_run_nor_data(tmp_path, refused):
     refused("export-job", tmp_path / "nothing", "--out", tmp_path / "job")
     (tmp_path / "used").mkdir()

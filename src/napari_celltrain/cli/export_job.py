@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from napari_celltrain.training.run import RunFolder
+    from napari_celltrain.training.settings import TrainingSettings
+
 SUMMARY = "Write a job script, with all that it needs, to train or predict on a cluster."
 EXAMPLES = """\
 examples:
@@ -50,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--settings", type=Path, metavar="FILE", help="settings, a TOML file")
     parser.add_argument(
-        "--minutes", type=positive, metavar="M", help="train for M minutes; sets the job's limit"
+        "--minutes",
+        type=positive,
+        metavar="M",
+        help="train for M minutes, those of a run so far included; sets the job's limit",
     )
     parser.add_argument(
         "--gpus",
@@ -113,6 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
         values = settings.model_dump()
         values["budget"].update(minutes=arguments.minutes, steps=None)
         settings = TrainingSettings.from_dict(values)
+    if is_run:
+        _check_something_to_do(run_folder, settings)
     dataset = load_dataset(run_folder.dataset_file if is_run else arguments.source)
     window = settings.design.time_window
     n_frames = sum(len(frames_to_pack(one, window)) for one in dataset.experiments)
@@ -130,6 +138,20 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         tell(training_steps(arguments), end="")
     return 0
+
+
+def _check_something_to_do(run: RunFolder, settings: TrainingSettings) -> None:
+    """Refuse a job that would wait for its machine and end at once."""
+    from napari_celltrain.cli.train import is_done
+
+    if is_done(run, settings):
+        state = run.read_state()
+        raise CellTrainError(
+            f"The run in {run.path} is finished ({state.get('stopped_because')}), so the job would "
+            "have nothing to do. Give it a larger budget: --minutes with more than the "
+            f"{state.get('seconds', 0) / 60:.3g} minutes that it has trained already, which are "
+            "counted, or --settings with a file that has more minutes or steps."
+        )
 
 
 def _check_free(out: Path) -> None:

@@ -186,6 +186,18 @@ def _settings(arguments: argparse.Namespace, run: RunFolder | None) -> TrainingS
     return TrainingSettings.from_dict(values, "The options")
 
 
+def is_done(folder: RunFolder, settings: TrainingSettings) -> bool:
+    """Tell whether a run is finished, and would be so with these settings as well."""
+    from napari_celltrain.training.schedule import Schedule
+
+    if not folder.is_finished():
+        return False
+    if settings == _stored_settings(folder):
+        return True
+    state = folder.read_state()
+    return Schedule(settings.budget).finished(state.get("step", 0), state.get("seconds", 0.0))
+
+
 def _already_finished(folder: RunFolder, *, as_json: bool) -> int:
     state = folder.read_state()
     say(
