@@ -76,6 +76,16 @@ def test_from_another_detector(sample, trained, tmp_path, result):
     assert told["best_f1"] > 0.5  # three steps from scratch would find nothing
 
 
+def test_a_run_that_goes_on_says_that_it_takes_no_other_detector(sample, trained, tmp_path, capsys):
+    """Scripts of clusters give both, for a first start and for all later ones."""
+    start = ["train", str(sample), "--out", str(tmp_path / "run"), "--from", str(trained)]
+    assert main([*start, "--resume", "--steps", "2", *QUICK]) == 0
+    words = "goes on from its own checkpoint; --from counts only when a run begins"
+    assert words not in capsys.readouterr().err
+    assert main([*start, "--resume", "--steps", "3", *QUICK]) == 0
+    assert words in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
 def test_interruption_saves_a_checkpoint(sample, tmp_path):
     """Other signals and moments are in tests/reliability/test_interruption.py."""

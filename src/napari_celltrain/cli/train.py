@@ -66,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DETECTOR",
         dest="start_from",
-        help="start from the weights of this detector or run",
+        help="start from the weights of this detector or run; a run that goes on (--resume) does "
+        "so from its own",
     )
     add_json(parser)
 
@@ -96,6 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
         return _already_finished(folder, as_json=arguments.json) if speaks else 0
     dataset = load_dataset(places)
     if speaks:
+        if going_on and arguments.start_from is not None and _has_checkpoint(folder):
+            say(
+                f"The run in {folder.path} goes on from its own checkpoint; --from counts only "
+                "when a run begins."
+            )
         _tell_findings(dataset)
 
     from napari_celltrain.training.control import Control
@@ -156,6 +162,10 @@ def _tell_findings(dataset: Dataset) -> None:
     for experiment in dataset.experiments:
         for finding in dict.fromkeys([*experiment.findings, *findings(experiment)]):
             say(f": {experiment.name}: {finding.message}", head=finding.severity)
+
+
+def _has_checkpoint(folder: RunFolder) -> bool:
+    return any(folder.checkpoints.glob("step-*.safetensors"))
 
 
 def _stored_settings(folder: RunFolder) -> TrainingSettings:
