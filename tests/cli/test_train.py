@@ -55,6 +55,19 @@ def test_a_finished_run_says_so(trained, result, capsys):
     assert "finished" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("budget", "words"), [("--steps 20", "20 steps"), ("--minutes 0.001", "0.001 min")]
+)
+def test_a_budget_that_a_finished_run_has_used_up_changes_nothing(trained, capsys, budget, words):
+    """It "finished" again without a step, and was some seconds older each time."""
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    assert main(["train", "--out", str(trained), "--resume", *budget.split()]) == 0
+    told = capsys.readouterr()
+    assert "nothing is left to do" in told.err
+    assert f"A budget of {words} is used up already: it has trained 150 steps" in told.err
+    assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+
+
 def test_a_larger_budget_goes_on(trained, tmp_path, result, capsys):
     run = tmp_path / "run"
     shutil.copytree(trained, run)

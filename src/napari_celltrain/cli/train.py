@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.cli.arguments import add_device, add_json, positive, positive_int
 from napari_celltrain.cli.output import duration, print_json, say, tell
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, counted
 
 if TYPE_CHECKING:
     import argparse
 
     from napari_celltrain.dataset import Dataset
     from napari_celltrain.training.run import RunFolder
-    from napari_celltrain.training.settings import TrainingSettings
+    from napari_celltrain.training.settings import Budget, TrainingSettings
 
 SUMMARY = "Train a detector on annotated movies."
 EXAMPLES = """\
@@ -93,8 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         places = [folder.dataset_file]
     going_on = arguments.resume and folder.is_run()
     settings = _settings(arguments, folder if going_on else None)
-    if going_on and folder.is_finished() and settings == _stored_settings(folder):
-        return _already_finished(folder, as_json=arguments.json) if speaks else 0
+    if going_on and is_done(folder, settings):
+        return _already_finished(folder, settings, as_json=arguments.json) if speaks else 0
     dataset = load_dataset(places)
     if speaks:
         if going_on and arguments.start_from is not None and _has_checkpoint(folder):
@@ -208,11 +208,17 @@ def is_done(folder: RunFolder, settings: TrainingSettings) -> bool:
     return Schedule(settings.budget).finished(state.get("step", 0), state.get("seconds", 0.0))
 
 
-def _already_finished(folder: RunFolder, *, as_json: bool) -> int:
+def _already_finished(folder: RunFolder, settings: TrainingSettings, *, as_json: bool) -> int:
     state = folder.read_state()
+    spent = ""
+    if settings.budget != _stored_settings(folder).budget:
+        spent = (
+            f" A budget of {_in_words(settings.budget)} is used up already: it has trained "
+            f"{counted(state.get('step', 0), 'step')} in {duration(state.get('seconds', 0))}."
+        )
     say(
         f"The run in {folder.path} is finished ({state.get('stopped_because')}); nothing is left "
-        "to do. To train it further, give it a larger --minutes or --steps."
+        f"to do.{spent} To train it further, give it a larger --minutes or --steps."
     )
     if as_json:
         print_json(
@@ -227,6 +233,12 @@ def _already_finished(folder: RunFolder, *, as_json: bool) -> int:
             }
         )
     return 0
+
+
+def _in_words(budget: Budget) -> str:
+    minutes = "" if budget.minutes is None else f"{budget.minutes:g} min"
+    steps = "" if budget.steps is None else counted(budget.steps, "step")
+    return " or ".join(part for part in (minutes, steps) if part)
 
 
 def _resume_command(arguments: argparse.Namespace) -> str:
