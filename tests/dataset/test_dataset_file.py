@@ -152,6 +152,29 @@ def test_several_places_become_one_data_set(folder):
     assert load_dataset(path).path == path
 
 
+def codes(dataset):
+    return [[finding.code for finding in one.findings] for one in dataset.experiments]
+
+
+def test_movies_of_the_same_name_are_told(folder):
+    """A detector knows by name what it has seen, so one movie passed for the other."""
+    two = 'images = "two/images/t{time:03}.tif"\nannotations = "two/points.csv"\n'
+    named = '[[experiment]]\nname = "day 1"\n'
+    dataset = load_dataset(write(folder, named + ONE + named + two))
+    assert [one.name for one in dataset.experiments] == ["day 1", "day 1"]
+    assert codes(dataset) == [[], ["same-name"]]
+    (finding,) = dataset.experiments[1].findings
+    assert finding.severity == "warning"
+    assert "2 movies of the data set are called 'day 1'" in finding.message
+
+
+def test_parts_of_one_movie_may_have_its_name(folder):
+    parts = "".join(
+        f'[[experiment]]\nname = "day 1"\n{ONE}time_points = [{t}, {t}]\n' for t in (0, 2)
+    )
+    assert codes(load_dataset(write(folder, parts))) == [[], []]
+
+
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(CellTrainError, match=r"nowhere\.toml"):
         load_dataset(tmp_path / "nowhere.toml")

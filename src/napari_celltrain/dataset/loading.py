@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_celltrain.dataset.alike import with_namesakes_told
 from napari_celltrain.dataset.dataset_file import SUFFIX, read_dataset_file
 from napari_celltrain.dataset.members import Dataset, Member
 from napari_celltrain.errors import CellTrainError
@@ -38,7 +39,7 @@ def load_dataset(
     if not places:
         raise CellTrainError("Name at least one data set.")
     parts = [_load_one(place, require_images) for place in places]
-    members = tuple(member for part in parts for member in part.members)
+    members = with_namesakes_told([member for part in parts for member in part.members])
     if not members:
         raise CellTrainError(f"{places[0]} lists no experiments.")
     return Dataset(members, parts[0].path if len(parts) == 1 else None)

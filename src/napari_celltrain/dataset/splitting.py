@@ -130,8 +130,8 @@ def _by_role(
             "No experiment with the role 'held-out' has an annotated time point with an image. "
             "Correct its time points, or give it another role."
         )
-    seen = {(_identity(dataset.experiments[i].images), t) for i, t in train}
-    shared = [(i, t) for i, t in held_out if (_identity(dataset.experiments[i].images), t) in seen]
+    seen = {(identity(dataset.experiments[i].images), t) for i, t in train}
+    shared = [(i, t) for i, t in held_out if (identity(dataset.experiments[i].images), t) in seen]
     if shared:
         name, t = dataset.experiments[shared[0][0]].name, shared[0][1]
         return Split(
@@ -271,7 +271,7 @@ def _judged(
 
 def _independent(dataset: Dataset, frames: Sequence[tuple[int, ...]]) -> bool:
     """Tell whether the experiments are different movies, not parts of one."""
-    movies = [_identity(dataset.experiments[i].images) for i, times in enumerate(frames) if times]
+    movies = [identity(dataset.experiments[i].images) for i, times in enumerate(frames) if times]
     return len(set(movies)) == len(movies)
 
 
@@ -279,12 +279,12 @@ def _movies(dataset: Dataset) -> list[list[int]]:
     """Group the members that annotate one movie: its frames are divided once for all of them."""
     movies: dict[object, list[int]] = {}
     for index, experiment in enumerate(dataset.experiments):
-        movies.setdefault(_identity(experiment.images), []).append(index)
+        movies.setdefault(identity(experiment.images), []).append(index)
     return list(movies.values())
 
 
-def _identity(images: FrameSource | None) -> object:
-    """Return what is the same for two sources of one movie."""
+def identity(images: FrameSource | None) -> object:
+    """Return what is the same for two sources of one movie, and differs for those of others."""
     location = getattr(images, "location", None)
     if not location:
         return id(images)
