@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
@@ -22,11 +23,19 @@ def test_real_movies_are_counted(data_folder, result):
     assert told["enough"]
 
 
-def test_several_places_are_one_table(sample, capsys):
-    assert main(["count", str(sample), str(sample)]) == 0
+def test_several_places_are_one_table(sample, tmp_path, capsys):
+    shutil.copytree(sample.parent, tmp_path / "other")
+    assert main(["count", str(sample), str(tmp_path / "other")]) == 0
     out = capsys.readouterr().out
     assert len([line for line in out.splitlines() if line.startswith("sample plane ")]) == 2
     assert out.splitlines()[3].startswith("total")
+
+
+def test_what_is_given_twice_counts_once(sample, capsys):
+    assert main(["count", str(sample), str(sample)]) == 0
+    out = capsys.readouterr().out
+    assert len([line for line in out.splitlines() if line.startswith("sample plane ")]) == 1
+    assert "more than once; it is taken once" in out
 
 
 def test_missing_images_are_a_finding_not_an_end(tmp_path, result):

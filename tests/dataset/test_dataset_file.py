@@ -146,7 +146,9 @@ def test_images_may_be_missing_when_only_counting(folder):
 
 def test_several_places_become_one_data_set(folder):
     path = write(folder, "[[experiment]]\n" + ONE)
-    data = load_dataset([path, folder])  # a folder with a dataset.toml stands for it
+    two = ONE.replace("one/", "")
+    (folder / "two" / "dataset.toml").write_text(f"[[experiment]]\n{two}", "utf-8")
+    data = load_dataset([path, folder / "two"])  # a folder with a dataset.toml stands for it
     assert len(data) == 2
     assert data.path is None
     assert load_dataset(path).path == path
@@ -154,6 +156,22 @@ def test_several_places_become_one_data_set(folder):
 
 def codes(dataset):
     return [[finding.code for finding in one.findings] for one in dataset.experiments]
+
+
+def test_what_is_given_twice_is_taken_once(folder):
+    """It was learnt from twice as often as the others, without a word."""
+    path = write(folder, f'[[experiment]]\n{ONE}[[experiment]]\nname = "again"\n{ONE}')
+    dataset = load_dataset([path, folder])
+    assert codes(dataset) == [["repeated-entry", "repeated-entry"]]
+    first, second = (finding.message for finding in dataset.experiments[0].findings)
+    assert "'again' is the same as" in first
+    assert "is in the data set more than once; it is taken once" in second
+
+
+@pytest.mark.parametrize("other", ['role = "held-out"', "channel = 2", "time_points = [0, 1]"])
+def test_another_use_of_the_same_is_not_given_twice(folder, other):
+    one = '[[experiment]]\nimages = "two/images/t{time:03}.tif"\nannotations = "two/points.csv"\n'
+    assert codes(load_dataset(write(folder, f"{one}{one}{other}\n"))) == [[], []]
 
 
 def test_movies_of_the_same_name_are_told(folder):
@@ -219,7 +237,7 @@ def test_annotations_in_no_file_are_written_beside_it(folder):
     images.location = str(folder / "one" / "images" / "t{time:03}.tif")
     annotations = Annotations([0, 1], [[0, 1.25, 2], [0, 3, 4.5]], [[0, 1]])
     made = Experiment("in/the window", annotations, images, voxel_size_um=(1, 0.5, 0.5))
-    write_dataset(folder / "run" / "dataset.toml", Dataset((Member(made), Member(made))))
+    write_dataset(folder / "run" / "dataset.toml", Dataset((Member(made), Member(made, "train"))))
     after = load_dataset(folder / "run" / "dataset.toml")
     assert len(after) == 2
     for experiment in after.experiments:

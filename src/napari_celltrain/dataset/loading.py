@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_celltrain.dataset.alike import with_namesakes_told
+from napari_celltrain.dataset.alike import taken_once, with_namesakes_told
 from napari_celltrain.dataset.dataset_file import SUFFIX, read_dataset_file
 from napari_celltrain.dataset.members import Dataset, Member
 from napari_celltrain.errors import CellTrainError
@@ -26,7 +26,8 @@ def load_dataset(
     ----------
     paths
         Each a ``dataset.toml`` (or a folder that holds one), an ``.autlist``, a Cell Tracking
-        Challenge folder, or any tracking file whose images are found.
+        Challenge folder, or any tracking file whose images are found. What is in them twice is
+        taken once, with a finding.
     require_images
         False accepts experiments whose images are missing; counting does without them.
 
@@ -39,10 +40,10 @@ def load_dataset(
     if not places:
         raise CellTrainError("Name at least one data set.")
     parts = [_load_one(place, require_images) for place in places]
-    members = with_namesakes_told([member for part in parts for member in part.members])
+    members = taken_once([member for part in parts for member in part.members])
     if not members:
         raise CellTrainError(f"{places[0]} lists no experiments.")
-    return Dataset(members, parts[0].path if len(parts) == 1 else None)
+    return Dataset(with_namesakes_told(members), parts[0].path if len(parts) == 1 else None)
 
 
 def _load_one(path: Path, require_images: bool) -> Dataset:
