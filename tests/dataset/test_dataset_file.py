@@ -118,6 +118,16 @@ def test_time_offset_moves_the_annotations(folder):
         ('[[experiment]]\nannotations = "one/points.csv"\n', ["images", "points.csv"]),
         ("[[experiment]]\n" + ONE.replace("points", "dots"), ["dots.csv"]),
         ("[[experiment]]\n" + ONE.replace("one/images", "no/images"), ["no"]),
+        (
+            "[[experiment]]\nvoxel_size_um = [0.645, 0.645]\n" + ONE,
+            ["'voxel_size_um' is [0.645, 0.645]", "three numbers: z, y, x", "any z"],
+        ),
+        ("[[experiment]]\nvoxel_size_um = [1, 1, 1, 1]\n" + ONE, ["three numbers: z, y, x"]),
+        ("[[experiment]]\ntime_points = [3]\n" + ONE, ["two numbers: the first and the last"]),
+        (
+            "[[experiment]]\nregions = [{polygon = [[1, 2], [3], [4, 5]]}]\n" + ONE,
+            ["'regions.0.polygon.1' is [3]", "two numbers: y, x"],
+        ),
         ("[[experiment]\n", ["TOML"]),
         ("", ["[[experiment]]"]),
         ("experiment = 5\n", ["experiment"]),

@@ -23,6 +23,12 @@ from napari_celltrain.formats.elsewhere import check_computer, elsewhere
 
 SUFFIX = ".toml"
 _LARGEST_FILE = 10_000_000
+_PARTS = {
+    "voxel_size_um": "three numbers: z, y, x (where the images have one plane, any z)",
+    "time_points": "two numbers: the first and the last time point",
+    "polygon": "corners of two numbers: y, x",
+}
+"""What the numbers of a list are that has to have so many of them."""
 
 Positive = Annotated[float, Field(gt=0, lt=1e6)]
 Channel = Annotated[int, Field(ge=1, le=10_000)]
@@ -267,7 +273,13 @@ def _sentence(error: ValidationError, path: Path, values: dict[str, Any]) -> str
         where = _where(path, place[1] + 1, entry.get("name") if isinstance(entry, dict) else None)
         known = list(_RegionEntry.model_fields if "regions" in place else _Entry.model_fields)
         place = place[2:]
+    listed = next((part for part in reversed(place) if part in _PARTS), None)
+    too_few = first["type"] == "missing" and isinstance(place[-1], int)
+    if too_few:
+        place.pop()  # a number that is not there is no key
     key = ".".join(str(part) for part in place)
+    if listed is not None and (too_few or first["type"] == "too_long"):
+        return f"{where}: '{key}' is {_shown(first['input'])}, but it takes {_PARTS[listed]}."
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
