@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from napari_celltrain.cli import main
+from napari_celltrain.formats.csv_presets import GENERIC
 from napari_celltrain.formats.registry import read_experiments
 
 TABLE = "t,z,y,x,track_id\n0,1,5.25,6,1\n1,1,5.5,7,1\n1,2,9,9.75,2\n"
@@ -165,3 +166,9 @@ def test_hidden_spots_and_rejected_tracks_are_a_choice(formats_folder, tmp_path)
 def test_a_column_without_meaning_is_refused(capsys, text):
     assert main(["convert", "a.csv", "b.aut", "--column", text]) == 2
     assert "is not like x=Centre_X" in capsys.readouterr().err
+
+
+def test_the_help_names_all_that_a_column_can_be(capsys):
+    assert main(["convert", "--help"]) == 0
+    words = capsys.readouterr().out.replace(",", " ").split()
+    assert not set(GENERIC) - set(words)

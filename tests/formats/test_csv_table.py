@@ -339,6 +339,10 @@ def test_a_person_may_say_which_column_is_which(read):
     text = "when,down,across\n0,1,2\n"
     with pytest.raises(CellTrainError, match="no columns for x and y; its columns are when, down"):
         read(text)
+    with pytest.raises(CellTrainError, match=r"no column for y; .* \(--column y=NAME on the comm"):
+        read(text, columns={"x": "across"})
+    with pytest.raises(CellTrainError, match="no column for x; its columns are t, across, y"):
+        read("t,across,y\n0,1,2\n")
     columns = {"t": "when", "y": "down", "x": "across"}
     assert read(text, columns=columns).annotations.positions.tolist() == [[0, 1, 2]]
 

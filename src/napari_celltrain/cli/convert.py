@@ -84,7 +84,8 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
         action="append",
         type=column,
         metavar="MEANING=NAME",
-        help="tables: which column is t, z, y, x, id, parent_id, track_id or score",
+        help="tables: which column is t, z, y, x, id, track_id, parent_id, parent_track_id, score, "
+        "radius or status",
     )
     group.add_argument(
         "--first-plane",

@@ -32,9 +32,12 @@ from napari_celltrain.formats.options import ReadOptions
 from napari_celltrain.formats.physical import in_pixels
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+_HOW_TO_SAY = "--column {0}=NAME on the command line, columns={{'{0}': 'NAME'}} in Python"
 
 
 class CsvFormat:
@@ -79,10 +82,7 @@ class CsvFormat:
                 table, edges = spots, path
                 mapped = map_columns(table.header, chosen.columns)
             if mapped is None:
-                raise CellTrainError(
-                    f"{path} has no columns for x and y; its columns are "
-                    f"{', '.join(table.header[:12])}. Say which is which with `columns`."
-                )
+                raise CellTrainError(_without_place(table.header, path, chosen.columns))
             return [_experiment(table, mapped, path, edges, chosen)]
 
     def write(self, path: Path, experiment: Experiment) -> None:
@@ -90,6 +90,21 @@ class CsvFormat:
         from napari_celltrain.formats.csv_writing import write_table
 
         write_table(path, experiment)
+
+
+def _without_place(header: list[str], path: Path, stated: Mapping[str, str] | None) -> str:
+    """Say which of x and y has no column."""
+    any_column = header[0]
+    missing = [
+        axis
+        for axis, other in (("x", "y"), ("y", "x"))
+        if map_columns(header, {**(stated or {}), other: any_column}) is None
+    ]
+    return (
+        f"{path} has no column{'' if len(missing) == 1 else 's'} for {' and '.join(missing)}; its "
+        f"columns are {', '.join(header[:12])}. Say which is which "
+        f"({_HOW_TO_SAY.format(missing[0])})."
+    )
 
 
 def _spots_of_links(table: Table, path: Path) -> Table | None:
@@ -125,7 +140,7 @@ def _experiment(
                 "info",
                 "no-time",
                 f"{path.name} has no column for the time: all positions are taken at time point 0. "
-                "If one of its columns is the time, say which with `columns`.",
+                "If one of its columns is the time, say which ({_HOW_TO_SAY.format('t')}).",
             )
         )
     usable = np.isfinite(t) & np.isfinite(numbers["x"]) & np.isfinite(numbers["y"])
