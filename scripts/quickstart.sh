@@ -7,15 +7,16 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder="${1:-quickstart}"
 
-bash scripts/setup.sh "${CELLTRAIN_EXTRAS:-all}"
-celltrain=.venv/bin/celltrain
-
-step() { printf '\n== %s\n' "$1"; }
-
+# before the set-up, which takes minutes
 if [ -e "$folder" ]; then
   echo "$folder is already there; remove it or name another folder." >&2
   exit 1
 fi
+
+bash scripts/setup.sh "${CELLTRAIN_EXTRAS:-all}"
+celltrain=.venv/bin/celltrain
+
+step() { printf '\n== %s\n' "$1"; }
 
 step "A sample movie: nuclei that move and divide"
 $celltrain sample "$folder/sample"

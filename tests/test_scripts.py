@@ -36,6 +36,18 @@ def test_every_script_can_be_read_by_bash(script):
 
 
 @POSIX
+def test_the_quick_start_looks_for_its_folder_before_it_installs_anything(tmp_path):
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    (tmp_path / "scripts" / "setup.sh").write_text("touch installed\n", "utf-8")
+    (tmp_path / "quickstart").mkdir()
+    command = ["bash", str(tmp_path / "scripts" / "quickstart.sh")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert "already there" in done.stderr
+    assert not (tmp_path / "installed").exists()
+
+
+@POSIX
 def test_the_quick_start_comes_from_nothing_to_cells_and_a_figure(tmp_path):
     """As the README says it, with an environment that is there already."""
     place = tmp_path / "project"
