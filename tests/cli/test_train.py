@@ -161,6 +161,16 @@ def test_an_existing_run_needs_resume(sample, trained, refused):
     assert "--resume" in refused("train", sample, "--out", trained)
 
 
+@pytest.mark.parametrize("command", ["train", "export-job"])
+def test_where_no_folder_can_be_the_place_is_named(sample, tmp_path, refused, command):
+    (tmp_path / "file").touch()
+    told = f"{tmp_path / 'file'} is a file, not a folder"
+    assert told in refused(command, sample, "--out", tmp_path / "file")
+    assert told in refused(command, sample, "--out", tmp_path / "file" / "run")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert "leads nowhere" in refused(command, sample, "--out", tmp_path / "link" / "run")
+
+
 def test_no_data_set(tmp_path, refused):
     assert "DATASET" in refused("train", "--out", tmp_path / "run")
     assert "DATASET" in refused("train", "--out", tmp_path / "run", "--resume")

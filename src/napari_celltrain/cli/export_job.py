@@ -156,9 +156,10 @@ def _check_something_to_do(run: RunFolder, settings: TrainingSettings) -> None:
 
 def _check_free(out: Path) -> None:
     """Refuse a place where something is, or whose folder can't be exchanged for another one."""
+    from napari_celltrain.cli.train import check_place
+
+    check_place(out)
     if not out.exists():
-        if out.is_symlink():
-            raise CellTrainError(f"{out} is a link that leads nowhere; choose another place.")
         return
     if not out.is_dir() or any(out.iterdir()):
         raise CellTrainError(f"{out} exists and is not an empty folder; choose another place.")

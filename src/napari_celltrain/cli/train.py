@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     speaks = _is_first_process()
     folder = RunFolder(arguments.out)
     if speaks:
+        check_place(arguments.out)
         folder.check_free(resume=arguments.resume)
     places = arguments.dataset
     if not places:
@@ -148,6 +149,21 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(result)
     return stop.status or 0 if stopped else 0
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a place where there can be no folder, in other words than the system's.
+
+    Raises
+    ------
+    CellTrainError
+        When a part of the path is a file, or a link that leads nowhere.
+    """
+    for place in (folder, *folder.parents):
+        if os.path.isfile(place):  # also where nobody may look
+            raise CellTrainError(f"{place} is a file, not a folder; name another place (--out).")
+        if os.path.islink(place) and not os.path.exists(place):
+            raise CellTrainError(f"{place} is a link that leads nowhere; name another place.")
 
 
 def _is_first_process() -> bool:
