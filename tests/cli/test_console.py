@@ -96,6 +96,10 @@ def test_skipped_steps_are_shown(capsys):
     assert "3 steps skipped" in told(capsys, step(nonfinite_steps=3))
 
 
+def test_a_single_frame_is_one(capsys):
+    assert told(capsys, Preparing(1, 1, "")) == "Preparing: 1 of 1 frame.\n"
+
+
 def test_a_sentence_is_not_repeated(capsys):
     finished = Finished("time is up", 10, 60.0, 0.9, 0.5, "Finished: time is up.")
     events = [StateChanged("training", "Training.")] * 3

@@ -44,6 +44,12 @@ def test_progress_tells_the_end_and_little_else(capsys):
     assert len(lines) <= 2
 
 
+def test_a_single_frame_is_one(capsys):
+    with Progress("Predicting", 1) as progress:
+        progress.advance()
+    assert capsys.readouterr().err == "Predicting: 1 of 1 frame\n"
+
+
 def test_progress_goes_to_standard_error_only(capsys, monkeypatch):
     monkeypatch.setattr(output, "SECONDS_BETWEEN_LINES", 0.0)
     with Progress("Predicting", 3) as progress:

@@ -89,7 +89,8 @@ class Console:
             if event.done >= event.total:
                 self.close()
         elif self._is_time_for_a_line(last=event.done >= event.total):
-            say(f"Preparing: {event.done} of {event.total} frames. {event.message}".rstrip())
+            frames = counted(event.total, "frame")
+            say(f"Preparing: {event.done} of {frames}. {event.message}".rstrip())
 
     def _step(self, event: Step) -> None:
         left = "" if event.seconds_left is None else f", {duration(event.seconds_left)} left"

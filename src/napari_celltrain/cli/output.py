@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from napari_celltrain.errors import shown
+from napari_celltrain.errors import counted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -205,7 +205,7 @@ class Progress:
             return
         self._last_line = now
         left = (now - self._started) / self._done * (self._total - self._done)
-        parts = [f"{self._what}: {self._done} of {self._total} {self._unit}s"]
+        parts = [f"{self._what}: {self._done} of {counted(self._total, self._unit)}"]
         if note:
             parts.append(note)
         if self._done < self._total:
