@@ -15,7 +15,9 @@ import pytest
 import tifffile
 import torch
 
-from napari_celltrain.cli import main
+from napari_celltrain.cli import main, train
+from napari_celltrain.training.events import Evaluation
+from napari_celltrain.training.history import event_to_json
 from napari_celltrain.training.run import RunFolder
 
 QUICK = ["--threads", "1", "--set", "design.width=8", "--set", "optimiser.batch_size=2"]
@@ -33,6 +35,25 @@ def test_json_tells_the_outcome(sample, tmp_path, result):
 
 def test_training_learns(trained):
     assert RunFolder(trained).read_state()["best_f1"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("f1", "words"),
+    [
+        (0.868, "all held-out frames (0.866 on those used while training, 8 at most)"),
+        (0.866, "held-out frames"),
+    ],
+)
+def test_the_last_figure_says_that_it_is_of_more_frames_than_those_before(tmp_path, f1, words):
+    """The best F1 was 0.866, and the run ended with 0.868."""
+    run = RunFolder(tmp_path)
+    figures = {"precision": 0.9, "recall": 0.9, "localisation_error_um": 1.0, "threshold": 0.5}
+    events = [
+        Evaluation(step, 1.0, f1_then, **figures, train_loss=0.1, best=best)
+        for step, f1_then, best in ((1, 0.5, True), (2, 0.866, True), (3, 0.7, False))
+    ]
+    run.history_file.write_text("".join(f"{event_to_json(one)}\n" for one in events), "utf-8")
+    assert train.judged_on(run, f1, 8) == words
 
 
 def test_settings_from_file_and_options(sample, tmp_path):

@@ -142,13 +142,24 @@ def run(arguments: argparse.Namespace) -> int:
     if stopped:
         say(f"Go on with: {_resume_command(arguments)}")
     elif not arguments.json:
+        frames = judged_on(folder, finished.best_f1, settings.data.max_held_out_frames)
         tell(
-            f"{folder.path}: F1 {finished.best_f1:.3f} on held-out frames, after {finished.step} "
-            f"steps in {duration(finished.seconds)} ({finished.reason})."
+            f"{folder.path}: F1 {finished.best_f1:.3f} on {frames}, after "
+            f"{counted(finished.step, 'step')} in {duration(finished.seconds)} ({finished.reason})."
         )
     if arguments.json:
         print_json(result)
     return stop.status or 0 if stopped else 0
+
+
+def judged_on(folder: RunFolder, f1: float, at_most: int) -> str:
+    """Say what the last F1 is of, where it is not the one that the run told of this detector."""
+    from napari_celltrain.training.events import Evaluation
+
+    told = [one.f1 for one in folder.read_history() if isinstance(one, Evaluation) and one.best]
+    if not told or f"{told[-1]:.3f}" == f"{f1:.3f}":
+        return "held-out frames"
+    return f"all held-out frames ({told[-1]:.3f} on those used while training, {at_most} at most)"
 
 
 def check_place(folder: Path) -> None:
