@@ -314,3 +314,22 @@ def test_a_budget_shorter_than_the_preparations_still_gives_a_detector(sample, t
     told = capsys.readouterr().out
     assert "0 cells found" in told
     assert "nan" not in told
+
+
+def test_a_figure_that_is_not_to_be_trusted_is_called_so_wherever_it_is_told(
+    sample, tmp_path, capsys
+):
+    one = sample.read_text("utf-8") + "time_points = [3, 3]\n"
+    images, annotations = sample.parent / "images", next(sample.parent.glob("*.aut"))
+    one = one.replace('"images/', f'"{images}/').replace(annotations.name, str(annotations))
+    (tmp_path / "one.toml").write_text(one, "utf-8")
+    command = ["train", str(tmp_path / "one.toml"), "--out", str(tmp_path / "run"), "--threads"]
+    command += ["1", "--set", "design.width=8"]
+    assert main([*command, "--steps", "3"]) == 0
+    told = capsys.readouterr()
+    assert "not to be trusted" in told.out
+    assert "judged on what it learnt from" in told.err.splitlines()[-1]
+    assert main([*command, "--steps", "4", "--resume", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["trustworthy"] is False
+    assert "Only one frame" in result["held_out"]

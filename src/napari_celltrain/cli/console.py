@@ -141,7 +141,7 @@ def evaluation_line(event: Evaluation, highest_f1: float = -math.inf) -> str:
         for remark, holds in (
             ("best so far", event.best and not lower),
             ("kept: as good, and depends less on the threshold", event.best and lower),
-            ("not to be trusted: too little is held out", not event.trustworthy),
+            ("not to be trusted: see what is held out", not event.trustworthy),
         )
         if holds
     ]

@@ -11,9 +11,8 @@ from napari_celltrain.cli.output import print_json, table, tell
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
-    from napari_celltrain.experiment import Experiment, Finding
+    from napari_celltrain.experiment import Finding
     from napari_celltrain.statistics import Counts, Totals
 
 _MOST_RUNS = 40
@@ -22,13 +21,7 @@ EXAMPLES = """\
 examples:
   celltrain count dataset.toml
   celltrain count *.aut --json
-
-The exit status is 0; 1 where training would refuse the same because of an error that is told; 2
-where nothing could be counted.
 """
-_WOULD_FAIL = 1
-_REFUSED = ("images-missing", "no-channel", "damaged-frame")
-"""Findings for which training refuses a data set, whatever else is in it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
     found = [_once([*one.findings, *findings(one)]) for one in dataset.experiments]
     totals = total(counts)
     is_enough, why = enough(dataset.experiments, found)
-    status = _WOULD_FAIL if _would_be_refused(dataset.experiments, found) else 0
     if arguments.json:
         print_json(
             {
@@ -68,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "enough_because": why,
             }
         )
-        return status
+        return 0
     rows = [[one.name, *_cells(one), _spacing(one)] for one in counts]
     if len(counts) > 1:
         rows.append(["total", *_cells(totals), ""])
@@ -79,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         for finding in about:
             tell(f": {experiment.name}: {finding.message}", head=finding.severity)
     tell(why)
-    return status
+    return 0
 
 
 _HEADER = (
@@ -108,18 +100,6 @@ def _per_time_point(counts: Counts) -> str:
     if len(runs) > _MOST_RUNS:
         shown.append(f"... up to {runs[-1][1]}")
     return ", ".join(shown) or "none"
-
-
-def _would_be_refused(
-    experiments: Sequence[Experiment], found: Sequence[Sequence[Finding]]
-) -> bool:
-    """Tell whether one of the errors found is such that `celltrain train` would refuse the data."""
-    from napari_celltrain.dataset.members import annotated_time_points
-
-    codes = {one.code for about in found for one in about if one.severity == "error"}
-    if codes.intersection(_REFUSED):
-        return True
-    return bool(codes) and not any(map(annotated_time_points, experiments))
 
 
 def _once(found: list[Finding]) -> list[Finding]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
 
     from napari_celltrain.dataset import Dataset
+    from napari_celltrain.detector.folder import DetectorInfo
     from napari_celltrain.training.run import RunFolder
     from napari_celltrain.training.settings import Budget, TrainingSettings
 
@@ -138,6 +139,9 @@ def run(arguments: argparse.Namespace) -> int:
         "stopped_because": finished.reason,
         **finished.performance,
     }
+    kept = _kept(folder)
+    if kept is not None:
+        result |= {"trustworthy": kept.trustworthy, "held_out": kept.held_out}
     stopped = finished.reason == "interrupted"  # not so when a signal came after the last step
     if stopped:
         say(f"Go on with: {_resume_command(arguments)}")
@@ -146,10 +150,21 @@ def run(arguments: argparse.Namespace) -> int:
         tell(
             f"{folder.path}: F1 {finished.best_f1:.3f} on {frames}, after "
             f"{counted(finished.step, 'step')} in {duration(finished.seconds)} ({finished.reason})."
+            + ("" if kept is None or kept.trustworthy else " The F1 is not to be trusted.")
         )
     if arguments.json:
         print_json(result)
     return stop.status or 0 if stopped else 0
+
+
+def _kept(folder: RunFolder) -> DetectorInfo | None:
+    """Return what the detector of a run says of itself; None where there is none."""
+    from napari_celltrain.detector.folder import read_info
+
+    try:
+        return read_info(folder.best)
+    except CellTrainError:
+        return None
 
 
 def judged_on(folder: RunFolder, f1: float, at_most: int) -> str:

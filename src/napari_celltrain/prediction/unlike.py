@@ -64,13 +64,13 @@ def unlike_before(info: DetectorInfo, source: FrameSource, voxel_size: ZYX) -> l
         seen = [size.voxel_size_um for size in info.trained_on if size.voxel_size_um is not None]
         finest = min((size[2] for size in seen), default=design.working_voxel_size[2])
         coarsest = max((size[2] for size in seen), default=design.working_voxel_size[2])
+        widths = " to ".join(dict.fromkeys((f"{finest:.3g}", f"{coarsest:.3g}")))
         x = voxel_size[2]
         if x > VOXEL_FACTOR * coarsest or x < finest / VOXEL_FACTOR:
             warn(
                 "unlike-voxel-size",
-                f"A pixel of this movie is {x:.3g} um wide, far from the {finest:.3g} to "
-                f"{coarsest:.3g} um of the training images. Is the voxel size right? If not, "
-                "give the right one.",
+                f"A pixel of this movie is {x:.3g} um wide, far from the {widths} um of the "
+                "training images. Is the voxel size right? If not, give the right one.",
             )
         elif x > design.diameter / 3:
             warn(

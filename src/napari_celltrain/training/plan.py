@@ -235,7 +235,7 @@ def _new_design(
         Choice(
             "cell diameter",
             f"{diameter:.3g} {unit}",
-            "as asked" if settings.design.diameter_um else "measured at the annotated cells",
+            _whence(settings, diameters),
         )
     )
     widths = _widths(experiments, diameters, settings, unit, diameter)
@@ -295,6 +295,13 @@ def _new_design(
             )
         )
     return design, widths, sizes, choices, findings
+
+
+def _whence(settings: TrainingSettings, diameters: Mapping[int, Diameter]) -> str:
+    if settings.design.diameter_um:
+        return "as asked"
+    in_images = any(one.source == "image" for one in diameters.values())
+    return "measured at the annotated cells" if in_images else "from the spacing of the cells"
 
 
 def _widths(
