@@ -113,6 +113,7 @@ def test_what_is_beyond_the_halo_does_not_matter(detector):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 def test_torchscript_takes_images_of_other_sizes(detector, tmp_path):
     design = detector.design
     network = make_network(design, detector.weights)

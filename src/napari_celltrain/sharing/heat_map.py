@@ -85,6 +85,7 @@ def traced(made: HeatMapNet, example: torch.Tensor) -> torch.jit.ScriptModule:
     with warnings.catch_warnings():
         # deprecated, but what programs outside of Python can read
         warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning)  # in PyTorch 2.15
         script: torch.jit.ScriptModule = torch.jit.trace(made, example)  # type: ignore[no-untyped-call]
     return script
 
