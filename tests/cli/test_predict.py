@@ -377,3 +377,101 @@ def test_weaker_candidates_are_not_called_cells(sample, trained, tmp_path, capsy
     assert with_weaker.startswith(f"{cells} cells and {all_of_them - cells} weaker candidates in")
     assert all_of_them > cells == kept
     assert above.startswith(f"{cells} cells and 0 weaker")
+
+
+def tracked(sample, out):
+    """A copy of the sample's annotation, which has tracks."""
+    (annotated,) = sample.parent.glob("*.aut")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(annotated, out)
+    return out
+
+
+def own_list(sample, annotated, place):
+    """A data set of the sample's images and one annotation file."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(
+        f"[[experiment]]\nimages = '{pattern(sample)}'\nannotations = '{annotated}'\n", "utf-8"
+    )
+    return place
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_annotation_that_a_data_set_names_is_never_replaced(
+    sample, tmp_path, refused, monkeypatch, more
+):
+    """Before a detector is even looked for."""
+    cells = tmp_path / "cells"
+    annotated = tracked(sample, cells / "cells.aut")
+    before = annotated.read_bytes()
+    place = own_list(sample, annotated, tmp_path / "data" / "dataset.toml")
+    told = refused("predict", "no detector", place, "--out", cells, *more)
+    assert "cells.aut" in told
+    assert "another folder" in told
+    monkeypatch.chdir(cells)
+    assert "cells.aut" in refused("predict", "no detector", place, "--out", ".", *more)
+    points = tmp_path / "points.csv"
+    points.write_text("t,z,y,x\n0,0,5,6\n", "utf-8")
+    place = own_list(sample, points, tmp_path / "data" / "dataset.toml")
+    told = refused("predict", "no", place, "--out", tmp_path / "new", "--counts", points, *more)
+    assert "points.csv" in told
+    assert "--counts" in told
+    assert points.read_text("utf-8") == "t,z,y,x\n0,0,5,6\n"
+    assert annotated.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells", "data", "points.csv"]
+
+
+def test_annotation_of_a_list_within_a_data_set_is_never_replaced(sample, tmp_path, refused):
+    from napari_celltrain.formats.autlist_writing import write_autlist
+
+    (experiment,) = read_experiments(next(sample.parent.glob("*.aut")))
+    cells = tmp_path / "cells"
+    write_autlist(cells / "cells.autlist", [experiment.with_(name=name) for name in ("a", "b")])
+    files = {path: path.read_bytes() for path in cells.rglob("*") if path.is_file()}
+    assert len(files) == 3
+    place = tmp_path / "dataset.toml"
+    entry = (
+        f"[[experiment]]\nimages = '{pattern(sample)}'\nannotations = 'cells/cells.autlist'\n"
+        "entry = "
+    )
+    place.write_text(f"{entry}1\n{entry}2\n", "utf-8")
+    assert "another folder" in refused("predict", "no detector", place, "--out", cells)
+    assert files == {path: path.read_bytes() for path in cells.rglob("*") if path.is_file()}
+    # and under another list's name the files that it would write
+    (cells / "cells.autlist").rename(tmp_path / "other.autlist")
+    place = own_list(sample, tracked(sample, tmp_path / "x.aut"), tmp_path / "dataset.toml")
+    place.write_text(place.read_text("utf-8") * 2, "utf-8")
+    assert "1. a.aut holds" in refused("predict", "no detector", place, "--out", cells)
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_tracks_are_not_replaced_by_a_prediction_which_has_none(sample, tmp_path, refused, more):
+    out = tracked(sample, tmp_path / "organoid.aut")
+    before = out.read_bytes()
+    told = refused("predict", "no detector", pattern(sample), "--out", out, *more)
+    assert "organoid.aut holds " in told
+    assert "tracks, which a prediction would replace. Name another file, or remove it." in told
+    assert out.read_bytes() == before
+    table = tmp_path / "one.csv"
+    table.write_text("t,z,y,x,id,parent_id\n0,0,5,6,1,-1\n1,0,5,6,2,1\n", "utf-8")
+    told = refused("predict", "no detector", pattern(sample), "--out", table, *more)
+    assert "holds 1 track, which" in told
+    listed = own_list(sample, out, tmp_path / "dataset.toml")
+    tracked(sample, tmp_path / "cells" / "cells.aut")
+    told = refused("predict", "no detector", listed, "--out", tmp_path / "cells", *more)
+    assert "Name another folder, or remove it." in told
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_an_earlier_prediction_and_what_nobody_can_read_are_replaced(
+    sample, trained, tmp_path, result, more
+):
+    for name in ("cells.csv", "cells.aut"):
+        out = tmp_path / name
+        out.write_text("nothing that can be read", "utf-8")
+        for times in ("0:1", "0:2"):
+            result("predict", trained, pattern(sample), "--out", out, "--time-points", times, *more)
+        (found,) = read_experiments(out)
+        assert set(found.annotations.t.tolist()) == {0, 1, 2}
+    for _ in range(2):
+        result("predict", trained, sample, "--out", tmp_path / "list", "--time-points", "0", *more)

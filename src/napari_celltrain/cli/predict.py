@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     import argparse
     from typing import Self
 
-    from napari_celltrain.experiment import Experiment, FrameSource
+    from napari_celltrain.dataset import Dataset
+    from napari_celltrain.experiment import FrameSource
     from napari_celltrain.prediction.movie import Summary
     from napari_celltrain.prediction.predict import FrameResult, Runner
 
@@ -133,9 +134,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Predict."""
     from napari_celltrain.cli.interruption import GracefulStop
+    from napari_celltrain.dataset import Dataset
 
     _check_outputs(arguments)
     images = _images(arguments)
+    _check_annotation(images, arguments)
 
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.detector.memory import keep_freed_memory
@@ -170,8 +173,8 @@ def run(arguments: argparse.Namespace) -> int:
             "stopping": asked_to_stop.is_set,
             "runner": _runner(arguments),
         }
-        if isinstance(images, list):
-            summary = predict_list(detector, images, arguments.out, options, **how)
+        if isinstance(images, Dataset):
+            summary = predict_list(detector, images.experiments, arguments.out, options, **how)
         else:
             summary = predict_to_file(detector, images, arguments.out, options, **how)
     if not summary.finished:
@@ -310,14 +313,27 @@ def _check_places(arguments: argparse.Namespace) -> None:
         )
 
 
-def _images(arguments: argparse.Namespace) -> FrameSource | list[Experiment]:
+def _check_annotation(images: FrameSource | Dataset, arguments: argparse.Namespace) -> None:
+    """Refuse to replace what a person has made."""
+    from napari_celltrain.dataset import Dataset
+    from napari_celltrain.prediction.places import check_nothing_is_lost
+
+    further = {"--counts": arguments.counts, "--plot": arguments.plot}
+    others = {option: path for option, path in further.items() if path is not None}
+    if isinstance(images, Dataset):
+        check_nothing_is_lost(arguments.out, others, images.files, len(images))
+    else:
+        check_nothing_is_lost(arguments.out, others, (), None)
+
+
+def _images(arguments: argparse.Namespace) -> FrameSource | Dataset:
     images = arguments.images
     if arguments.dask is not None:
         images = os.path.abspath(images)  # the workers of a cluster run in other folders
     if _is_list(images):
         from napari_celltrain.dataset import load_dataset
 
-        return list(load_dataset(images).experiments)
+        return load_dataset(images)
     from napari_celltrain.images import open_images
 
     return open_images(images)

@@ -164,8 +164,9 @@ def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
     members = []
     for number, experiment in experiments:
         changed = _changed(experiment, entry, tuple(problem))
-        if entry.marks is not None:
-            changed = _with_marks(changed, _place_of(entry.marks, folder))
+        marks = None if entry.marks is None else _place_of(entry.marks, folder)
+        if marks is not None:
+            changed = _with_marks(changed, marks)
         if require_images:
             _check_images(changed, annotations)
         members.append(
@@ -176,6 +177,7 @@ def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
                 entry=number if several else None,
                 images=images_text,
                 time_offset=entry.time_offset,
+                marks=marks,
             )
         )
     return members

@@ -38,6 +38,8 @@ class Member:
         it, or nobody.
     time_offset
         What was added to the time points of the annotation file.
+    marks
+        The file of the marks that are no cells, where there is one.
     """
 
     experiment: Experiment
@@ -46,6 +48,7 @@ class Member:
     entry: int | None = None
     images: str | None = None
     time_offset: int = 0
+    marks: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,14 @@ class Dataset:
     def experiments(self) -> tuple[Experiment, ...]:
         """The experiments alone."""
         return tuple(member.experiment for member in self.members)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it was read from, without the images: the list itself, and what is annotated."""
+        found = [self.path]
+        for member in self.members:
+            found += [member.annotations, member.marks, member.experiment.source]
+        return tuple(dict.fromkeys(path for path in found if path is not None))
 
 
 def annotated_time_points(experiment: Experiment) -> tuple[int, ...]:
