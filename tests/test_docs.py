@@ -235,3 +235,19 @@ def test_every_dependency_has_its_reason():
         assert re.search(rf"\b{re.escape(name)}\b", design), requirement
     for extra in PROJECT["optional-dependencies"]:
         assert f"`{extra}`" in design, extra
+
+
+def test_an_array_job_writes_each_movie_into_a_file_of_its_own():
+    """Where a command depends on the number of the task, its results have to as well."""
+    number = "${SLURM_ARRAY_TASK_ID}"
+    commands = [
+        line.strip()
+        for page in PAGES
+        for language, block in BLOCK.findall(page.read_text("utf-8"))
+        for line in block.splitlines()
+        if language == "sh" and number in line
+    ]
+    assert commands
+    for command in commands:
+        words = shlex.split(command)
+        assert number in words[words.index("--out") + 1], command
