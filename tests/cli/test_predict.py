@@ -17,10 +17,12 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import psutil
 import pytest
+import tifffile
 
 from napari_celltrain.cli import main
 from napari_celltrain.cli import predict as predict_command
 from napari_celltrain.formats.registry import read_experiments
+from napari_celltrain.images import open_images
 
 
 def pattern(sample):
@@ -307,8 +309,10 @@ def test_where_nothing_can_be_read_it_is_no_success(trained, sample, tmp_path, c
 
 def test_a_cluster_is_told_the_whole_place_of_the_images(sample, tmp_path, monkeypatch):
     monkeypatch.chdir(sample.parent)
-    arguments = argparse.Namespace(images="images/t{time:03}.tif", dask="tcp://node1:8786")
-    source = predict_command._images(arguments)
+    arguments = argparse.Namespace(
+        images="images/t{time:03}.tif", dask="tcp://node1:8786", out=tmp_path / "cells.csv"
+    )
+    (source,) = predict_command._asked(arguments).movies
     monkeypatch.chdir(tmp_path)  # as a worker that was started elsewhere
     assert source.read_frame(0, 0).shape == (1, 96, 96)
 
@@ -475,3 +479,30 @@ def test_an_earlier_prediction_and_what_nobody_can_read_are_replaced(
         assert set(found.annotations.t.tolist()) == {0, 1, 2}
     for _ in range(2):
         result("predict", trained, sample, "--out", tmp_path / "list", "--time-points", "0", *more)
+
+
+def test_a_tracking_file_is_searched_and_never_replaced(sample, trained, tmp_path, result, refused):
+    from napari_celltrain.dataset import load_dataset
+    from napari_celltrain.formats import write_experiment
+
+    (experiment,) = load_dataset(sample).experiments
+    tifffile.imwrite(
+        tmp_path / "movie.tif",
+        np.stack([experiment.images.read_frame(t)[0] for t in range(2)]),
+        imagej=True,
+        metadata={"axes": "TYX"},
+    )
+    tracked_there = experiment.with_(images=open_images(tmp_path / "movie.tif"))
+    write_experiment(tmp_path / "tracked.xml", tracked_there)
+    before = (tmp_path / "tracked.xml").read_bytes()
+    told = result("predict", trained, tmp_path / "tracked.xml", "--out", tmp_path / "cells.csv")
+    assert told["detections"] == len(rows(tmp_path / "cells.csv")) > 0
+    told = result("predict", trained, tmp_path / "tracked.xml", "--out", tmp_path / "cells")
+    assert (tmp_path / "cells" / "cells.autlist").is_file()
+    out = tmp_path / "copy.xml"
+    out.symlink_to(tmp_path / "tracked.xml")
+    for place in (tmp_path / "tracked.xml", out):
+        refused("predict", trained, tmp_path / "tracked.xml", "--out", place)
+    assert (tmp_path / "tracked.xml").read_bytes() == before
+    told = result("predict", trained, sample.parent, "--out", tmp_path / "all")
+    assert told["time_points"] == 8

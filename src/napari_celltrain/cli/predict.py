@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Self
 
-    from napari_celltrain.dataset import Dataset
-    from napari_celltrain.experiment import FrameSource
+    from napari_celltrain.prediction.asked import Asked
     from napari_celltrain.prediction.movie import Summary
     from napari_celltrain.prediction.predict import FrameResult, Runner
 
@@ -41,11 +40,11 @@ examples:
   celltrain predict run movie.tif --out cells.csv
   celltrain predict run "images/t{time:03}.tif" --out cells.aut --time-points 0:20
   celltrain predict run list.autlist --out cells          one .aut each, and a list of them
+  celltrain predict run tracked.xml --out cells.aut       the movie that a tracking file names
 
 The table has the columns t,z,y,x,score: pixels of the image as stored, 0 = centre of the first
 pixel; t is the image's own number of the time point.
 """
-LISTS = (".toml", ".autlist")
 MOST_NAMED = 8
 """Time points that could not be read, in the last line."""
 
@@ -56,15 +55,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "images",
         metavar="IMAGES",
-        help="a TIFF or other image file, a folder, a pattern such as img_t{time:03}.tif, "
-        "or a dataset.toml or .autlist",
+        help="a TIFF or other image file, a folder, a pattern such as img_t{time:03}.tif; or "
+        "what says where its images are: a dataset.toml (or a folder that holds one), an "
+        ".autlist, a Cell Tracking Challenge folder, a tracking file",
     )
     parser.add_argument(
         "--out",
         required=True,
         type=Path,
         metavar="FILE",
-        help=".csv, .aut or another tracking format; for a list of experiments a folder",
+        help=".csv, .aut or another tracking format; for a dataset.toml, an .autlist, and "
+        "whatever has several experiments in it, a folder",
     )
     parser.add_argument(
         "--time-points", type=time_points, metavar="A:B", help="from A to B, both included"
@@ -134,11 +135,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Predict."""
     from napari_celltrain.cli.interruption import GracefulStop
-    from napari_celltrain.dataset import Dataset
 
     _check_outputs(arguments)
-    images = _images(arguments)
-    _check_annotation(images, arguments)
+    asked = _asked(arguments)
+    _check_annotation(asked, arguments)
 
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.detector.memory import keep_freed_memory
@@ -173,10 +173,11 @@ def run(arguments: argparse.Namespace) -> int:
             "stopping": asked_to_stop.is_set,
             "runner": _runner(arguments),
         }
-        if isinstance(images, Dataset):
-            summary = predict_list(detector, images.experiments, arguments.out, options, **how)
+        if asked.into_folder:
+            summary = predict_list(detector, asked.movies, arguments.out, options, **how)
         else:
-            summary = predict_to_file(detector, images, arguments.out, options, **how)
+            (movie,) = asked.movies
+            summary = predict_to_file(detector, movie, arguments.out, options, **how)
     if not summary.finished:
         say(f"Unfinished; the same command with --resume goes on ({arguments.out}).")
         return stop.status or 1
@@ -262,10 +263,6 @@ class _Progress:
         self._bar.advance(f"{len(result)} candidates at {result.t}")
 
 
-def _is_list(images: str) -> bool:
-    return Path(images).suffix.lower() in LISTS
-
-
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse what can't be written before anything slow is loaded."""
     if arguments.plot is not None:
@@ -280,8 +277,10 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
 
 def _check_places(arguments: argparse.Namespace) -> None:
     """Refuse places where something would be lost, or that turn out useless after hours."""
+    from napari_celltrain.prediction.asked import is_list
+
     taken = {Path(arguments.images).absolute(): "the images"}
-    if _is_list(arguments.images):
+    if is_list(arguments.images):
         # a list that was written by this program lies in a folder of its name
         name = arguments.out.resolve().name
         if (arguments.out / f"{name}.autlist").absolute() == Path(arguments.images).absolute():
@@ -313,30 +312,23 @@ def _check_places(arguments: argparse.Namespace) -> None:
         )
 
 
-def _check_annotation(images: FrameSource | Dataset, arguments: argparse.Namespace) -> None:
+def _asked(arguments: argparse.Namespace) -> Asked:
+    from napari_celltrain.prediction.asked import open_asked
+
+    images = arguments.images
+    if arguments.dask is not None:
+        images = os.path.abspath(images)  # the workers of a cluster run in other folders
+    return open_asked(images, arguments.out)
+
+
+def _check_annotation(asked: Asked, arguments: argparse.Namespace) -> None:
     """Refuse to replace what a person has made."""
-    from napari_celltrain.dataset import Dataset
     from napari_celltrain.prediction.places import check_nothing_is_lost
 
     further = {"--counts": arguments.counts, "--plot": arguments.plot}
     others = {option: path for option, path in further.items() if path is not None}
-    if isinstance(images, Dataset):
-        check_nothing_is_lost(arguments.out, others, images.files, len(images))
-    else:
-        check_nothing_is_lost(arguments.out, others, (), None)
-
-
-def _images(arguments: argparse.Namespace) -> FrameSource | Dataset:
-    images = arguments.images
-    if arguments.dask is not None:
-        images = os.path.abspath(images)  # the workers of a cluster run in other folders
-    if _is_list(images):
-        from napari_celltrain.dataset import load_dataset
-
-        return load_dataset(images)
-    from napari_celltrain.images import open_images
-
-    return open_images(images)
+    experiments = len(asked.movies) if asked.into_folder else None
+    check_nothing_is_lost(arguments.out, others, asked.files, experiments)
 
 
 def _write_extras(summary: Summary, arguments: argparse.Namespace) -> None:

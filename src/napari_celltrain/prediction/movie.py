@@ -147,7 +147,7 @@ def predict_to_file(
 
 def predict_list(
     detector: Detector,
-    experiments: Sequence[Experiment],
+    experiments: Sequence[FrameSource | Experiment],
     folder: Path,
     options: Options = DEFAULT,
     *,
