@@ -506,3 +506,24 @@ def test_a_tracking_file_is_searched_and_never_replaced(sample, trained, tmp_pat
     assert (tmp_path / "tracked.xml").read_bytes() == before
     told = result("predict", trained, sample.parent, "--out", tmp_path / "all")
     assert told["time_points"] == 8
+
+
+def test_movies_that_nobody_has_annotated_are_listed_with_what_is_known_of_them(
+    sample, trained, tmp_path, result, refused
+):
+    place = tmp_path / "dataset.toml"
+    place.write_text(
+        f"[[experiment]]\nname = 'new'\nimages = '{pattern(sample)}'\ntime_points = [2, 3]\n"
+        "voxel_size_um = [1.0, 0.5, 0.5]\n",
+        "utf-8",
+    )
+    told = result("predict", trained, place, "--out", tmp_path / "cells")
+    assert told["time_points"] == 2
+    assert [one["experiment"] for one in told["experiments"]] == ["new"]
+    (experiment,) = read_experiments(tmp_path / "cells" / "cells.autlist")
+    assert experiment.known_voxel_size_um == (1.0, 0.5, 0.5)
+    for command in (
+        ["count", place], ["train", place, "--out", tmp_path / "run"], ["evaluate", trained, place],
+    ):  # fmt: skip
+        told = refused(*command)
+        assert told.endswith("experiment 1 ('new'): the key 'annotations' is missing.")

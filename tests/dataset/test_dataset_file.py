@@ -146,6 +146,49 @@ def test_mistakes_are_named_with_their_place(folder, text, words):
     assert "\n" not in str(error.value)
 
 
+BARE = 'images = "two/images/t{time:03}.tif"\n'
+
+
+def test_annotations_may_be_missing_where_nobody_needs_them(folder):
+    """And all else that an entry says holds."""
+    path = write(
+        folder,
+        "[[experiment]]\n" + ONE + '[[experiment]]\nname = "new"\n' + BARE + "channel = 2\n"
+        "time_points = [1, 2]\nvoxel_size_um = [1.0, 0.5, 0.5]\n"
+        "[[experiment]]\n" + BARE,
+    )
+    annotated, new, bare = load_dataset(path, require_annotations=False).experiments
+    assert len(annotated.annotations) == 4
+    assert new.name == "new"
+    assert new.channels == (1,)
+    assert new.channels_stated
+    assert new.image_time_points() == [1, 2]
+    assert new.known_voxel_size_um == (1.0, 0.5, 0.5)
+    assert len(new.annotations) == len(bare.annotations) == 0
+    assert bare.name == open_images(folder / "two/images/t{time:03}.tif").name
+    for images in (True, False):
+        with pytest.raises(CellTrainError) as error:
+            load_dataset(path, require_images=images)
+        where = f"{path}, experiment 2 ('new')"
+        assert str(error.value) == f"{where}: the key 'annotations' is missing."
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('name = "a"\n', "neither 'images' nor 'annotations'"),
+        (BARE + "channel = 3\n", "channel 3 is asked for, but the images have 2 channels"),
+        (BARE.replace("two", "no"), "no/images"),
+        (BARE + 'annotation = "points.csv"\n', "did you mean 'annotations'"),
+    ],
+)
+def test_mistakes_in_an_entry_without_annotations_are_named(folder, text, words):
+    path = write(folder, "[[experiment]]\n" + text)
+    with pytest.raises(CellTrainError, match="experiment 1") as error:
+        load_dataset(path, require_annotations=False)
+    assert words in str(error.value)
+
+
 def test_images_may_be_missing_when_only_counting(folder):
     path = write(folder, "[[experiment]]\n" + ONE.replace("one/images", "no/images"))
     experiment = load_dataset(path, require_images=False).experiments[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +20,11 @@ from napari_celltrain.experiment import Annotations, Completeness, Experiment, F
 from napari_celltrain.files import content_of
 from napari_celltrain.formats.documents import parsed_toml
 from napari_celltrain.formats.elsewhere import check_computer, elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_celltrain.experiment import FrameSource
 
 SUFFIX = ".toml"
 _LARGEST_FILE = 10_000_000
@@ -50,7 +55,7 @@ class _Entry(_Strict):
     name: str | None = None
     images: str | None = None
     series: Annotated[int, Field(ge=1)] | None = None
-    annotations: str = Field(min_length=1)
+    annotations: str | None = Field(None, min_length=1)
     marks: str | None = None
     entry: Annotated[int, Field(ge=1)] | None = None
     time_points: tuple[TimePoint, TimePoint] | None = None
@@ -80,7 +85,9 @@ class _File(_Strict):
     experiment: list[_Entry] = Field(min_length=1)
 
 
-def read_dataset_file(path: Path, *, require_images: bool = True) -> Dataset:
+def read_dataset_file(
+    path: Path, *, require_images: bool = True, require_annotations: bool = True
+) -> Dataset:
     """Read a ``dataset.toml``.
 
     Parameters
@@ -89,6 +96,8 @@ def read_dataset_file(path: Path, *, require_images: bool = True) -> Dataset:
         The file; paths in it are relative to its folder.
     require_images
         False turns images that can't be opened into a finding.
+    require_annotations
+        False accepts entries without the key ``annotations``; prediction does without them.
 
     Raises
     ------
@@ -97,6 +106,11 @@ def read_dataset_file(path: Path, *, require_images: bool = True) -> Dataset:
     """
     path = Path(path)
     entries = _entries(path)
+    for number, entry in enumerate(entries, 1):
+        if require_annotations and entry.annotations is None:
+            raise CellTrainError(
+                f"{_where(path, number, entry.name)}: the key 'annotations' is missing."
+            )
     members: list[Member] = []
     for number, entry in enumerate(entries, 1):
         try:
@@ -132,21 +146,32 @@ def _entries(path: Path) -> list[_Entry]:
 def _members(entry: _Entry, folder: Path, require_images: bool) -> list[Member]:
     from napari_celltrain.formats.registry import read_experiments
 
-    annotations = _place_of(entry.annotations, folder)
-    images_text = None
-    options: dict[str, Any] = {"voxel_size_um": entry.voxel_size_um}
+    images_text = None if entry.images is None else str(_place_of(entry.images, folder))
+    images: FrameSource | None = None
     problem: list[Finding] = []
-    if entry.images is not None:
+    if images_text is not None:
         from napari_celltrain.images import open_images
 
-        images_text = str(_place_of(entry.images, folder))
-        options["find_images"] = False
         try:
-            options["images"] = open_images(images_text, series=entry.series)
+            images = open_images(images_text, series=entry.series)
         except CellTrainError as error:
             if require_images:
                 raise
             problem.append(Finding("error", "images-missing", str(error)))
+    if entry.annotations is None:
+        if images_text is None:
+            raise CellTrainError("it names neither 'images' nor 'annotations'.")
+        name = Path(images_text).stem if images is None else images.name
+        alone = _changed(Experiment(name, images=images), entry, tuple(problem))
+        if images is not None:
+            _check_channels(alone.channels, images)
+        return [Member(alone, role=entry.role, images=images_text)]
+    annotations = _place_of(entry.annotations, folder)
+    options: dict[str, Any] = {"voxel_size_um": entry.voxel_size_um}
+    if images_text is not None:
+        options["find_images"] = False
+    if images is not None:
+        options["images"] = images
     experiments = list(enumerate(read_experiments(annotations, **options), 1))
     several = len(experiments) > 1
     if entry.entry is not None:
@@ -251,11 +276,14 @@ def _check_images(experiment: Experiment, annotations: Path) -> None:
             if missing
             else f'nothing says where the images of {annotations} are; add images = "...".'
         )
-    n_channels = experiment.images.n_channels
-    if max(experiment.channels) >= n_channels:
-        has = "one channel" if n_channels == 1 else f"{n_channels} channels"
+    _check_channels(experiment.channels, experiment.images)
+
+
+def _check_channels(channels: Sequence[int], images: FrameSource) -> None:
+    if max(channels) >= images.n_channels:
+        has = "one channel" if images.n_channels == 1 else f"{images.n_channels} channels"
         raise CellTrainError(
-            f"channel {max(experiment.channels) + 1} is asked for, but the images have {has}."
+            f"channel {max(channels) + 1} is asked for, but the images have {has}."
         )
 
 

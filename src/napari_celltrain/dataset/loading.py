@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def load_dataset(
-    paths: str | Path | Sequence[str | Path], *, require_images: bool = True
+    paths: str | Path | Sequence[str | Path],
+    *,
+    require_images: bool = True,
+    require_annotations: bool = True,
 ) -> Dataset:
     """Load a data set from one or several places.
 
@@ -30,6 +33,9 @@ def load_dataset(
         taken once, with a finding.
     require_images
         False accepts experiments whose images are missing; counting does without them.
+    require_annotations
+        False accepts entries of a ``dataset.toml`` that name images only; prediction does without
+        annotations.
 
     Raises
     ------
@@ -39,19 +45,21 @@ def load_dataset(
     places = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
     if not places:
         raise CellTrainError("Name at least one data set.")
-    parts = [_load_one(place, require_images) for place in places]
+    parts = [_load_one(place, require_images, require_annotations) for place in places]
     members = taken_once([member for part in parts for member in part.members])
     if not members:
         raise CellTrainError(f"{places[0]} lists no experiments.")
     return Dataset(with_namesakes_told(members), parts[0].path if len(parts) == 1 else None)
 
 
-def _load_one(path: Path, require_images: bool) -> Dataset:
+def _load_one(path: Path, require_images: bool, require_annotations: bool) -> Dataset:
     check_readable(path)
     if path.is_dir() and (path / "dataset.toml").is_file():
         path = path / "dataset.toml"
     if path.suffix.lower() == SUFFIX:
-        return read_dataset_file(path, require_images=require_images)
+        return read_dataset_file(
+            path, require_images=require_images, require_annotations=require_annotations
+        )
     from napari_celltrain.formats.registry import read_experiments
 
     experiments = read_experiments(path)

@@ -69,7 +69,7 @@ def open_asked(place: str, out: Path) -> Asked:
         except CellTrainError:
             if not _is_tracking(Path(place)):
                 raise
-    dataset = load_dataset(place)
+    dataset = load_dataset(place, require_annotations=False)
     listed = dataset.path is not None and is_list(dataset.path)
     return Asked(dataset.experiments, listed or len(dataset) > 1 or not out.suffix, dataset.files)
 
