@@ -163,6 +163,12 @@ def run(arguments: argparse.Namespace) -> int:
         on_damaged="skip" if arguments.skip_damaged else "stop",
         resume=arguments.resume,
     )
+    thresholds = {options.threshold_for(detector, movie.name) for movie in asked.movies}
+    if arguments.floor is not None and arguments.floor >= max(thresholds):
+        say(
+            f"The threshold ({_range(thresholds)}) is not above --floor {arguments.floor:g}, so "
+            "nothing weaker is written."
+        )
     asked_to_stop = threading.Event()
     stop = GracefulStop(asked_to_stop.set, "Stopping: what is done is kept.")
     progress = _Progress()
@@ -209,7 +215,7 @@ def _outcome(summary: Summary, out: Path, floor: float | None) -> str:
     looked_at = summary.time_points - len(summary.damaged)
     found = sum(number or 0 for _, _, number in summary.counts)
     cells = f"{found} cell{'' if found == 1 else 's'}"
-    if floor is not None:
+    if floor is not None and any(floor < one.threshold for one in summary.applied):
         cells += f" and {summary.detections - found} weaker candidates"
     told = f"{out}: {cells} in {looked_at} time point{'' if looked_at == 1 else 's'}"
     if not summary.damaged:
@@ -218,6 +224,11 @@ def _outcome(summary: Summary, out: Path, floor: float | None) -> str:
     more = ", ..." if len(summary.damaged) > MOST_NAMED else ""
     left_out = "is left out" if len(summary.damaged) == 1 else "are left out"
     return f"{told}; {len(summary.damaged)} could not be read and {left_out} ({which}{more})."
+
+
+def _range(thresholds: set[float]) -> str:
+    low, high = min(thresholds), max(thresholds)
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
 def _runner(arguments: argparse.Namespace) -> Runner:
