@@ -323,7 +323,13 @@ def test_finding_nothing_is_told_with_what_to_do(sample, trained, tmp_path, caps
     assert main([*command, "--threshold", "1", "--time-points", "0:0"]) == 0
     told = capsys.readouterr()
     assert "0 cells in 1 time point." in told.out
-    assert "--floor" in told.err
+    advice = told.err.splitlines()[-1]
+    assert advice.startswith("Nothing scored as high as --threshold 1 (the detector's own: 0.")
+    assert "--diameter" not in advice
+    assert "--floor" in advice
+    assert main([*command, "--diameter", "400", "--time-points", "0:0"]) == 0
+    advice = capsys.readouterr().err.splitlines()[-1]
+    assert advice.startswith("Nothing scored high enough to be a cell. Is --diameter 400 right?")
 
 
 def test_results_do_not_take_the_place_of_each_other_or_of_what_was_asked_about(

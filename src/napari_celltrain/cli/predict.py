@@ -45,6 +45,8 @@ examples:
 The table has the columns t,z,y,x,score: pixels of the image as stored, 0 = centre of the first
 pixel; t is the image's own number of the time point.
 """
+LOW_FLOOR = 0.05
+"""Of weak candidates that are worth a look."""
 MOST_NAMED = 8
 """Time points that could not be read, in the last line."""
 
@@ -192,10 +194,7 @@ def run(arguments: argparse.Namespace) -> int:
     if nothing_read:
         say("None of the time points could be read, so nothing was looked at.")
     elif not summary.detections:
-        say(
-            "Nothing scored high enough to be a cell. Are channel and voxel size right? "
-            "--floor 0.05 writes weaker candidates too, to look at."
-        )
+        say(_advice(arguments, detector.info.threshold))
     if arguments.json:
         print_json(
             {
@@ -224,6 +223,22 @@ def _outcome(summary: Summary, out: Path, floor: float | None) -> str:
     more = ", ..." if len(summary.damaged) > MOST_NAMED else ""
     left_out = "is left out" if len(summary.damaged) == 1 else "are left out"
     return f"{told}; {len(summary.damaged)} could not be read and {left_out} ({which}{more})."
+
+
+def _advice(arguments: argparse.Namespace, own_threshold: float) -> str:
+    """Say what to look at when nothing was found, first of all what the person has stated."""
+    sentences = ["Nothing scored high enough to be a cell."]
+    if arguments.threshold is not None:
+        sentences = [
+            f"Nothing scored as high as --threshold {arguments.threshold:g} (the detector's own: "
+            f"{own_threshold:.3g})."
+        ]
+    if arguments.diameter is not None:
+        sentences.append(f"Is --diameter {arguments.diameter:g} right?")
+    sentences.append("Are channel and voxel size right?")
+    if arguments.floor is None or arguments.floor > LOW_FLOOR:
+        sentences.append(f"--floor {LOW_FLOOR} writes weaker candidates too, to look at.")
+    return " ".join(sentences)
 
 
 def _range(thresholds: set[float]) -> str:
