@@ -254,3 +254,13 @@ def test_an_array_job_writes_each_movie_into_a_file_of_its_own():
     for command in commands:
         words = shlex.split(command)
         assert number in words[words.index("--out") + 1], command
+
+
+def test_no_page_replaces_what_it_has_exported():
+    """The licence and the author of the file would be lost."""
+    for page in PAGES:
+        lines = [line for _, block in BLOCK.findall(page.read_text("utf-8")) for line in
+                 block.splitlines() if line.strip().startswith("celltrain export ")]  # fmt: skip
+        words = [shlex.split(line) for line in lines]
+        written = [one[one.index("--out") + 1] for one in words if "--out" in one]
+        assert len(written) == len(set(written)), page.name
