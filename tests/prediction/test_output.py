@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.formats import read_experiments
 from napari_celltrain.prediction import output
 from napari_celltrain.prediction.output import write_cells
 
@@ -45,3 +46,17 @@ def test_a_table_of_many_cells_takes_little_memory(tmp_path):
     tracemalloc.stop()
     assert peak < 10e6
     assert len((tmp_path / "c.csv").read_bytes().splitlines()) == 200_001
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".txt", ".TSV"])
+def test_tables_of_every_suffix_have_the_same_numbers(tmp_path, suffix):
+    experiment = _found(9)
+    write_cells(tmp_path / "c.csv", experiment)
+    write_cells(tmp_path / f"c{suffix}", experiment)
+    between = "\t" if suffix.lower() == ".tsv" else ","
+    expected = (tmp_path / "c.csv").read_text().replace(",", between)
+    assert (tmp_path / f"c{suffix}").read_text() == expected
+    (there,) = read_experiments(tmp_path / f"c{suffix}")
+    np.testing.assert_allclose(
+        there.annotations.positions, experiment.annotations.positions, atol=1e-4
+    )

@@ -22,6 +22,8 @@ ROWS = 10_000
 """Rows of a table that are made at once."""
 
 
+TABLES = {".csv": ",", ".tsv": "\t", ".txt": ","}
+"""What stands between the columns of a table, by suffix."""
 FOLDERS = (".geff", ".zarr")
 """Suffixes of what is a folder itself, and replaced as a whole."""
 
@@ -68,29 +70,31 @@ def annotations_of(results: Iterable[FrameResult], floor: float) -> Annotations:
 def write_cells(path: Path, experiment: Experiment) -> None:
     """Write detections by the suffix of the path, atomically.
 
-    A ``.csv`` has the columns t,z,y,x,score: pixels of the image as stored, 0 = centre of the
-    first pixel, and t is the image's own number of the time point.
+    A table (``.csv``, ``.tsv``, ``.txt``) has the columns t,z,y,x,score: pixels of the image as
+    stored, 0 = centre of the first pixel, and t is the image's own number of the time point.
 
     Raises
     ------
     CellTrainError
         When nothing is written with that suffix, or the place can't be written.
     """
-    if path.suffix.lower() != ".csv":
+    between = TABLES.get(path.suffix.lower())
+    if between is None:
         write_experiment(path, experiment)
         return
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        file.write("t,z,y,x,score\n")
-        file.writelines(_rows(experiment.annotations))
+        file.write(between.join(("t", "z", "y", "x", "score")) + "\n")
+        file.writelines(_rows(experiment.annotations, between))
 
 
-def _rows(cells: Annotations) -> Iterator[str]:
+def _rows(cells: Annotations, between: str) -> Iterator[str]:
     """Yield the rows of a table, some thousands at once: millions would take gigabytes."""
+    row = between.join(("%d", "%.4f", "%.4f", "%.4f", "%.5f")) + "\n"
     score = cells.features["score"]
     for begin in range(0, len(cells), ROWS):
         part = slice(begin, begin + ROWS)
         values = np.column_stack([cells.t[part], cells.positions[part], score[part]])
-        yield "%d,%.4f,%.4f,%.4f,%.5f\n" * len(values) % tuple(values.ravel().tolist())
+        yield row * len(values) % tuple(values.ravel().tolist())
 
 
 def counts_table(counts: Sequence[tuple[str, int, int | None]]) -> str:
