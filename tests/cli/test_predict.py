@@ -536,3 +536,13 @@ def test_movies_that_nobody_has_annotated_are_listed_with_what_is_known_of_them(
     ):  # fmt: skip
         told = refused(*command)
         assert told.endswith("experiment 1 ('new'): the key 'annotations' is missing.")
+
+
+def test_a_place_that_nothing_can_be_written_to_is_refused_before_a_detector_is_loaded(
+    sample, tmp_path, refused
+):
+    (tmp_path / "file").write_text("precious", "utf-8")
+    told = refused("predict", "no detector", pattern(sample), "--out", tmp_path / "cells.docx")
+    assert ".csv" in told
+    told = refused("predict", "no detector", sample, "--out", tmp_path / "file")
+    assert "name a folder" in told

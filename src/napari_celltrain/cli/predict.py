@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     _check_outputs(arguments)
     asked = _asked(arguments)
-    _check_annotation(asked, arguments)
+    _check_out(asked, arguments)
 
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.detector.memory import keep_freed_memory
@@ -347,10 +347,15 @@ def _asked(arguments: argparse.Namespace) -> Asked:
     return open_asked(images, arguments.out)
 
 
-def _check_annotation(asked: Asked, arguments: argparse.Namespace) -> None:
-    """Refuse to replace what a person has made."""
+def _check_out(asked: Asked, arguments: argparse.Namespace) -> None:
+    """Refuse what nothing can be written under, and to replace what a person has made."""
+    from napari_celltrain.prediction.output import check_folder, check_suffix
     from napari_celltrain.prediction.places import check_nothing_is_lost
 
+    if asked.into_folder:
+        check_folder(arguments.out)
+    else:
+        check_suffix(arguments.out)
     further = {"--counts": arguments.counts, "--plot": arguments.plot}
     others = {option: path for option, path in further.items() if path is not None}
     experiments = len(asked.movies) if asked.into_folder else None

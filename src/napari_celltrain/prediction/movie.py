@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment, Finding
 from napari_celltrain.prediction.options import DEFAULT, Options
-from napari_celltrain.prediction.output import annotations_of, check_suffix, write_cells
+from napari_celltrain.prediction.output import (
+    annotations_of,
+    check_folder,
+    check_suffix,
+    write_cells,
+)
 from napari_celltrain.prediction.partial import (
     SUFFIX,
     PartialResults,
@@ -168,8 +173,7 @@ def predict_list(
     from napari_celltrain.formats.autlist_writing import write_autlist
 
     begin = time.monotonic()
-    if folder.exists() and not folder.is_dir():
-        raise CellTrainError(f"{folder} is a file; for a list of experiments name a folder.")
+    check_folder(folder)
     if not experiments:
         raise CellTrainError("There are no experiments in that list.")
     works = [

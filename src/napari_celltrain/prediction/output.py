@@ -45,6 +45,18 @@ def check_suffix(path: Path) -> None:
         raise CellTrainError(f"{path.name}: {what} {', '.join(sorted(_suffixes()))}.")
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a file in the place of a folder that gets the results of a list.
+
+    Raises
+    ------
+    CellTrainError
+        When it is one.
+    """
+    if path.exists() and not path.is_dir():
+        raise CellTrainError(f"{path} is a file; for a list of experiments name a folder.")
+
+
 def _suffixes() -> set[str]:
     return {".csv", *(s for one in formats() if is_writable(one) for s in one.suffixes if s)}
 
