@@ -546,3 +546,28 @@ def test_a_place_that_nothing_can_be_written_to_is_refused_before_a_detector_is_
     assert ".csv" in told
     told = refused("predict", "no detector", sample, "--out", tmp_path / "file")
     assert "name a folder" in told
+
+
+def test_the_files_that_a_shell_makes_of_a_wildcard_are_answered_with_a_pattern(
+    sample, tmp_path, refused
+):
+    files = sorted((sample.parent / "images").glob("*.tif"))
+    out = tmp_path / "cells.csv"
+    told = refused("predict", "no detector", *files, "--out", out)
+    assert "8 are named: t000.tif, t001.tif, ..." in told
+    assert '"img_t{time:03}.tif"' in told
+    told = refused("predict", "--out", out, "no detector", *files[:2])
+    assert "2 are named: t000.tif, t001.tif. For" in told
+    for command in (
+        ["predict", "--out", out, "no detector", files[0]],
+        ["predict", "no detector", "--out", out, files[0]],
+    ):
+        assert "no detector" in refused(*command)
+
+
+def test_the_help_names_what_can_be_given(capsys):
+    assert main(["predict", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "DETECTOR IMAGES" in told
+    assert ".celltrain file" in told
+    assert "further" not in told

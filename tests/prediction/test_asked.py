@@ -113,3 +113,13 @@ def test_what_is_wrong_with_images_is_told_as_ever(place, name):
     with pytest.raises(CellTrainError) as now:
         open_asked(str(place / name), FILE)
     assert str(now.value) == str(before.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [("01/t*.tif", "t{time:03}.tif"), ("01/*.*", "img_t{time:03}.tif"), ("?.tif", "img_t{time")],
+)
+def test_a_wildcard_is_answered_with_what_is_written_instead(place, name, pattern):
+    with pytest.raises(CellTrainError, match="no such file or folder") as error:
+        open_asked(str(place / name), FILE)
+    assert f'name the folder, or a pattern such as "{pattern}' in str(error.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
 import os
@@ -27,7 +28,6 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_text
 
 if TYPE_CHECKING:
-    import argparse
     from typing import Self
 
     from napari_celltrain.prediction.asked import Asked
@@ -53,7 +53,12 @@ MOST_NAMED = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("detector", type=Path, metavar="DETECTOR", help="a run or detector folder")
+    parser.add_argument(
+        "detector",
+        type=Path,
+        metavar="DETECTOR",
+        help="a run or detector folder, or a .celltrain file",
+    )
     parser.add_argument(
         "images",
         metavar="IMAGES",
@@ -61,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what says where its images are: a dataset.toml (or a folder that holds one), an "
         ".autlist, a Cell Tracking Challenge folder, a tracking file",
     )
+    # what a shell makes of a wildcard: taken only to say what to write instead
+    parser.add_argument("further", nargs="*", metavar="", help=argparse.SUPPRESS)
     parser.add_argument(
         "--out",
         required=True,
@@ -291,6 +298,14 @@ class _Progress:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse what can't be written before anything slow is loaded."""
+    if arguments.further:
+        first, number = Path(arguments.images).name, 1 + len(arguments.further)
+        raise CellTrainError(
+            f"IMAGES is one place, but {number} are named: {first}, "
+            f"{Path(arguments.further[0]).name}{', ...' if number > 2 else ''}. For the files of "
+            'one movie name their folder, or a pattern such as "img_t{time:03}.tif"; list several '
+            "movies in a dataset.toml."
+        )
     if arguments.plot is not None:
         if arguments.plot.suffix.lower() not in SUFFIXES:
             endings = ", ".join(SUFFIXES)

@@ -66,12 +66,26 @@ def open_asked(place: str, out: Path) -> Asked:
     if not is_list(place) and not _names_experiments(Path(place)):
         try:
             return Asked((open_images(place),))
-        except CellTrainError:
+        except CellTrainError as error:
             if not _is_tracking(Path(place)):
-                raise
+                hint = _hint(place)
+                if not hint:
+                    raise
+                raise CellTrainError(f"{error} {hint}") from None
     dataset = load_dataset(place, require_annotations=False)
     listed = dataset.path is not None and is_list(dataset.path)
     return Asked(dataset.experiments, listed or len(dataset) > 1 or not out.suffix, dataset.files)
+
+
+def _hint(place: str) -> str:
+    """Say what is written instead of a wildcard, where there is one."""
+    name = place.replace("\\", "/").rpartition("/")[2]
+    if not set("*?") & set(name):
+        return ""
+    pattern = "img_t{time:03}.tif"
+    if name.count("*") == 1 and "?" not in name and "{" not in name:
+        pattern = name.replace("*", "{time:03}")
+    return f'Instead of a wildcard name the folder, or a pattern such as "{pattern}".'
 
 
 def _names_experiments(place: Path) -> bool:
