@@ -23,6 +23,7 @@ from napari_celltrain.cli import main
 from napari_celltrain.cli import predict as predict_command
 from napari_celltrain.formats.registry import read_experiments
 from napari_celltrain.images import open_images
+from napari_celltrain.prediction.movie import Applied, Summary
 
 
 def pattern(sample):
@@ -571,3 +572,11 @@ def test_the_help_names_what_can_be_given(capsys):
     assert "DETECTOR IMAGES" in told
     assert ".celltrain file" in told
     assert "further" not in told
+
+
+def test_one_candidate_is_told_in_the_singular(tmp_path):
+    applied = (Applied("a movie", 0.5, 1.0, None),)
+    for number, word in ((0, "candidates"), (1, "candidate"), (2, "candidates")):
+        summary = Summary(1, 1 + number, counts=(("a movie", 0, 1),), applied=applied)
+        told = predict_command._outcome(summary, tmp_path, 0.05)
+        assert told.endswith(f"1 cell and {number} weaker {word} in 1 time point.")

@@ -222,7 +222,7 @@ def _outcome(summary: Summary, out: Path, floor: float | None) -> str:
     found = sum(number or 0 for _, _, number in summary.counts)
     cells = f"{found} cell{'' if found == 1 else 's'}"
     if floor is not None and any(floor < one.threshold for one in summary.applied):
-        cells += f" and {summary.detections - found} weaker candidates"
+        cells += f" and {_candidates(summary.detections - found, 'weaker ')}"
     told = f"{out}: {cells} in {looked_at} time point{'' if looked_at == 1 else 's'}"
     if not summary.damaged:
         return f"{told}."
@@ -230,6 +230,10 @@ def _outcome(summary: Summary, out: Path, floor: float | None) -> str:
     more = ", ..." if len(summary.damaged) > MOST_NAMED else ""
     left_out = "is left out" if len(summary.damaged) == 1 else "are left out"
     return f"{told}; {len(summary.damaged)} could not be read and {left_out} ({which}{more})."
+
+
+def _candidates(number: int, kind: str = "") -> str:
+    return f"{number} {kind}candidate{'' if number == 1 else 's'}"
 
 
 def _advice(arguments: argparse.Namespace, own_threshold: float) -> str:
@@ -293,7 +297,7 @@ class _Progress:
             if self._bar is not None:
                 self._bar.close()
             self._bar, self._name = Progress(f"Predicting {name}", of), name
-        self._bar.advance(f"{len(result)} candidates at {result.t}")
+        self._bar.advance(f"{_candidates(len(result))} at {result.t}")
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
