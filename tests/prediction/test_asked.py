@@ -77,11 +77,15 @@ def test_a_tracking_file_stands_for_the_movie_that_it_names(place):
 
 
 def test_a_folder_with_a_data_set_in_it_stands_for_the_data_set(place):
+    """And one that is named itself has its results in a folder, as ever."""
     (place / "dataset.toml").write_text("[[experiment]]\n" + ONE, "utf-8")
-    for name in (".", "dataset.toml"):
-        found = open_asked(str(place / name), FILE)
-        assert len(found.movies) == 1
-        assert found.into_folder
+    for name, out, into_folder in (
+        (".", FOLDER, True), (".", FILE, False), ("dataset.toml", FILE, True),
+    ):  # fmt: skip
+        found = open_asked(str(place / name), out)
+        (experiment,) = found.movies
+        assert experiment.source == place / "points.csv"
+        assert found.into_folder == into_folder
         assert place / "dataset.toml" in found.files
 
 
@@ -89,9 +93,11 @@ def test_what_has_several_experiments_is_written_into_a_folder(place):
     (place / "movie.ome.tif").unlink()
     for name in ("01", "01_GT"):
         shutil.copytree(place / name, place / name.replace("01", "02"))
-    found = open_asked(str(place), FILE)
+    found = open_asked(str(place), FOLDER)
     assert len(found.movies) == 2
     assert found.into_folder
+    with pytest.raises(CellTrainError, match=r"2 experiments, which don't go into one file"):
+        open_asked(str(place), FILE)
 
 
 def test_a_tracking_file_without_images_is_told_what_it_lacks(place):

@@ -10,6 +10,7 @@ from napari_celltrain.dataset import load_dataset
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats.registry import format_of
 from napari_celltrain.images import open_images
+from napari_celltrain.prediction.output import can_be_written
 
 if TYPE_CHECKING:
     from napari_celltrain.experiment import Experiment, FrameSource
@@ -55,13 +56,14 @@ def open_asked(place: str, out: Path) -> Asked:
     place
         What `open_images` takes, or what `load_dataset` takes.
     out
-        Where the results go. Of a single experiment that no list names they go into a file if
-        this has a suffix.
+        Where the results go. A list that is named itself has them in a folder; what else holds a
+        single experiment has them in a file, if this has a suffix.
 
     Raises
     ------
     CellTrainError
-        When nothing is there, nobody can read it, or images are missing.
+        When nothing is there, nobody can read it, images are missing, or there are several
+        experiments for one file.
     """
     if not is_list(place) and not _names_experiments(Path(place)):
         try:
@@ -73,8 +75,14 @@ def open_asked(place: str, out: Path) -> Asked:
                     raise
                 raise CellTrainError(f"{error} {hint}") from None
     dataset = load_dataset(place, require_annotations=False)
-    listed = dataset.path is not None and is_list(dataset.path)
-    return Asked(dataset.experiments, listed or len(dataset) > 1 or not out.suffix, dataset.files)
+    several = len(dataset) > 1
+    if several and not is_list(place) and can_be_written(out):
+        raise CellTrainError(
+            f"{place} holds {len(dataset)} experiments, which don't go into one file ({out.name}). "
+            "Name a folder (--out)."
+        )
+    into_folder = is_list(place) or several or not out.suffix
+    return Asked(dataset.experiments, into_folder, dataset.files)
 
 
 def _hint(place: str) -> str:

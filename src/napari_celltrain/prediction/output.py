@@ -38,7 +38,7 @@ def check_suffix(path: Path) -> None:
     """
     if path.is_dir() and path.suffix.lower() not in FOLDERS:
         raise CellTrainError(f"{path} is a folder; name a file, such as {path / 'cells.csv'}.")
-    if path.suffix.lower() not in _suffixes():
+    if not can_be_written(path):
         what = f"nothing is written with the suffix '{path.suffix}'; use one of"
         if not path.suffix:
             what = "the end of the name says how it is written; use one of"
@@ -55,6 +55,11 @@ def check_folder(path: Path) -> None:
     """
     if path.exists() and not path.is_dir():
         raise CellTrainError(f"{path} is a file; for a list of experiments name a folder.")
+
+
+def can_be_written(path: Path) -> bool:
+    """Tell whether the suffix of a name says how a file is written."""
+    return path.suffix.lower() in _suffixes()
 
 
 def _suffixes() -> set[str]:
