@@ -21,6 +21,7 @@ import tifffile
 
 from napari_celltrain.cli import main
 from napari_celltrain.cli import predict as predict_command
+from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats.registry import read_experiments
 from napari_celltrain.images import open_images
 from napari_celltrain.prediction.movie import Applied, Summary
@@ -454,7 +455,8 @@ def test_annotation_of_a_list_within_a_data_set_is_never_replaced(sample, tmp_pa
     # and under another list's name the files that it would write
     (cells / "cells.autlist").rename(tmp_path / "other.autlist")
     place = own_list(sample, tracked(sample, tmp_path / "x.aut"), tmp_path / "dataset.toml")
-    place.write_text(place.read_text("utf-8") * 2, "utf-8")
+    text = place.read_text("utf-8")
+    place.write_text(f"{text}\n{text}\ntime_points = [0, 3]\n", "utf-8")
     assert "1. a.aut holds" in refused("predict", "no detector", place, "--out", cells)
 
 
@@ -580,3 +582,49 @@ def test_one_candidate_is_told_in_the_singular(tmp_path):
         summary = Summary(1, 1 + number, counts=(("a movie", 0, 1),), applied=applied)
         told = predict_command._outcome(summary, tmp_path, 0.05)
         assert told.endswith(f"1 cell and {number} weaker {word} in 1 time point.")
+
+
+def test_what_a_list_leads_to_is_told(sample, trained, tmp_path, capsys):
+    text = sample.read_text("utf-8").replace('"images/', f'"{sample.parent / "images"}/')
+    text = text.replace(next(sample.parent.glob("*.aut")).name, "")
+    lines = [line for line in text.splitlines() if not line.startswith("annotations")]
+    (tmp_path / "list.toml").write_text("\n".join(lines) + "\n", "utf-8")
+    out = tmp_path / "cells"
+    assert main(["predict", str(trained), str(tmp_path / "list.toml"), "--out", str(out)]) == 0
+    assert "leads to files outside its own folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--counts", "--plot"])
+def test_a_name_that_is_too_long_is_refused_before_anything_is_computed(
+    sample, trained, tmp_path, refused, option
+):
+    long = tmp_path / ("x" * 300 + (".csv" if option == "--counts" else ".svg"))
+    out = tmp_path / "cells.csv"
+    sentence = refused("predict", trained, pattern(sample), "--out", out, option, long)
+    assert "can't be written" in sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("bound_by_permissions")
+def test_a_folder_in_which_nothing_can_be_made_is_refused_first(sample, trained, tmp_path, refused):
+    shut = tmp_path / "shut"
+    shut.mkdir(0o500)
+    sentence = refused("predict", trained, pattern(sample), "--out", shut / "cells.csv")
+    assert "nothing can be made in" in sentence
+
+
+def test_counts_that_cannot_be_written_keep_nothing_else_back(
+    sample, trained, tmp_path, capsys, monkeypatch
+):
+    def full(path, text):
+        raise CellTrainError(f"{path} can't be written: the disk is full.")
+
+    monkeypatch.setattr(predict_command, "write_text", full)
+    out, plot = tmp_path / "cells.csv", tmp_path / "counts.svg"
+    command = ["predict", str(trained), str(pattern(sample)), "--out", str(out), "--json"]
+    assert main([*command, "--counts", str(tmp_path / "n.csv"), "--plot", str(plot)]) == 2
+    told = capsys.readouterr()
+    assert out.exists()
+    assert plot.exists()
+    assert json.loads(told.out.splitlines()[-1])["time_points"] == 8
+    assert "the disk is full" in told.err

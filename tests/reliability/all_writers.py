@@ -221,7 +221,9 @@ def _extras_writer(option: str, path: Path) -> Write:
 
     def write(which: str) -> None:
         counts = tuple((f"{which} movie", t, t % 7) for t in range(CELLS[which]))
-        predict._write_extras(Summary(counts=counts), arguments)
+        failed = predict._write_extras(Summary(counts=counts), arguments)
+        if failed is not None:
+            raise failed
 
     return write
 

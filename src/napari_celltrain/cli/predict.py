@@ -22,8 +22,9 @@ from napari_celltrain.cli.arguments import (
     time_points,
     voxel_size,
 )
-from napari_celltrain.cli.charts import SUFFIXES, counts_figure, drawing, require_matplotlib, save
+from napari_celltrain.cli.charts import counts_figure, drawing, save
 from napari_celltrain.cli.output import Progress, print_json, say, tell
+from napari_celltrain.cli.predict_places import check_out, check_outputs
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import write_text
 
@@ -145,9 +146,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Predict."""
     from napari_celltrain.cli.interruption import GracefulStop
 
-    _check_outputs(arguments)
+    check_outputs(arguments)
     asked = _asked(arguments)
-    _check_out(asked, arguments)
+    check_out(asked, arguments)
+    for movie in asked.movies:
+        for finding in getattr(movie, "findings", ()):  # of what names it, such as a list
+            say(f": {movie.name}: {finding.message}", head=finding.severity)
 
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.detector.memory import keep_freed_memory
@@ -196,7 +200,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not summary.finished:
         say(f"Unfinished; the same command with --resume goes on ({arguments.out}).")
         return stop.status or 1
-    _write_extras(summary, arguments)
+    not_written = _write_extras(summary, arguments)
     nothing_read = len(summary.damaged) == summary.time_points
     if nothing_read:
         say("None of the time points could be read, so nothing was looked at.")
@@ -214,6 +218,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         tell(_outcome(summary, arguments.out, arguments.floor))
+    if not_written is not None:
+        raise not_written
     return int(nothing_read)  # whatever was asked for at the last moment: the file is whole
 
 
@@ -300,63 +306,6 @@ class _Progress:
         self._bar.advance(f"{_candidates(len(result))} at {result.t}")
 
 
-def _check_outputs(arguments: argparse.Namespace) -> None:
-    """Refuse what can't be written before anything slow is loaded."""
-    if arguments.further:
-        first, number = Path(arguments.images).name, 1 + len(arguments.further)
-        raise CellTrainError(
-            f"IMAGES is one place, but {number} are named: {first}, "
-            f"{Path(arguments.further[0]).name}{', ...' if number > 2 else ''}. For the files of "
-            'one movie name their folder, or a pattern such as "img_t{time:03}.tif"; list several '
-            "movies in a dataset.toml."
-        )
-    if arguments.plot is not None:
-        if arguments.plot.suffix.lower() not in SUFFIXES:
-            endings = ", ".join(SUFFIXES)
-            raise CellTrainError(f"{arguments.plot.name}: plots are written as {endings}.")
-        require_matplotlib()
-    if arguments.counts is not None and arguments.counts.suffix.lower() != ".csv":
-        raise CellTrainError(f"{arguments.counts.name}: counts are written as .csv.")
-    _check_places(arguments)
-
-
-def _check_places(arguments: argparse.Namespace) -> None:
-    """Refuse places where something would be lost, or that turn out useless after hours."""
-    from napari_celltrain.prediction.asked import is_list
-
-    taken = {Path(arguments.images).absolute(): "the images"}
-    if is_list(arguments.images):
-        # a list that was written by this program lies in a folder of its name
-        name = arguments.out.resolve().name
-        if (arguments.out / f"{name}.autlist").absolute() == Path(arguments.images).absolute():
-            raise CellTrainError(
-                f"{arguments.images} lies in {arguments.out}, so it and the files that it lists "
-                "would be replaced by what is found. Name another folder (--out)."
-            )
-    for option in ("out", "counts", "plot"):
-        path: Path | None = getattr(arguments, option)
-        if path is None:
-            continue
-        if path.absolute() in taken:
-            raise CellTrainError(
-                f"--{option} {path} is where {taken[path.absolute()]} are. Name another file."
-            )
-        taken[path.absolute()] = f"the results of --{option}"
-        above = next((one for one in path.absolute().parents if one.exists()), None)
-        if above is not None and not above.is_dir():
-            raise CellTrainError(f"{path} can't be written: {above} is a file, not a folder.")
-        if option != "out" and path.is_dir():
-            raise CellTrainError(f"--{option} {path} is a folder; name a file.")
-    if arguments.out.suffix.lower() == ".autlist" and not arguments.out.exists():
-        beside = arguments.out.with_suffix(".aut")
-        if not beside.exists():
-            return
-        raise CellTrainError(
-            f"{beside} is there already and would be replaced: the list {arguments.out.name} "
-            "refers to a file of that name. Choose another name."
-        )
-
-
 def _asked(arguments: argparse.Namespace) -> Asked:
     from napari_celltrain.prediction.asked import open_asked
 
@@ -366,30 +315,26 @@ def _asked(arguments: argparse.Namespace) -> Asked:
     return open_asked(images, arguments.out)
 
 
-def _check_out(asked: Asked, arguments: argparse.Namespace) -> None:
-    """Refuse what nothing can be written under, and to replace what a person has made."""
-    from napari_celltrain.prediction.output import check_folder, check_suffix
-    from napari_celltrain.prediction.places import check_nothing_is_lost
+def _write_extras(summary: Summary, arguments: argparse.Namespace) -> CellTrainError | None:
+    """Write the counts per time point, as a table and as a plot.
 
-    if asked.into_folder:
-        check_folder(arguments.out)
-    else:
-        check_suffix(arguments.out)
-    further = {"--counts": arguments.counts, "--plot": arguments.plot}
-    others = {option: path for option, path in further.items() if path is not None}
-    experiments = len(asked.movies) if asked.into_folder else None
-    check_nothing_is_lost(arguments.out, others, asked.files, experiments)
-
-
-def _write_extras(summary: Summary, arguments: argparse.Namespace) -> None:
-    """Write the counts per time point, as a table and as a plot."""
+    What can't be written is returned, so that all the rest is there and told before.
+    """
+    failed: CellTrainError | None = None
     if arguments.counts is not None:
         from napari_celltrain.prediction.output import counts_table
 
-        write_text(arguments.counts, counts_table(summary.counts))
+        try:
+            write_text(arguments.counts, counts_table(summary.counts))
+        except CellTrainError as error:
+            failed = error
     if arguments.plot is not None:
         counts: dict[str, list[tuple[int, int]]] = {}
         for name, t, n in summary.counts:
             counts.setdefault(name, []).extend([] if n is None else [(t, n)])
-        with drawing():
-            save(counts_figure(counts), arguments.plot)
+        try:
+            with drawing():
+                save(counts_figure(counts), arguments.plot)
+        except CellTrainError as error:
+            failed = failed or error
+    return failed
