@@ -557,7 +557,7 @@ def test_the_files_that_a_shell_makes_of_a_wildcard_are_answered_with_a_pattern(
     files = sorted((sample.parent / "images").glob("*.tif"))
     out = tmp_path / "cells.csv"
     told = refused("predict", "no detector", *files, "--out", out)
-    assert "8 are named: t000.tif, t001.tif, ..." in told
+    assert "8 are named: t000.tif, t001.tif and more. For" in told
     assert '"img_t{time:03}.tif"' in told
     told = refused("predict", "--out", out, "no detector", *files[:2])
     assert "2 are named: t000.tif, t001.tif. For" in told
@@ -574,6 +574,8 @@ def test_the_help_names_what_can_be_given(capsys):
     assert "DETECTOR IMAGES" in told
     assert ".celltrain file" in told
     assert "further" not in told
+    assert main(["predict", "--out", "cells.csv"]) == 2
+    assert "required: DETECTOR, IMAGES. See" in capsys.readouterr().err
 
 
 def test_one_candidate_is_told_in_the_singular(tmp_path):

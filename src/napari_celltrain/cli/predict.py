@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ".autlist, a Cell Tracking Challenge folder, a tracking file",
     )
     # what a shell makes of a wildcard: taken only to say what to write instead
-    parser.add_argument("further", nargs="*", metavar="", help=argparse.SUPPRESS)
+    parser.add_argument("further", nargs="*", default=[], help=argparse.SUPPRESS)
     parser.add_argument(
         "--out",
         required=True,

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse what can't be written before anything slow is loaded."""
     if arguments.further:
-        first, number = Path(arguments.images).name, 1 + len(arguments.further)
+        named = [Path(one).name for one in (arguments.images, *arguments.further)]
         raise CellTrainError(
-            f"IMAGES is one place, but {number} are named: {first}, "
-            f"{Path(arguments.further[0]).name}{', ...' if number > 2 else ''}. For the files of "
-            'one movie name their folder, or a pattern such as "img_t{time:03}.tif"; list several '
-            "movies in a dataset.toml."
+            f"IMAGES is one place, but {len(named)} are named: {', '.join(named[:2])}"
+            f"{' and more' if len(named) > 2 else ''}. For the files of one movie name their "
+            'folder, or a pattern such as "img_t{time:03}.tif"; list several movies in a '
+            "dataset.toml."
         )
     if arguments.plot is not None:
         if arguments.plot.suffix.lower() not in SUFFIXES:
