@@ -85,6 +85,25 @@ def test_cells_are_found_in_the_images_scale_with_scores(with_movie, viewer, sma
     assert not widget.bar.isVisibleTo(widget)
 
 
+def test_in_a_movie_that_was_moved_and_rescaled_cells_are_found_where_they_are(
+    with_movie, viewer, qtbot
+):
+    widget = with_movie
+    image = widget.image.layer
+    for layer in viewer.layers:
+        layer.scale = np.asarray(layer.scale) * (1, 1, 0.5, 0.5)
+        layer.translate = np.add(layer.translate, (0, 0, 30, 40))
+    find(widget, qtbot)
+    outer, found = np.asarray(image.extent.world), np.asarray(widget.layer.extent.world)
+    assert (found[0] > outer[0] - 1).all()
+    assert (found[1] < outer[1] + 1).all()
+    copy = widget.use_as_annotations()
+    read = next(one for one in open_experiments(viewer.layers) if one.points is copy).read()
+    np.testing.assert_allclose(
+        read.annotations.positions, widget.found().annotations.positions, atol=1e-6
+    )
+
+
 def test_the_threshold_acts_without_predicting_again(with_movie, qtbot):
     widget = with_movie
     find(widget, qtbot)

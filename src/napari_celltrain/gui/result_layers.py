@@ -10,7 +10,7 @@ from napari.layers import Points
 from napari_celltrain.gui.comparison import FALSE, FOUND, MISSED
 from napari_celltrain.gui.image_source import first_time_point, movie_to_data, to_world
 from napari_celltrain.gui.layer_axes import axes_of, channel_of
-from napari_celltrain.gui.layers import METADATA, hollow, note, placement
+from napari_celltrain.gui.layers import METADATA, hollow, note
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -38,9 +38,9 @@ def in_layer(
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Return data and arguments of a points layer that lies on an image layer.
 
-    On our own image layers the first coordinate is the time point number. On somebody else's
-    (which may have fewer axes, or channels, or be turned) the coordinates are the image's indices,
-    and the layer is placed like the image.
+    The layer is placed like the image, wherever somebody has moved it. On our own image layers the
+    first coordinate is the time point number; on somebody else's (which may have fewer axes, or
+    channels) the coordinates are the image's indices.
 
     Parameters
     ----------
@@ -51,16 +51,12 @@ def in_layer(
     channel
         Where they lie along a channel axis; None: in the one chosen for the layer.
     """
-    unit = str(image.units[-1])
-    experiment = note(image).get("experiment")
-    if experiment is not None:
-        place = placement(experiment.known_voxel_size_um)
-        movie = np.column_stack([t, positions]).astype(np.float64)
-        return movie, {"ndim": 4, **place, "units": ("pixel", unit, unit, unit)}
-    return _indices(image, t, positions, channel), {
-        "ndim": image.ndim,
-        **{name: getattr(image, name) for name in _PLACE},
-    }
+    place = {"ndim": image.ndim, **{name: getattr(image, name) for name in _PLACE}}
+    if "experiment" not in note(image) or image.ndim != 4:
+        return _indices(image, t, positions, channel), place
+    first = np.asarray(image.rotate)[:, 0] * image.scale[0] * first_time_point(image)
+    place["translate"] = np.asarray(image.translate) - first  # the image's index 0 is its first
+    return np.column_stack([t, positions]).astype(np.float64), place
 
 
 def place_in_world(
