@@ -21,6 +21,7 @@ from napari_celltrain.gui.layers import experiment_layers
 from napari_celltrain.gui.open_experiments import open_experiments
 from napari_celltrain.gui.predict import (
     LOWER_THE_THRESHOLD,
+    NOT_FOR_EDITING,
     NOTHING_LIKE_A_CELL,
     PredictWidget,
 )
@@ -114,6 +115,36 @@ def test_the_threshold_acts_without_predicting_again(with_movie, qtbot):
     widget.threshold.reset.click()
     assert widget.layer.shown.sum() == widget.candidates.reaching(widget.threshold.threshold).sum()
     assert not widget.running
+
+
+def test_detections_that_are_edited_by_hand_are_put_back_and_it_is_said(with_movie, qtbot):
+    widget = with_movie
+    find(widget, qtbot)
+    layer, found = widget.layer, len(widget.candidates)
+
+    def remove():
+        layer.selected_data = set(np.flatnonzero(layer.shown)[:3].tolist())
+        layer.remove_selected()
+
+    def move():
+        layer.selected_data = {0}
+        layer.data = layer.data + 1.0
+
+    for edit in (remove, lambda: layer.add((0, 0, 3, 3)), move):
+        widget.sentence.setText("")
+        edit()
+        qtbot.waitUntil(lambda: widget.sentence.text() == NOT_FOR_EDITING)
+        assert len(layer.data) == found
+        np.testing.assert_allclose(layer.data[:, 1:], widget.candidates.positions)
+        assert not layer.selected_data
+        assert layer.shown.sum() == len(widget.found().annotations)
+    widget.sentence.setText("")
+    remove()
+    widget.threshold.set_threshold(0.99)  # before there was time to put them back
+    qtbot.waitUntil(lambda: widget.sentence.text() == NOT_FOR_EDITING)
+    assert layer.shown.sum() == widget._counted()
+    widget.threshold.set_threshold(0.5)
+    assert layer.shown.sum() == widget._counted() > 0
 
 
 def test_two_hundred_thousand_candidates_follow_the_slider(widget, viewer, movie_class, qtbot):

@@ -12,6 +12,7 @@ from napari_celltrain.gui.candidates import Candidates
 from napari_celltrain.gui.docks import open_dock
 from napari_celltrain.gui.errands import Errands
 from napari_celltrain.gui.going_there import go_to, show_time_point, shown_time_point
+from napari_celltrain.gui.hand_edits import HandEdits
 from napari_celltrain.gui.judging_panel import Judged
 from napari_celltrain.gui.layers import METADATA, cells_layer, note, show_through_depth
 from napari_celltrain.gui.open_experiments import open_experiments
@@ -38,6 +39,10 @@ LOWER_THE_THRESHOLD = (
 NOTHING_LIKE_A_CELL = (
     "Nothing looked like a cell to this detector. Are image, channel and voxel size right?"
 )
+NOT_FOR_EDITING = (
+    "Detections are shown as they were found, so this was undone. Use as annotations makes a copy "
+    "that can be edited."
+)
 
 
 class PredictWidget(PredictPage):
@@ -48,6 +53,7 @@ class PredictWidget(PredictPage):
         self.candidates = Candidates()
         self.layer: Points | None = None
         self.errands = Errands(self)
+        self.hand_edits = HandEdits(self)
         self._card: DetectorCard | None = None
         self._image: Any = None
         self._movie: Experiment | None = None
@@ -223,6 +229,7 @@ class PredictWidget(PredictPage):
         voxel = self._movie.known_voxel_size_um
         name = f"{self._movie.name} detections"
         self.layer = add_detections(self.viewer, name, self._image, self._diameter_px)
+        self.hand_edits.watch(self.layer)
         assert self._movie.images is not None  # it is a movie
         if self._movie.images.frame_shape[0] > 1:
             voxel = voxel or (1.0, 1.0, 1.0)
@@ -265,6 +272,14 @@ class PredictWidget(PredictPage):
                 self.layer.shown = self.candidates.reaching(threshold)
         self._judge()
 
+    def _undo_edits(self) -> None:
+        """Show again what was found: nothing else is counted, saved or copied."""
+        if self._layer_is_there():
+            assert self.layer is not None  # just asked
+            self.layer.selected_data = set()
+            self._show_candidates()
+            self.sentence.setText(NOT_FOR_EDITING)
+
     def _judge(self) -> None:
         """Have what is found scored beside known cells."""
         if self._card is None or self._movie is None or self.running:
@@ -295,6 +310,7 @@ class PredictWidget(PredictPage):
         if self._layer_is_there():
             assert self.layer is not None  # just asked
             self.layer.visible = False
+        self.hand_edits.watch(None)
         self.layer = None
 
     # --- the viewer ----------------------------------------------------------------------------
@@ -336,6 +352,7 @@ class PredictWidget(PredictPage):
         self.cancel_button.clicked.connect(self.cancel)
         self.detector.refused.connect(self.sentence.setText)
         self.detector.changed.connect(self._detector_changed)
+        self.hand_edits.made.connect(self._undo_edits)
         self.threshold.threshold_changed.connect(self._threshold_moved)
         self.threshold.time_point_clicked.connect(self._go_to_time)
         self.findings.rows_changed.connect(self.order_keys)
