@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_celltrain.dataset import Dataset
 from napari_celltrain.errors import CellTrainError
@@ -18,8 +17,8 @@ from napari_celltrain.gui.experiments_table import NOTHING_TO_LEARN_FROM
 from napari_celltrain.gui.going_there import go_to, show_finding
 from napari_celltrain.gui.resuming import is_unfinished, larger_budget
 from napari_celltrain.gui.run_actions import RunActions
-from napari_celltrain.gui.run_errands import reading
 from napari_celltrain.gui.train_page import TrainPage
+from napari_celltrain.gui.training_files import TrainingFiles
 from napari_celltrain.gui.training_session import TrainingSession
 from napari_celltrain.training.events import Choice, FindingEvent, Finished, HeldOutErrors
 from napari_celltrain.training.run import RunFolder
@@ -27,6 +26,7 @@ from napari_celltrain.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+    from qtpy.QtWidgets import QWidget
 
     from napari_celltrain.experiment import Finding
 
@@ -50,6 +50,7 @@ class TrainWidget(TrainPage):
         self._data_problem = ""
         self.errands = Errands(self)
         self.actions = RunActions(self, self.errands)
+        self.files = TrainingFiles(self, self.errands)
         self._connect()
         self.watcher.layers_changed.connect(self._layers_changed)
         self.watcher.points_changed.connect(self._layers_changed)
@@ -330,44 +331,8 @@ class TrainWidget(TrainPage):
         if self.run_folder is not None:
             self._predict_run(self.run_folder)
 
-    def _say_or_fail(self, act: Any) -> None:
-        try:
-            said = act()
-        except CellTrainError as error:
-            said = str(error)
-        if said:
-            self.progress.say(said)
-
-    # --- files ---------------------------------------------------------------------------------
-
-    def _add_files(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(self, "Add experiments to learn from")
-        if paths:
-            self.errands.do(reading([Path(path) for path in paths]), self.table.add_members)
-
-    def _load_settings(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Load settings", filter="Settings (*.toml)")
-        if path:
-            self._say_or_fail(lambda: self.form.load(Path(path)))
-
-    def _save_settings(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save settings", "settings.toml", "Settings (*.toml)"
-        )
-        if path:
-            self._say_or_fail(lambda: self.form.save(Path(path)))
-
-    def _choose_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Folder for runs", str(self.folder))
-        if path:
-            self.runs_folder.setText(path)
-            self.runs.show_folder(self.folder)
-
     def _connect(self) -> None:
         self.start_button.clicked.connect(self.start)
-        self.load_button.clicked.connect(self._load_settings)
-        self.save_button.clicked.connect(self._save_settings)
-        self.folder_button.clicked.connect(self._choose_folder)
         self.resume_button.clicked.connect(self._resume_shown)
         self.pause_button.clicked.connect(self.pause_or_go_on)
         self.preview_button.clicked.connect(self.preview)
@@ -377,7 +342,6 @@ class TrainWidget(TrainPage):
         self.predict_button.clicked.connect(self._predict_now)
         self.extra.said.connect(self.progress.say)
         self.stop_button.clicked.connect(self.stop)
-        self.table.add_button.clicked.connect(self._add_files)
         self.table.changed.connect(self._look_at_data)
         self.preflight.found.connect(self._show_findings)
         self.findings.rows_changed.connect(self.order_keys)
@@ -388,6 +352,7 @@ class TrainWidget(TrainPage):
         self.follower.ended.connect(self._follow_ended)
         self.errands.said.connect(self.progress.say)
         self.actions.said.connect(self.progress.say)
+        self.files.said.connect(self.progress.say)
         self.actions.deleted.connect(self._run_deleted)
         self.tabs.currentChanged.connect(self._tab_shown)
 
