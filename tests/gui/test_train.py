@@ -221,6 +221,65 @@ def test_stop_takes_less_than_a_second_and_the_run_can_be_resumed(ready, qtbot):
     assert len(after) >= len([one for one in before if type(one).__name__ == "Evaluation"])
 
 
+def test_a_run_on_layers_does_not_go_on_with_others_unasked(ready, monkeypatch, qtbot):
+    viewer, _, widget = ready
+    widget.start_button.click()
+    ended(qtbot, widget)
+    widget.form.row("budget.steps").value = 2
+    asked = []
+    answers = [QMessageBox.No, QMessageBox.Yes]
+    monkeypatch.setattr(
+        QMessageBox, "question", lambda *words: asked.append(words[2]) or answers.pop(0)
+    )
+    random = np.random.default_rng(0)
+    viewer.add_image(random.integers(0, 999, (6, 96, 96)).astype(np.uint16), name="else")
+    places = np.column_stack([np.repeat(np.arange(6), 9), random.uniform(5, 90, (54, 2))])
+    viewer.add_points(places, name="else cells")
+    qtbot.waitUntil(lambda: len(widget.table.entries) == 2)
+    widget.runs.buttons["resume"].click()
+    assert not widget.running
+    assert "begun with 'sample plane'. New to it: 'else'. Go on" in asked[0]
+    first, second = widget.table.entries
+    first.use = False
+    widget.runs.buttons["resume"].click()  # the engine knows that this is nothing of it
+    assert len(asked) == 1
+    ended(qtbot, widget)
+    assert "learnt from 'sample plane', and none of these" in widget.progress.sentence.text()
+    assert "Train further in the window" in widget.progress.sentence.text()
+    second.use = False
+    widget.runs.buttons["resume"].click()
+    assert not widget.running
+    assert "learnt from 'sample plane', out of layers: open it" in widget.progress.sentence.text()
+    first.use = second.use = True
+    widget.runs.buttons["resume"].click()
+    assert widget.running  # now the answer was yes
+    widget.stop()
+    ended(qtbot, widget)
+
+
+def test_what_is_missing_of_a_runs_layers_is_named(ready, small_movie, monkeypatch, qtbot):
+    from napari.layers import Layer
+
+    from napari_celltrain.gui.layers import experiment_layers
+
+    viewer, _, widget = ready
+    for layer in experiment_layers(small_movie.with_(name="second")):
+        viewer.add_layer(Layer.create(*layer))
+    qtbot.waitUntil(lambda: len(widget.table.entries) == 2)
+    run = RunFolder(widget.folder / "both")
+    run.path.mkdir(parents=True)
+    run.settings_file.write_text(widget.form.settings().to_toml())
+    run.write_state(experiments=["sample plane", "second"])
+    asked = []
+    monkeypatch.setattr(
+        QMessageBox, "question", lambda *words: asked.append(words[2]) or QMessageBox.No
+    )
+    widget.table.entries[1].use = False
+    widget.resume(run.path)
+    assert not widget.running
+    assert "Not ticked now, or not open: 'second'. Go on" in asked[0]
+
+
 def test_pause_holds_and_go_on_goes_on(ready, qtbot):
     _, _, widget = ready
     endless(widget)

@@ -15,7 +15,7 @@ from napari_celltrain.gui.docks import open_dock
 from napari_celltrain.gui.errands import Errands
 from napari_celltrain.gui.experiments_table import NOTHING_TO_LEARN_FROM
 from napari_celltrain.gui.going_there import go_to, show_finding
-from napari_celltrain.gui.resuming import is_unfinished, larger_budget
+from napari_celltrain.gui.resuming import data_to_go_on_with, is_unfinished, larger_budget
 from napari_celltrain.gui.run_actions import RunActions
 from napari_celltrain.gui.train_page import TrainPage
 from napari_celltrain.gui.training_files import TrainingFiles
@@ -92,11 +92,11 @@ class TrainWidget(TrainPage):
         run = RunFolder(folder)
         try:
             settings = TrainingSettings.from_toml(run.settings_file)
-            dataset: Dataset | Path = run.dataset_file
-            if not run.dataset_file.exists():  # it was trained on layers that are in no file
-                dataset = Dataset(tuple(self.table.members()))
+            dataset = data_to_go_on_with(folder, self.table, self)
         except CellTrainError as error:
             self.progress.say(str(error))
+            return
+        if dataset is None:
             return
         if run.is_finished():
             settings = larger_budget(settings, self.form.settings())

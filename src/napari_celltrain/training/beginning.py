@@ -197,8 +197,8 @@ def _check_same_movies(sitting: Sitting, before: Sequence[TrainedOn], known: Rec
     more = f" and {len(before) - 3} more" if len(before) > 3 else ""
     raise CellTrainError(
         f"The run in {sitting.run.path} has learnt from {names}{more}, and none of these is in the "
-        "data that it is to go on with. Give it the data it was begun with, or begin a new run in "
-        "another folder that starts from this one (--from)."
+        "data that it is to go on with. Give it the data it was begun with, or begin a new run "
+        "that starts from this one (--from, or Train further in the window)."
     )
 
 
