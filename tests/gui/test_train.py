@@ -728,12 +728,67 @@ def test_train_further_starts_from_the_chosen_detector(ready, monkeypatch, qtbot
     widget.runs.buttons["tune"].click()
     assert "Train further" in widget.start_button.text()
     started = []
-    monkeypatch.setattr(training_session, "_train", lambda *args: started.append(args))
+
+    def begun(*args):
+        started.append(args)
+        (RunFolder(args[1]).checkpoints / "1").mkdir(parents=True)
+
+    monkeypatch.setattr(training_session, "_train", begun)
     widget.start_button.click()
     ended(qtbot, widget)
     assert started[0][6] == first
     assert started[0][1] != first
     assert widget.start_button.text() == "Start training"
+    assert not widget.fresh_button.isVisibleTo(widget)
+
+
+def test_train_further_chosen_while_a_training_runs_holds_for_the_next_one(
+    ready, trained, monkeypatch, qtbot
+):
+    _, _, widget = ready
+    endless(widget)
+    widget.start_button.click()
+    widget.tune(trained)
+    assert widget.progress.sentence.text() == (
+        "The training after this one starts from 'small detector'."
+    )
+    training(qtbot, widget)
+    widget.stop()
+    ended(qtbot, widget)
+    assert "Train further from 'small detector'" in widget.start_button.text()
+    started = []
+    monkeypatch.setattr(training_session, "_train", lambda *args: started.append(args))
+    widget.start_button.click()
+    ended(qtbot, widget)
+    assert started[0][6] == trained
+
+
+def test_a_start_that_fails_forgets_neither_the_detector_nor_the_name(ready, trained, qtbot):
+    _, _, widget = ready
+    widget.tune(trained)
+    assert "then press Train further below" in widget.progress.sentence.text()
+    widget.run_name.setText("mine")
+    widget.form.row("design.width").value = 16  # that of the detector is another
+    widget.start_button.click()
+    ended(qtbot, widget)
+    assert "✖" in widget.progress.sentence.text()
+    assert "Train further from 'small detector'" in widget.start_button.text()
+    assert widget.run_name.text() == "mine"
+
+
+def test_train_further_can_be_taken_back(ready, trained, monkeypatch, qtbot):
+    _, _, widget = ready
+    assert not widget.fresh_button.isVisibleTo(widget)
+    widget.tune(trained)
+    widget.fresh_button.click()
+    assert widget.start_button.text() == "Start training"
+    assert "from nothing" in widget.progress.sentence.text()
+    assert not widget.fresh_button.isVisibleTo(widget)
+    started = []
+    monkeypatch.setattr(training_session, "_train", lambda *args: started.append(args))
+    widget.start_button.click()
+    ended(qtbot, widget)
+    assert started[0][6] is None
 
 
 def test_deleting_a_run_asks_first(ready, monkeypatch, qtbot):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.work import Job
 
 if TYPE_CHECKING:
@@ -31,6 +32,18 @@ class Preflight(QObject):
     def owner(self, finding: Finding) -> object:
         """Return the identity of the experiment that a finding is about; None when unknown."""
         return next((identity for one, identity in self._owners if one is finding), None)
+
+    def refuse_errors(self) -> None:
+        """Refuse to train on what can't be right.
+
+        Raises
+        ------
+        CellTrainError
+            Saying what was found, and where.
+        """
+        for finding in self.findings:
+            if finding.severity == "error":
+                raise CellTrainError(f"{finding.experiment}: {finding.message}")
 
     def look(self, experiments: Sequence[tuple[object, Experiment]]) -> None:
         """Look at these (identity, experiment).

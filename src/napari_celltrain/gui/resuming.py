@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QMessageBox
 
 from napari_celltrain.dataset import Dataset
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.starting import has_begun
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
 def is_unfinished(folder: Path) -> bool:
     """Tell whether a run was ended before its end and has a checkpoint to go on from."""
-    run = RunFolder(folder)
-    return any(run.checkpoints.glob("*")) and not run.is_finished()
+    return has_begun(folder) and not RunFolder(folder).is_finished()
 
 
 def larger_budget(settings: TrainingSettings, asked: TrainingSettings) -> TrainingSettings:

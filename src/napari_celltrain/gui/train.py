@@ -11,12 +11,12 @@ from napari_celltrain.dataset import Dataset
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui import preferences
 from napari_celltrain.gui.detector_chooser import read_card
-from napari_celltrain.gui.docks import open_dock
 from napari_celltrain.gui.errands import Errands
 from napari_celltrain.gui.experiments_table import NOTHING_TO_LEARN_FROM
 from napari_celltrain.gui.going_there import go_to, show_finding
 from napari_celltrain.gui.resuming import data_to_go_on_with, is_unfinished, larger_budget
 from napari_celltrain.gui.run_actions import RunActions
+from napari_celltrain.gui.starting import Asked, has_begun, start_text
 from napari_celltrain.gui.train_page import TrainPage
 from napari_celltrain.gui.training_files import TrainingFiles
 from napari_celltrain.gui.training_session import TrainingSession
@@ -46,6 +46,7 @@ class TrainWidget(TrainPage):
         self._dataset: Dataset | Path | None = None
         self._run_findings: list[Finding] = []
         self._start_from: Path | None = None
+        self._asked = Asked()
         self._errors: HeldOutErrors | None = None
         self._data_problem = ""
         self.errands = Errands(self)
@@ -75,7 +76,7 @@ class TrainWidget(TrainPage):
         try:
             members = tuple(self.table.members())
             settings = self.form.settings()
-            self._refuse_errors()
+            self.preflight.refuse_errors()
         except CellTrainError as error:
             self.progress.say(str(error))
             return
@@ -84,8 +85,11 @@ class TrainWidget(TrainPage):
         )
         dataset = Dataset(members)
         self._begin(dataset, self.folder / name, settings, start_from=self._start_from)
-        if self.running:
-            self.run_name.clear()  # it is the name of this one
+        if self.running:  # these are the name and the start of this one
+            self._asked = Asked(self.run_name.text(), self._start_from)
+            self._start_from = None
+            self.run_name.clear()
+            self._show_state()
 
     def resume(self, folder: Path) -> None:
         """Go on with a run from its last checkpoint, with its own data and settings."""
@@ -131,9 +135,18 @@ class TrainWidget(TrainPage):
         """Let the next Start begin from a detector instead of from nothing."""
         self._start_from = folder
         self.tabs.setCurrentIndex(0)
-        next_step = self._data_problem or "Check the data, then press Start."
-        self.progress.say(f"The next training starts from '{folder.name}'. {next_step}")
-        self.start_button.setText(f"Train further from '{_short(folder.name)}'")
+        if self.running:
+            self.progress.say(f"The training after this one starts from '{folder.name}'.")
+        else:
+            next_step = self._data_problem or "Check the data, then press Train further below."
+            self.progress.say(f"The next training starts from '{folder.name}'. {next_step}")
+        self._show_state()
+
+    def start_fresh(self) -> None:
+        """Let the next Start begin from nothing after all."""
+        self._start_from = None
+        self.progress.say(f"The next training starts from nothing. {self._data_problem}".strip())
+        self._show_state()
 
     def preview(self) -> None:
         """Show what the network would see with these data and settings."""
@@ -204,7 +217,7 @@ class TrainWidget(TrainPage):
         if self.session is not None:
             self.session.deleteLater()
         self.session, self.run_folder, self._dataset = session, folder, dataset
-        self._run_findings, self._errors = [], None
+        self._run_findings, self._errors, self._asked = [], None, Asked()
         self.form.clear_choices()
         self._begin_progress()
         self.progress.say("Loading the training engine.")
@@ -247,10 +260,10 @@ class TrainWidget(TrainPage):
 
     def _ended(self) -> None:
         self.progress.end()
-        self._start_from = None
-        self.start_button.setText("Start training")
         self.runs.show_folder(self.folder)
         if self.run_folder is not None:
+            if not has_begun(self.run_folder):
+                self._ask_again(self.run_folder)
             self.runs.select(self.run_folder)
             if RunFolder(self.run_folder).is_locked():  # by another program, so it was refused
                 refused = self.progress.sentence.text()
@@ -258,10 +271,11 @@ class TrainWidget(TrainPage):
                 self.progress.say(refused)
         self._show_state()
 
-    def _refuse_errors(self) -> None:
-        for finding in self.preflight.findings:
-            if finding.severity == "error":
-                raise CellTrainError(f"{finding.experiment}: {finding.message}")
+    def _ask_again(self, folder: Path) -> None:
+        """Leave chosen what was chosen for a training that came to nothing."""
+        self._start_from = self._start_from or self._asked.start_from
+        if not self.run_name.text() and not RunFolder(folder).is_run():
+            self.run_name.setText(self._asked.name)
 
     def _show_findings(self) -> None:
         own = self._run_findings if self.session is not None else []
@@ -295,7 +309,9 @@ class TrainWidget(TrainPage):
     def _show_state(self) -> None:
         running = self.running
         paused = running and self.session is not None and self.session.control.paused
+        self.start_button.setText(start_text(self._start_from))
         self.start_button.setVisible(not running)
+        self.fresh_button.setVisible(not running and self._start_from is not None)
         self.pause_button.setVisible(running)
         self.stop_button.setVisible(running)
         self.pause_button.setText("Go on" if paused else "Pause")
@@ -310,18 +326,11 @@ class TrainWidget(TrainPage):
     def _act(self, action: str, folder: Path) -> None:
         acts = {
             "resume": self.resume, "tune": self.tune, "open": self.watch,
-            "predict": self._predict_run, "folder": self.actions.folder,
+            "predict": self.actions.predict, "folder": self.actions.folder,
             "pack": self.actions.pack, "export": self.actions.export,
             "delete": self.actions.delete,
         }  # fmt: skip
         acts[action](folder)
-
-    def _predict_run(self, folder: Path) -> None:
-        from napari_celltrain.gui.predict import PredictWidget
-
-        widget = open_dock(self.viewer, "Predict cells")
-        if isinstance(widget, PredictWidget):
-            widget.set_detector(folder)
 
     def _resume_shown(self) -> None:
         if self.run_folder is not None:
@@ -329,10 +338,11 @@ class TrainWidget(TrainPage):
 
     def _predict_now(self) -> None:
         if self.run_folder is not None:
-            self._predict_run(self.run_folder)
+            self.actions.predict(self.run_folder)
 
     def _connect(self) -> None:
         self.start_button.clicked.connect(self.start)
+        self.fresh_button.clicked.connect(self.start_fresh)
         self.resume_button.clicked.connect(self._resume_shown)
         self.pause_button.clicked.connect(self.pause_or_go_on)
         self.preview_button.clicked.connect(self.preview)
@@ -388,7 +398,3 @@ class TrainWidget(TrainPage):
             # of a filtered annotation the rows are other ones than in the layer
             points = () if entry.corrected_time_points() is not None else finding.points
             go_to(self.viewer, entry.open_experiment, finding.time_point, points)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 16 else f"{name[:8]}…{name[-7:]}"
