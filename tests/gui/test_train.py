@@ -813,6 +813,46 @@ def test_deleting_a_run_asks_first(ready, monkeypatch, qtbot):
     assert not widget.errors_box.isVisibleTo(widget)
 
 
+def test_a_run_that_is_gone_on_with_is_not_deleted(ready, monkeypatch, qtbot):
+    """Also before the engine is there, which takes the lock."""
+    _, _, widget = ready
+    widget.start_button.click()
+    ended(qtbot, widget)
+    folder, go_on = widget.run_folder, threading.Event()
+    real = training_session._train
+
+    def slowly(*args):
+        go_on.wait(20)
+        return real(*args)
+
+    monkeypatch.setattr(training_session, "_train", slowly)
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.Yes)
+    widget.form.row("budget.steps").value = 2
+    widget.runs.buttons["resume"].click()
+    assert widget.runs.selected.state == "training now"
+    assert not widget.runs.buttons["delete"].isEnabled()
+    assert not widget.runs.buttons["resume"].isEnabled()
+    widget.actions.delete(folder)  # another window lists it as it was
+    qtbot.waitUntil(lambda: not widget.errands.busy, timeout=20_000)
+    assert "is being trained now, and was not deleted" in widget.progress.sentence.text()
+    assert RunFolder(folder).best.exists()
+    go_on.set()
+    ended(qtbot, widget)
+    assert widget.runs.selected.state == "finished"
+    assert widget.runs.buttons["delete"].isEnabled()
+
+
+def test_a_run_is_listed_while_it_trains(ready, qtbot):
+    _, _, widget = ready
+    endless(widget)
+    widget.start_button.click()
+    training(qtbot, widget)
+    assert [run.state for run in widget.runs.runs] == ["training now"]
+    assert widget.runs.runs[0].path == widget.run_folder
+    widget.stop()
+    ended(qtbot, widget)
+
+
 def test_a_run_on_files_is_exported_for_another_computer(open_widget, tmp_path, monkeypatch, qtbot):
     from napari_celltrain.dataset import load_dataset
     from napari_celltrain.simulation import write_sample

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.training_session import is_training
 from napari_celltrain.training.run import RunFolder
 
 if TYPE_CHECKING:
@@ -54,9 +55,11 @@ def deleting(folder: Path) -> Work:
     def work(report: Callable[[Any], None], stop: threading.Event) -> str:
         import shutil
 
-        if RunFolder(folder).is_locked():  # it was idle when it was listed
+        here = is_training(folder)  # it was idle when it was listed
+        if here or RunFolder(folder).is_locked():
+            whom = "" if here else " by another program"
             raise CellTrainError(
-                f"'{folder.name}' is being trained by another program now, and was not deleted."
+                f"'{folder.name}' is being trained{whom} now, and was not deleted."
             )
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_celltrain.detector.package import description_of
+from napari_celltrain.gui.training_session import is_training
 from napari_celltrain.training.run import RunFolder, is_number
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def summary(place: Path) -> RunSummary:
     f1 = info.get("f1")
     experiments = state.get("experiments")
     names = [str(name) for name in experiments] if isinstance(experiments, list) else []
-    if run.is_locked():
+    if run.is_locked() or is_training(place):
         words = "training now"
     else:
         words = "finished" if state.get("finished") else "can be resumed"
@@ -175,6 +176,13 @@ class RunList(QWidget):
         elif paths:
             self.table.selectRow(0)
         self._show_selected()
+
+    def add(self, path: Path | None) -> None:
+        """List a run that was begun in this folder since; nothing is read again for others."""
+        if path is None or path.parent != self.folder or path in [run.path for run in self.runs]:
+            return
+        if RunFolder(path).is_run():
+            self.show_folder(self.folder)
 
     def select(self, path: Path) -> None:
         """Select a run."""

@@ -14,13 +14,19 @@ from napari_celltrain.gui.detector_chooser import read_card
 from napari_celltrain.gui.errands import Errands
 from napari_celltrain.gui.experiments_table import NOTHING_TO_LEARN_FROM
 from napari_celltrain.gui.going_there import go_to, show_finding
-from napari_celltrain.gui.resuming import data_to_go_on_with, is_unfinished, larger_budget
+from napari_celltrain.gui.resuming import data_to_go_on_with, larger_budget
 from napari_celltrain.gui.run_actions import RunActions
-from napari_celltrain.gui.starting import Asked, has_begun, start_text
+from napari_celltrain.gui.starting import Asked, has_begun
 from napari_celltrain.gui.train_page import TrainPage
 from napari_celltrain.gui.training_files import TrainingFiles
 from napari_celltrain.gui.training_session import TrainingSession
-from napari_celltrain.training.events import Choice, FindingEvent, Finished, HeldOutErrors
+from napari_celltrain.training.events import (
+    Choice,
+    FindingEvent,
+    Finished,
+    HeldOutErrors,
+    StateChanged,
+)
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
 
@@ -221,6 +227,7 @@ class TrainWidget(TrainPage):
         self.form.clear_choices()
         self._begin_progress()
         self.progress.say("Loading the training engine.")
+        self.runs.show_folder(self.folder)
         if resume:
             history = RunFolder(folder).read_history()
             self._recall([event for event in history if not isinstance(event, Finished)])
@@ -247,6 +254,8 @@ class TrainWidget(TrainPage):
                 self.show_errors()
             elif isinstance(event, Choice):
                 self.form.show_choice(event)
+            elif isinstance(event, StateChanged):
+                self.runs.add(self.run_folder)
             elif isinstance(event, FindingEvent) and event.finding.severity != "info":
                 self._run_findings.append(event.finding)
                 self._show_findings()
@@ -309,19 +318,9 @@ class TrainWidget(TrainPage):
     def _show_state(self) -> None:
         running = self.running
         paused = running and self.session is not None and self.session.control.paused
-        self.start_button.setText(start_text(self._start_from))
-        self.start_button.setVisible(not running)
-        self.fresh_button.setVisible(not running and self._start_from is not None)
-        self.pause_button.setVisible(running)
-        self.stop_button.setVisible(running)
-        self.pause_button.setText("Go on" if paused else "Pause")
-        done = not running and self.run_folder is not None
-        has_detector = done and RunFolder(self.run_folder or Path()).best.exists()
-        self.predict_button.setVisible(has_detector)
-        self.errors_box.setVisible(self.run_folder is not None)
-        self.next_button.setVisible(self.run_folder is not None and self.errors_box.isChecked())
-        unfinished = done and is_unfinished(self.run_folder or Path())
-        self.resume_button.setVisible(unfinished and not self.follower.busy)
+        self.show_buttons(
+            self.run_folder, running=running, paused=paused, start_from=self._start_from
+        )
 
     def _act(self, action: str, folder: Path) -> None:
         acts = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
@@ -26,10 +27,13 @@ from napari_celltrain.gui.findings_list import FindingsList
 from napari_celltrain.gui.preflight import Preflight
 from napari_celltrain.gui.progress_panel import ProgressPanel
 from napari_celltrain.gui.prominence import make_prominent
+from napari_celltrain.gui.resuming import is_unfinished
 from napari_celltrain.gui.run_follower import RunFollower
 from napari_celltrain.gui.run_list import RunList
 from napari_celltrain.gui.scrolled import Scrolled
 from napari_celltrain.gui.settings_form import SettingsForm
+from napari_celltrain.gui.starting import start_text
+from napari_celltrain.training.run import RunFolder
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -65,6 +69,33 @@ class TrainPage(DockPage):
         self.run_name = QLineEdit(self)
         self.runs_folder = QLineEdit(str(preferences.runs_folder()), self)
         self._arrange()
+
+    def show_buttons(
+        self, run: Path | None, *, running: bool, paused: bool, start_from: Path | None
+    ) -> None:
+        """Show what can be done now.
+
+        Parameters
+        ----------
+        run
+            The run that is shown below.
+        running, paused
+            Whether it trains here, and is held.
+        start_from
+            The detector that the next training starts from.
+        """
+        self.start_button.setText(start_text(start_from))
+        self.start_button.setVisible(not running)
+        self.fresh_button.setVisible(not running and start_from is not None)
+        self.pause_button.setVisible(running)
+        self.stop_button.setVisible(running)
+        self.pause_button.setText("Go on" if paused else "Pause")
+        done = run is not None and not running
+        self.predict_button.setVisible(done and RunFolder(run or Path()).best.exists())
+        self.errors_box.setVisible(run is not None)
+        self.next_button.setVisible(run is not None and self.errors_box.isChecked())
+        unfinished = done and is_unfinished(run or Path())
+        self.resume_button.setVisible(unfinished and not self.follower.busy)
 
     def _arrange(self) -> None:
         self.tabs = QTabWidget(self)

@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     from napari_celltrain.dataset import Dataset
     from napari_celltrain.training.settings import TrainingSettings
 
-_busy: list[Control] = []
-"""The control of the training that runs, wherever in this process it was started."""
+_busy: dict[Control, Path] = {}
+"""The training that runs, wherever in this process it was started, and its run folder."""
+
+
+def is_training(folder: Path) -> bool:
+    """Tell whether this process trains a run, or is about to: its lock is taken only later."""
+    place = folder.absolute()
+    return any(one.absolute() == place for one in list(_busy.values()))
 
 
 class TrainingSession(QObject):
@@ -81,9 +87,9 @@ class TrainingSession(QObject):
             try:
                 return _train(dataset, run_folder, settings, report, control, resume, start_from)
             finally:
-                _busy.remove(control)
+                del _busy[control]
 
-        _busy.append(control)
+        _busy[control] = run_folder
         self._job = Job(work, self, on_stop=control.stop)
         self._job.reported.connect(self.told)
         self._job.returned.connect(self._keep)
