@@ -134,6 +134,50 @@ def test_the_next_run_and_the_folder_are_called_as_one_likes(ready, tmp_path, mo
     assert widget.runs.runs == []
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a/b", "can't be called 'a/b'"),
+        ("a\\b", "can't be called"),
+        ("../escaped", "can't be called"),
+        ("/absolute", "can't be called"),
+        (".", "can't be called"),
+        ("..", "can't be called"),
+        ("nul\0", "can't be called"),
+        ("x" * 300, "too long"),
+        ("ü" * 120, "too long"),
+        ("a run", "There is a run called 'a run' already"),
+        ("a file", "something else called 'a file'"),
+        ("other things", "something else called"),
+    ],
+)
+def test_a_run_that_can_not_be_called_so_is_refused_before_it_begins(ready, name, why):
+    _, _, widget = ready
+    runs = widget.folder
+    for folder in ("a run", "other things"):
+        (runs / folder).mkdir(parents=True)
+    (runs / "a run" / "settings.toml").write_text("")
+    (runs / "other things" / "thesis.txt").write_text("")
+    (runs / "a file").write_text("")
+    before = sorted(runs.parent.rglob("*"))
+    widget.run_name.setText(name)
+    typed = widget.run_name.text()
+    widget.start_button.click()
+    assert not widget.running
+    assert why in widget.progress.sentence.text()
+    assert "--" not in widget.progress.sentence.text()  # those are the words of a command
+    assert widget.run_name.text() == typed
+    assert sorted(runs.parent.rglob("*")) == before
+
+
+def test_an_emptied_folder_for_runs_is_the_preferred_one(ready, tmp_path):
+    _, _, widget = ready
+    widget.runs_folder.setText(" ")
+    widget.runs_folder.editingFinished.emit()
+    assert widget.folder == widget.runs.folder == tmp_path / "runs"
+    assert widget.runs_folder.placeholderText() == str(tmp_path / "runs")
+
+
 def test_a_run_in_the_list_is_resumed_and_finds_cells(ready, qtbot):
     viewer, _, widget = ready
     widget.start_button.click()

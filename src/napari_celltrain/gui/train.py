@@ -16,7 +16,7 @@ from napari_celltrain.gui.experiments_table import NOTHING_TO_LEARN_FROM
 from napari_celltrain.gui.going_there import go_to, show_finding
 from napari_celltrain.gui.resuming import data_to_go_on_with, larger_budget
 from napari_celltrain.gui.run_actions import RunActions
-from napari_celltrain.gui.starting import Asked, has_begun
+from napari_celltrain.gui.starting import Asked, has_begun, new_run_folder
 from napari_celltrain.gui.train_page import TrainPage
 from napari_celltrain.gui.training_files import TrainingFiles
 from napari_celltrain.gui.training_session import TrainingSession
@@ -69,8 +69,9 @@ class TrainWidget(TrainPage):
 
     @property
     def folder(self) -> Path:
-        """The folder that runs are kept in."""
-        return Path(self.runs_folder.text()).expanduser()
+        """The folder that runs are kept in; the preferred one where none is written."""
+        written = self.runs_folder.text().strip()
+        return Path(written).expanduser() if written else preferences.runs_folder()
 
     @property
     def running(self) -> bool:
@@ -83,14 +84,14 @@ class TrainWidget(TrainPage):
             members = tuple(self.table.members())
             settings = self.form.settings()
             self.preflight.refuse_errors()
+            name = self.run_name.text().strip() or preferences.new_run_name(
+                [member.experiment.name for member in members], self.folder
+            )
+            folder = new_run_folder(self.folder, name)
         except CellTrainError as error:
             self.progress.say(str(error))
             return
-        name = self.run_name.text().strip() or preferences.new_run_name(
-            [member.experiment.name for member in members], self.folder
-        )
-        dataset = Dataset(members)
-        self._begin(dataset, self.folder / name, settings, start_from=self._start_from)
+        self._begin(Dataset(members), folder, settings, start_from=self._start_from)
         if self.running:  # these are the name and the start of this one
             self._asked = Asked(self.run_name.text(), self._start_from)
             self._start_from = None
@@ -318,9 +319,7 @@ class TrainWidget(TrainPage):
     def _show_state(self) -> None:
         running = self.running
         paused = running and self.session is not None and self.session.control.paused
-        self.show_buttons(
-            self.run_folder, running=running, paused=paused, start_from=self._start_from
-        )
+        self.show_buttons(self.run_folder, self._start_from, running=running, paused=paused)
 
     def _act(self, action: str, folder: Path) -> None:
         acts = {

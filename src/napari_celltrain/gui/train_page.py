@@ -71,7 +71,7 @@ class TrainPage(DockPage):
         self._arrange()
 
     def show_buttons(
-        self, run: Path | None, *, running: bool, paused: bool, start_from: Path | None
+        self, run: Path | None, start_from: Path | None, *, running: bool, paused: bool
     ) -> None:
         """Show what can be done now.
 
@@ -79,10 +79,10 @@ class TrainPage(DockPage):
         ----------
         run
             The run that is shown below.
-        running, paused
-            Whether it trains here, and is held.
         start_from
             The detector that the next training starts from.
+        running, paused
+            Whether it trains here, and is held.
         """
         self.start_button.setText(start_text(start_from))
         self.start_button.setVisible(not running)
@@ -128,6 +128,7 @@ class TrainPage(DockPage):
         self.folder_button.setAccessibleName("Choose the folder for runs")
         self.run_name.setAccessibleName("Name of the next run")
         self.runs_folder.setAccessibleName("Folder for runs")
+        self.runs_folder.setPlaceholderText(str(preferences.runs_folder()))
         self.runs_folder.setToolTip("Each training makes a folder in it.")
         self.resume_button.setToolTip("Go on with the run shown here from its last checkpoint.")
         self.pause_button.setToolTip("Hold after the current step; Go on takes it up again.")
