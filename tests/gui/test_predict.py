@@ -396,6 +396,41 @@ def test_another_movie_and_another_detector_are_chosen_from_their_lists(
         assert widget.image.layer is layer
 
 
+def test_cells_found_in_a_hidden_movie_are_not_drawn_on_another_one(
+    with_movie, viewer, small_movie, qtbot
+):
+    widget = with_movie
+    other = list(viewer.layers)
+    hidden = [Layer.create(*one) for one in experiment_layers(
+        small_movie.with_(name="hidden"), visible=False
+    )]  # fmt: skip
+    for layer in hidden:
+        viewer.add_layer(layer)
+    qtbot.waitUntil(lambda: widget.image.box.count() == 2)
+    widget.image.choose(hidden[0])
+
+    def cover():
+        for layer in viewer.layers:
+            layer.visible = layer in other
+
+    def only_it_is_shown():
+        return hidden[0].visible and not any(layer.visible for layer in other)
+
+    find(widget, qtbot)
+    assert only_it_is_shown()
+    assert widget.layer.visible
+    widget.judging.truth.setCurrentIndex(widget.judging.truth.findText("hidden cells"))
+    qtbot.waitUntil(lambda: widget.judging.comparison is not None, timeout=20_000)
+    cover()
+    widget.judging.errors_button.click()
+    assert only_it_is_shown()
+    assert viewer.layers["hidden errors"].visible
+    cover()
+    copy = widget.use_as_annotations()
+    assert only_it_is_shown()
+    assert copy.visible
+
+
 def test_a_movie_without_a_single_candidate_is_shown_without_a_complaint(viewer):
     image = viewer.add_image(np.zeros((2, 8, 8)), name="empty")
     layer = add_detections(viewer, "empty detections", image, 5.0)

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_celltrain.gui.comparison import FOUND, MISSED
-from napari_celltrain.gui.going_there import look_at, look_at_all_of, show_alone
-from napari_celltrain.gui.layers import note
-from napari_celltrain.gui.open_experiments import open_experiments
+from napari_celltrain.gui.going_there import look_at, uncover
 from napari_celltrain.gui.result_layers import place_in_world
 
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ class ErrorTour:
         number = self._next % len(stops)
         self._next = number + 1
         image, outcomes, one = stops[number]
-        self._uncover(image)
+        uncover(self._viewer, image)
         t, position = outcomes.t[one : one + 1], outcomes.positions[one : one + 1]
         look_at(self._viewer, place_in_world(image, t, position)[0])
         what = "missed" if outcomes.outcome[one] == MISSED else "false"
@@ -61,16 +59,3 @@ class ErrorTour:
             f"Error {number + 1} of {len(stops)}, at t = {int(t[0])} of {image.name}: {what}. "
             "It is in the middle of the picture."
         )
-
-    def _uncover(self, image: Image) -> None:
-        """Show the movie with its errors, if another one is shown."""
-        if image.visible:
-            return
-        every = open_experiments(self._viewer.layers)
-        shown = next((one for one in every if image in one.images), None)
-        if shown is not None:
-            show_alone(shown, every)
-            look_at_all_of(self._viewer, shown)
-        for layer in self._viewer.layers:
-            if note(layer).get("role") == "errors":
-                layer.visible = note(layer).get("image") == image.unique_id

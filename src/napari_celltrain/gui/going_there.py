@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Points
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.image_source import layer_to_movie, to_world
 from napari_celltrain.gui.layer_axes import axes_of, shape_of
-from napari_celltrain.gui.layers import show_through_depth
+from napari_celltrain.gui.layers import note, show_through_depth
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
 from napari_celltrain.gui.result_layers import place_in_world
 
@@ -93,6 +93,22 @@ def show_alone(experiment: OpenExperiment, others: Iterable[OpenExperiment]) -> 
                 layer.visible = False
     for layer in experiment.layers:
         layer.visible = True
+
+
+def uncover(viewer: ViewerModel, image: Image) -> None:
+    """Show a movie, alone if another one is shown: what is drawn on it would lie on that one."""
+    if image.visible or image not in viewer.layers:
+        return
+    every = open_experiments(viewer.layers)
+    shown = next((one for one in every if image in one.images), None)
+    if shown is None or any(other.visible for other in shown.images):  # another channel of it
+        image.visible = True
+        return
+    show_alone(shown, every)
+    look_at_all_of(viewer, shown)
+    for layer in viewer.layers:
+        if note(layer).get("role") == "errors":
+            layer.visible = note(layer).get("image") == image.unique_id
 
 
 def look_at_all_of(viewer: ViewerModel, experiment: OpenExperiment) -> None:

@@ -11,7 +11,7 @@ from napari_celltrain.experiment import Experiment
 from napari_celltrain.gui.candidates import Candidates
 from napari_celltrain.gui.docks import open_dock
 from napari_celltrain.gui.errands import Errands
-from napari_celltrain.gui.going_there import go_to, show_time_point, shown_time_point
+from napari_celltrain.gui.going_there import go_to, show_time_point, shown_time_point, uncover
 from napari_celltrain.gui.hand_edits import HandEdits
 from napari_celltrain.gui.judging_panel import Judged
 from napari_celltrain.gui.layers import METADATA, cells_layer, note, show_through_depth
@@ -172,6 +172,7 @@ class PredictWidget(PredictPage):
             arguments["metadata"] = {METADATA: {}}  # paired with its image by name
         arguments["metadata"][METADATA]["copied"] = found.annotations
         annotations = found.annotations
+        uncover(self.viewer, self._image)
         data, place = in_layer(self._image, annotations.t, annotations.positions)
         layer = Points(data, **{**arguments, **place})
         self.viewer.add_layer(layer)
@@ -228,6 +229,7 @@ class PredictWidget(PredictPage):
         assert self._movie is not None  # set before the work began
         voxel = self._movie.known_voxel_size_um
         name = f"{self._movie.name} detections"
+        uncover(self.viewer, self._image)
         self.layer = add_detections(self.viewer, name, self._image, self._diameter_px)
         self.hand_edits.watch(self.layer)
         assert self._movie.images is not None  # it is a movie
@@ -296,6 +298,7 @@ class PredictWidget(PredictPage):
         )
 
     def _errors_shown(self) -> None:
+        uncover(self.viewer, self._image)
         if self._layer_is_there():
             assert self.layer is not None  # just asked
             self.layer.visible = False  # two rings around every cell are one too many
