@@ -926,6 +926,29 @@ def test_preview_shows_what_the_network_sees(ready, qtbot):
     assert len(widget.table.entries) == 1  # the preview is nothing to learn from
 
 
+def test_what_the_preview_hid_is_shown_again_when_its_layers_are_deleted(ready, qtbot):
+    viewer, _, widget = ready
+    image, cells = (next(one for one in viewer.layers if kind in str(type(one)))
+                    for kind in ("Image", "Points"))  # fmt: skip
+    tracks = [layer for layer in viewer.layers if layer not in (image, cells)]
+    cells.visible = False
+    viewer.dims.set_point(0, 3)
+    camera = getattr(viewer, "scene", viewer).camera
+    before = camera.zoom
+    for _ in range(2):  # the second takes the place of the first
+        widget.preview_button.click()
+        qtbot.waitUntil(lambda: not widget.extra.busy, timeout=60_000)
+        assert not image.visible
+    viewer.layers.selection = {layer for layer in viewer.layers if "preview" in layer.name}
+    assert len(viewer.layers.selection) == 3
+    viewer.layers.remove_selected()
+    assert image.visible
+    assert all(layer.visible for layer in tracks)
+    assert not cells.visible  # as before
+    assert camera.zoom == pytest.approx(before)
+    assert viewer.dims.point[0] == 3
+
+
 def test_held_out_errors_are_a_layer(ready, qtbot):
     viewer, _, widget = ready
     widget.start_button.click()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from napari_celltrain.dataset import Dataset
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
     from napari_celltrain.gui.comparison import Comparison
     from napari_celltrain.gui.detector_chooser import DetectorCard
@@ -54,6 +57,9 @@ class ExtraLayers(QObject):
         self._errands = Errands(self)
         self._errands.said.connect(self.said)
         self._tour = ErrorTour(viewer)
+        self._hidden: list[weakref.ref[Layer]] = []
+        self._view: tuple[Any, ...] = ()
+        viewer.layers.events.removed.connect(self._layer_removed)
 
     @property
     def busy(self) -> bool:
@@ -115,12 +121,16 @@ class ExtraLayers(QObject):
 
     def _show_preview(self, crops: list[Any]) -> None:
         for layer in list(self._viewer.layers):
-            if note(layer).get("role") == "preview":
-                self._viewer.layers.remove(layer)
-            else:
-                layer.visible = False
+            if _is_preview(layer):
+                self._viewer.layers.remove(layer)  # after the last one the others are shown again
         if not crops:
             return
+        camera = _camera(self._viewer)
+        self._view = (camera.center, camera.zoom, self._viewer.dims.point)
+        for layer in self._viewer.layers:
+            if layer.visible:
+                self._hidden.append(weakref.ref(layer))
+                layer.visible = False
         shown = [layer for layer in self._viewer.layers if layer.ndim > 1]
         without = any(str(layer.units[-1]) == "pixel" for layer in shown)
         # napari complains when some layers have units and others have none
@@ -154,6 +164,20 @@ class ExtraLayers(QObject):
             "when you have seen enough."
         )
 
+    def _layer_removed(self, event: Any = None) -> None:
+        """Show again what the preview took the place of, when its last layer was deleted."""
+        if not isalive(self) or not self._hidden or any(map(_is_preview, self._viewer.layers)):
+            return
+        hidden, self._hidden = self._hidden, []
+        for layer in [known for reference in hidden if (known := reference()) is not None]:
+            if layer in self._viewer.layers:
+                layer.visible = True
+        camera = _camera(self._viewer)
+        camera.center, camera.zoom, point = self._view
+        ndim = self._viewer.dims.ndim
+        if len(point) <= ndim:  # a flat movie has fewer axes than the preview
+            self._viewer.dims.set_point(range(ndim - len(point), ndim), point)
+
     def _show_errors(self, results: list[tuple[Experiment, Comparison, float]]) -> None:
         self._add_errors(results)
         words = " ".join(f"{one.name}: {comparison.in_words}" for one, comparison, _ in results)
@@ -177,6 +201,14 @@ class ExtraLayers(QObject):
         self._tour.plan(tour, begin_again=begin_again)
         if active in self._viewer.layers:  # somebody may be editing it
             self._viewer.layers.selection.active = active
+
+
+def _is_preview(layer: Layer) -> bool:
+    return note(layer).get("role") == "preview"
+
+
+def _camera(viewer: ViewerModel) -> Any:
+    return getattr(viewer, "scene", viewer).camera  # napari before 0.9 had it on the viewer
 
 
 def _image_of(viewer: ViewerModel, experiment: Experiment) -> Image | None:
