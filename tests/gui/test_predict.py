@@ -477,6 +477,36 @@ def test_scores_and_errors_beside_known_cells(with_movie, viewer, qtbot):
     assert expected in widget.sentence.text()
 
 
+def test_scores_say_of_which_movie_the_known_cells_are_and_whether_they_are_a_copy(
+    widget, viewer, small_movie, qtbot
+):
+    def add(movie):
+        layers = [Layer.create(*one) for one in experiment_layers(movie)]
+        return [viewer.add_layer(layer) for layer in layers]
+
+    add(small_movie.with_(name="other"))
+    image = add(small_movie.with_(name="mine"))[0]
+    qtbot.waitUntil(lambda: widget.image.box.count() == 2)
+    widget.image.choose(image)
+    find(widget, qtbot)
+    judging = widget.judging
+    offered = [judging.truth.itemText(row) for row in range(judging.truth.count())]
+    assert offered == ["nothing", "mine cells", "other cells"]  # those of this movie come first
+
+    def said(name):
+        judging.scores.setText("")
+        judging.truth.setCurrentIndex(judging.truth.findText(name))
+        qtbot.waitUntil(lambda: "F1" in judging.scores.text(), timeout=20_000)
+        return judging.scores.text()
+
+    assert said("mine cells").startswith("F1")
+    assert said("other cells").startswith("'other cells' marks cells of 'other', not of 'mine'. F1")
+    widget.use_as_annotations()
+    name = "mine corrected cells"
+    qtbot.waitUntil(lambda: judging.truth.findText(name) > 0)
+    assert said(name).startswith(f"'{name}' was copied from detections: what nobody corrected")
+
+
 def test_next_error_goes_there(with_movie, viewer, qtbot):
     widget = with_movie
     find(widget, qtbot)

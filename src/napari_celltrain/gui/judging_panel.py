@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.error_tour import ErrorTour
+from napari_celltrain.gui.layers import note
 from napari_celltrain.gui.long_texts import NameBox
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
 from napari_celltrain.gui.prediction_work import comparison_work
@@ -73,7 +74,9 @@ class JudgingPanel(QWidget):
 
     def judge(self, judged: Judged | None) -> None:
         """Score these beside the chosen cells, in a thread; the latest request wins."""
-        self._judged = judged
+        before, self._judged = self._judged, judged
+        if before is None or judged is None or before.image is not judged.image:
+            self.refresh()  # cells of this movie come first
         chosen = self._chosen_truth()
         if chosen is None or judged is None or not judged.candidates.times:
             self.comparison = None
@@ -109,14 +112,17 @@ class JudgingPanel(QWidget):
             self._job.stop()
 
     def refresh(self) -> None:
-        """List the annotations that are open now; the choice stays."""
+        """List the annotations that are open now, those of this movie first; the choice stays."""
         chosen = self.truth.currentData()
         self.truth.blockSignals(True)
         self.truth.clear()
         self.truth.addItem("nothing", None)
-        for found in open_experiments(self._viewer.layers):
-            if found.annotation is not None:
-                self.truth.addItem(found.annotation.name, found.identity)
+        marked = [
+            one for one in open_experiments(self._viewer.layers) if one.annotation is not None
+        ]
+        for found in sorted(marked, key=self._is_of_another_movie):
+            assert found.annotation is not None  # just asked
+            self.truth.addItem(found.annotation.name, found.identity)
         self.truth.setCurrentIndex(max(self.truth.findData(chosen), 0))
         self.truth.blockSignals(False)
 
@@ -142,7 +148,7 @@ class JudgingPanel(QWidget):
         self.comparison = comparison
         if self._judged is not None:
             self._tour.plan([(self._judged.image, comparison)])
-        self.scores.setText(comparison.in_words)
+        self.scores.setText(" ".join(filter(None, (self._reservation(), comparison.in_words))))
         self._enable(True)
 
     def _ended(self) -> None:
@@ -159,6 +165,28 @@ class JudgingPanel(QWidget):
             if found.annotation is not None and found.identity == identity:
                 return found
         return None
+
+    def _is_of_another_movie(self, truth: OpenExperiment) -> bool:
+        if self._judged is None:
+            return False
+        image = self._judged.image
+        return image not in truth.images and not any(
+            "key" in note(image) and note(one).get("key") == note(image)["key"]
+            for one in truth.images
+        )
+
+    def _reservation(self) -> str:
+        """Say why the scores are not what they seem."""
+        truth = self._chosen_truth()
+        if truth is None or truth.annotation is None or self._judged is None:
+            return ""
+        name = truth.annotation.name
+        if self._is_of_another_movie(truth):
+            other = f"'{truth.images[0].name}'" if truth.images else "another movie"
+            return f"'{name}' marks cells of {other}, not of '{self._judged.image.name}'."
+        if note(truth.annotation).get("copied") is not None:
+            return f"'{name}' was copied from detections: what nobody corrected counts as right."
+        return ""
 
     def _enable(self, enabled: bool) -> None:
         self.errors_button.setEnabled(enabled)
