@@ -1006,7 +1006,15 @@ def test_held_out_errors_follow_a_run_while_it_trains(ready, qtbot):
     )
     first.visible = False
     qtbot.waitUntil(lambda: widget._errors is not told, timeout=60_000)
-    assert viewer.layers[name] is not first
+    assert viewer.layers[name] is first  # another one would take the place of nobody's selection
+    assert (
+        len(first.data)
+        == len(first.size)
+        == sum(
+            len(frame.found) + len(frame.missed) + len(frame.false)
+            for frame in widget._errors.frames
+        )
+    )
     assert not viewer.layers[name].visible  # hidden by hand stays hidden
     widget.stop()
     ended(qtbot, widget)

@@ -136,27 +136,40 @@ def add_errors(
 ) -> Points:
     """Add a layer of found, missed and false cells, in different colours and shapes.
 
-    It takes the place of an earlier one of the same name, hidden if that was.
+    An earlier one of the same name is filled anew, and stays hidden if it was: to put another layer
+    in its place would take a fraction of a second, in which the window does nothing.
     """
     data, place = in_layer(image, outcomes.t, outcomes.positions, channel)
     kinds = outcomes.outcome.tolist()
-    layer = Points(
-        data,
-        name=name,
-        size=[OUTCOME_SIZES[one] * diameter_px for one in kinds] or diameter_px,
-        features={"outcome": outcomes.outcome},
-        symbol=[OUTCOME_SYMBOLS[one] for one in kinds] or "disc",
-        metadata={METADATA: {"role": "errors", "image": image.unique_id}},
-        **{
-            **hollow("white"),
-            "border_color": [OUTCOME_COLOURS[one] for one in kinds] or "white",
-            "face_color": [OUTCOME_FACES[one] for one in kinds] or "transparent",
-        },
-        **place,
-    )
-    for earlier in [one for one in viewer.layers if one.name == name]:
-        if note(earlier).get("role") == "errors":
-            layer.visible = earlier.visible
+    look: dict[str, Any] = {
+        "size": [OUTCOME_SIZES[one] * diameter_px for one in kinds] or diameter_px,
+        "features": {"outcome": outcomes.outcome},
+        "symbol": [OUTCOME_SYMBOLS[one] for one in kinds] or "disc",
+        "border_color": [OUTCOME_COLOURS[one] for one in kinds] or "white",
+        "face_color": [OUTCOME_FACES[one] for one in kinds] or "transparent",
+        "metadata": {METADATA: {"role": "errors", "image": image.unique_id}},
+    }
+    for earlier in viewer.layers:
+        if earlier.name == name and note(earlier).get("role") == "errors":
+            if earlier.ndim == image.ndim:
+                for attribute in _PLACE:  # it may have been moved since
+                    if not np.array_equal(getattr(earlier, attribute), place[attribute]):
+                        setattr(earlier, attribute, place[attribute])
+                _fill(earlier, data, look)
+                return earlier
             viewer.layers.remove(earlier)
+            break
+    layer = Points(data, name=name, **{**hollow("white"), **look, **place})
     viewer.add_layer(layer)
     return layer
+
+
+def _fill(layer: Points, data: NDArray[np.float64], look: dict[str, Any]) -> None:
+    """Put other points into a layer, drawn once."""
+    layer.selected_data = set()
+    with layer.events.blocker_all():
+        layer.data = data
+        for name, value in look.items():
+            if len(data) or name in ("features", "metadata"):  # no looks for no points
+                setattr(layer, name, value)
+    layer.refresh()
