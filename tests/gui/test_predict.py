@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import numpy as np
@@ -67,6 +68,25 @@ def test_without_a_detector_it_says_what_to_do(viewer, tmp_path, monkeypatch):
     _, widget = viewer.window.add_plugin_dock_widget("napari-celltrain", "Predict cells")
     widget.run_button.click()
     assert "Choose a detector first" in widget.sentence.text()
+
+
+def test_a_detector_that_was_deleted_is_named_and_no_longer_listed(
+    with_movie, trained, tmp_path, qtbot
+):
+    widget = with_movie
+    for press in (widget.run_button, widget.further_button):
+        copy = tmp_path / "a copy"
+        shutil.copytree(trained, copy)
+        widget.set_detector(copy)
+        shutil.rmtree(copy)
+        press.click()
+        assert not widget.running
+        assert "The detector 'a copy' is no longer there" in widget.sentence.text()
+        assert widget.detector.box.findText("a copy") < 0
+        assert widget.detector.card.folder == trained
+    widget.image.times.setCurrentIndex(1)
+    find(widget, qtbot)
+    assert widget.threshold.count.text().endswith("in 1 time point")
 
 
 def test_cells_are_found_in_the_images_scale_with_scores(with_movie, viewer, small_movie, qtbot):

@@ -820,6 +820,21 @@ def test_a_start_that_fails_forgets_neither_the_detector_nor_the_name(ready, tra
     assert widget.run_name.text() == "mine"
 
 
+def test_stopped_before_anything_was_learnt_it_does_not_speak_of_going_on(ready, trained, qtbot):
+    _, _, widget = ready
+    endless(widget)
+    widget.form.row("design.width").value = 8  # as that of the detector
+    widget.tune(trained)
+    widget.start_button.click()
+    widget.stop_button.click()
+    ended(qtbot, widget)
+    assert not widget.resume_button.isVisibleTo(widget)
+    assert "resume" not in widget.progress.sentence.text()
+    text = widget.start_button.text()
+    assert text == "Train further from 'small detector'"
+    assert widget.progress.sentence.text().endswith(f"Press {text} to begin again.")
+
+
 def test_train_further_can_be_taken_back(ready, trained, monkeypatch, qtbot):
     _, _, widget = ready
     assert not widget.fresh_button.isVisibleTo(widget)

@@ -87,9 +87,7 @@ class PredictWidget(PredictPage):
         card = self.detector.card
         try:
             if card is None:
-                raise CellTrainError(
-                    "Choose a detector first: train one with Train detector, or press Other."
-                )
+                raise CellTrainError(self._no_detector())
             source, channel, voxel = self.image.movie()
             times = self.image.time_points(source)
         except CellTrainError as error:
@@ -190,6 +188,7 @@ class PredictWidget(PredictPage):
         """Open Train detector with this detector to start from."""
         card = self.detector.card
         if card is None:
+            self.sentence.setText(self._no_detector())
             return
         from napari_celltrain.gui.train import TrainWidget
 
@@ -334,6 +333,17 @@ class PredictWidget(PredictPage):
             if self._image in found.images:
                 go_to(self.viewer, found, finding.time_point)
                 return
+
+    def _no_detector(self) -> str:
+        """Say why there is none to work with; one that is gone is no longer listed then."""
+        gone = self.detector.box.currentText()
+        if not gone:
+            return "Choose a detector first: train one with Train detector, or press Other."
+        self.detector.refresh()
+        return (
+            f"The detector '{gone}' is no longer there, or can't be read. Look which one is chosen "
+            "now, or choose another one."
+        )
 
     def _detector_changed(self) -> None:
         self.cell_diameter.show_detector(self.detector.card)

@@ -81,3 +81,11 @@ def start_text(start_from: Path | None) -> str:
         return "Start training"
     name = start_from.name
     return f"Train further from '{name if len(name) <= 16 else f'{name[:8]}…{name[-7:]}'}'"
+
+
+def nothing_learnt(start_from: Path | None) -> str:
+    """Say what to do after a training that was stopped before it had a checkpoint."""
+    return (
+        "Stopped before anything was learnt, so there is nothing to go on from. Press "
+        f"{start_text(start_from)} to begin again."
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
+from napari_celltrain.errors import counted
 from napari_celltrain.gui.bar_chart import BarChart
 from napari_celltrain.gui.candidates import Candidates
 from napari_celltrain.gui.score_histogram import ScoreHistogram
@@ -103,12 +104,9 @@ class ThresholdPanel(QWidget):
 
     def _show_count(self) -> None:
         total = int(self._counts.sum())
-        words = f"{_cells(total)} in {len(set(self._candidates.times))} time points"
+        looked_at = counted(len(set(self._candidates.times)), "time point")
+        words = f"{counted(total, 'cell')} in {looked_at}"
         t = self._time_point
         if t is not None and 0 <= t - self._first < len(self._counts):
-            words = f"{_cells(int(self._counts[t - self._first]))} at t = {t}; {words}"
+            words = f"{counted(int(self._counts[t - self._first]), 'cell')} at t = {t}; {words}"
         self.count.setText(words)
-
-
-def _cells(number: int) -> str:
-    return "1 cell" if number == 1 else f"{number} cells"

@@ -16,17 +16,11 @@ from napari_celltrain.gui.experiments_table import NOTHING_TO_LEARN_FROM
 from napari_celltrain.gui.going_there import go_to, show_finding
 from napari_celltrain.gui.resuming import data_to_go_on_with, larger_budget
 from napari_celltrain.gui.run_actions import RunActions
-from napari_celltrain.gui.starting import Asked, has_begun, new_run_folder
+from napari_celltrain.gui.starting import Asked, has_begun, new_run_folder, nothing_learnt
 from napari_celltrain.gui.train_page import TrainPage
 from napari_celltrain.gui.training_files import TrainingFiles
 from napari_celltrain.gui.training_session import TrainingSession
-from napari_celltrain.training.events import (
-    Choice,
-    FindingEvent,
-    Finished,
-    HeldOutErrors,
-    StateChanged,
-)
+from napari_celltrain.training.events import Choice, FindingEvent, Finished, HeldOutErrors
 from napari_celltrain.training.run import RunFolder
 from napari_celltrain.training.settings import TrainingSettings
 
@@ -255,12 +249,11 @@ class TrainWidget(TrainPage):
                 self.show_errors()
             elif isinstance(event, Choice):
                 self.form.show_choice(event)
-            elif isinstance(event, StateChanged):
-                self.runs.add(self.run_folder)
             elif isinstance(event, FindingEvent) and event.finding.severity != "info":
                 self._run_findings.append(event.finding)
                 self._show_findings()
         self.progress.add(events)
+        self.runs.add(self.run_folder)
         self._show_state()
 
     def _failed(self, sentence: str) -> None:
@@ -286,6 +279,8 @@ class TrainWidget(TrainPage):
         self._start_from = self._start_from or self._asked.start_from
         if not self.run_name.text() and not RunFolder(folder).is_run():
             self.run_name.setText(self._asked.name)
+        if self.session is not None and self.session.finished is not None:
+            self.progress.say(nothing_learnt(self._start_from))
 
     def _show_findings(self) -> None:
         own = self._run_findings if self.session is not None else []
