@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from napari.utils.notifications import notification_manager
 
 from napari_celltrain.experiment import Annotations, Experiment, Status
@@ -271,3 +272,53 @@ def test_cells_laid_on_a_stack_are_seen_through_its_depth(viewer, add_experiment
     add_experiment(Experiment("points", Annotations([1, 2], [[2, 10, 20], [3, 30, 40]])))
     lay_on_movies(viewer, open_experiments(viewer.layers))
     assert viewer.dims.margin_left[1] >= 2
+
+
+def image_of(viewer, points):
+    (found,) = (one for one in open_experiments(viewer.layers) if one.points is points)
+    return found.images[0].name
+
+
+@pytest.mark.parametrize("name", ["embryo A cells", "Points"])
+def test_a_click_beside_an_image_does_not_give_the_annotation_to_another(viewer, name):
+    viewer.add_image(np.zeros((6, 96, 96)), name="embryo A")
+    places = np.random.default_rng(0).uniform(0, 95, (40, 3)) * [0, 1, 1]
+    points = viewer.add_points(places, name=name)
+    assert image_of(viewer, points) == "embryo A"
+    viewer.add_image(np.zeros((6, 200, 200)), name="embryo B")
+    points.add([0, 120, 50])
+    assert image_of(viewer, points) == "embryo A"
+
+
+def test_cells_marked_in_another_image_go_with_it_after_all(viewer):
+    viewer.add_image(np.zeros((6, 96, 96)), name="embryo A")
+    viewer.add_image(np.zeros((6, 200, 200)), name="embryo B")
+    points = viewer.add_points(ndim=3, name="Points")
+    image_of(viewer, points)  # nobody knows; nothing is settled by it
+    for place in (50, 150, 180):
+        points.add([0, place, place])
+    assert image_of(viewer, points) == "embryo B"
+
+
+def test_a_new_name_of_an_image_changes_no_annotation(viewer):
+    first = viewer.add_image(np.zeros((6, 96, 96)), name="alpha")
+    second = viewer.add_image(np.zeros((6, 96, 96)), name="beta")
+    points = viewer.add_points([[0, 5, 5]], name="alpha cells")
+    assert image_of(viewer, points) == "alpha"
+    first.name, second.name = "gamma", "alpha"
+    assert image_of(viewer, points) == "gamma"
+
+
+def test_a_copy_of_an_annotation_can_be_given_to_another_image_alone(viewer):
+    from napari.layers import Layer
+
+    viewer.add_image(np.zeros((6, 96, 96)), name="alpha")
+    other = viewer.add_image(np.zeros((6, 96, 96)), name="beta")
+    points = viewer.add_points([[0, 5, 5]], name="alpha cells")
+    assert image_of(viewer, points) == "alpha"
+    data, arguments, kind = points.as_layer_data_tuple()  # as napari duplicates a layer
+    copy = viewer.add_layer(Layer.create(data.copy(), {**arguments, "name": "copy"}, kind))
+    assert image_of(viewer, copy) == "alpha"
+    next(one for one in open_experiments(viewer.layers) if one.points is copy).pair_with(other)
+    assert image_of(viewer, copy) == "beta"
+    assert image_of(viewer, points) == "alpha"

@@ -50,6 +50,11 @@ def note(layer: Layer) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def keep_in_note(layer: Layer, key: str, value: Any) -> None:
+    """Write something on a layer; on a dictionary of its own, which copies of layers share."""
+    layer.metadata[METADATA] = {**note(layer), key: value}
+
+
 def placement(voxel_size_um: ZYX | None, first_time_point: int = 0) -> dict[str, Any]:
     """Return the layer arguments that put (t, z, y, x) pixels where they belong in the world."""
     known = voxel_size_um is not None

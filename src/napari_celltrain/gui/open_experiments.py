@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment
+from napari_celltrain.gui.belonging import likeliest
 from napari_celltrain.gui.image_source import source_of, voxel_size_of
 from napari_celltrain.gui.layer_annotations import (
     annotations_of,
@@ -22,9 +21,8 @@ from napari_celltrain.gui.layer_axes import (
     axes_of,
     columns_beside,
     note_likely_axes,
-    shape_of,
 )
-from napari_celltrain.gui.layers import METADATA, note
+from napari_celltrain.gui.layers import keep_in_note, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,6 +71,15 @@ class OpenExperiment:
         return next(
             (one for one in (self.points, self.labels, self.tracks) if one is not None), None
         )
+
+    @property
+    def is_certain(self) -> bool:
+        """True where a person chose the image, or the annotation was opened with it."""
+        if self.annotation is None or not self.images:
+            return False
+        written, key = note(self.annotation), note(self.images[0]).get("key")
+        paired = written.get(PAIRED) in [image.unique_id for image in self.images]
+        return paired or (key is not None and written.get("key") == key)
 
     @property
     def layers(self) -> list[Layer]:
@@ -155,7 +162,7 @@ class OpenExperiment:
         if note(self.points).get(LAID_ON) == image.unique_id:
             return False
         axes = axes_of(image)
-        self.points.metadata[METADATA][LAID_ON] = image.unique_id
+        keep_in_note(self.points, LAID_ON, image.unique_id)
         for layer in (self.points, self.tracks):
             if layer is None or note(layer).get("experiment") is not original:
                 continue
@@ -172,7 +179,7 @@ class OpenExperiment:
         """Let the annotation belong to this image, whatever it is called."""
         layer = self.annotation
         if layer is not None:
-            layer.metadata.setdefault(METADATA, {})[PAIRED] = image.unique_id
+            keep_in_note(layer, PAIRED, image.unique_id)
 
     def _channel(self, chosen: int) -> int:
         """Return the channel that a person chose, else the one that the cells were marked in."""
@@ -195,8 +202,7 @@ def open_experiments(layers: Iterable[Layer]) -> list[OpenExperiment]:
     """Group layers into experiments.
 
     An annotation belongs to the image that was chosen for it, else to the one it was opened with
-    by this plugin, else to the likeliest one: with as many axes and large enough, and of those the
-    one whose name is most like its own.
+    by this plugin, else to the likeliest one (see `belonging`).
     """
     from napari.layers import Image, Labels, Points, Tracks
 
@@ -219,7 +225,7 @@ def open_experiments(layers: Iterable[Layer]) -> list[OpenExperiment]:
         own = note(layer).get("key")
         key = _chosen(layer, images) or (own if own in images else None)
         if key is None:  # what was opened without its movie goes with one that has no annotation
-            key = _likeliest(layer, images if own is None else free)
+            key = likeliest(layer, images if own is None else free)
         used.add(key)
         return own, images.get(key or "", [])
 
@@ -249,46 +255,3 @@ def _chosen(layer: Layer, images: dict[str, list[Image]]) -> str | None:
     return next(
         (key for key, group in images.items() if wanted in [one.unique_id for one in group]), None
     )
-
-
-def _likeliest(layer: Layer, images: dict[str, list[Image]]) -> str | None:
-    def likeness(key: str) -> tuple[bool, bool, float]:
-        image = images[key][0]
-        alike = SequenceMatcher(None, layer.name.lower(), image.name.lower()).ratio()
-        return _alike_in_axes(layer, image), fits(layer, image), alike
-
-    return max(images, key=likeness, default=None)
-
-
-def _alike_in_axes(layer: Layer, image: Image) -> bool:
-    """Tell whether an annotation has an image's axes; it may do without the channels."""
-    try:
-        axes = axes_of(image)
-    except CellTrainError:
-        return False
-    return layer.ndim in (len(axes), len(axes.replace("c", "")))
-
-
-def fits(layer: Layer, image: Image) -> bool:
-    """Tell whether an annotation lies within an image, give or take a pixel."""
-    try:
-        axes, columns = axes_of(image), columns_beside(image, layer)
-        if type(layer).__name__ == "Labels" and _size(layer) != _size(image):
-            return False
-    except CellTrainError:
-        return False
-    own, outer = (np.asarray(one.extent.world) for one in (layer, image))
-    if not np.isfinite(own).all():  # nothing is in it yet
-        return True
-    slack = np.abs(np.asarray(image.scale)) + 1e-6
-    for axis in set(axes) & set(columns) - {"c"}:
-        mine, its = columns.index(axis), axes.index(axis)
-        if own[0, mine] < outer[0, its] - slack[its] or own[1, mine] > outer[1, its] + slack[its]:
-            return False
-    return True
-
-
-def _size(layer: Image | Labels) -> tuple[int, int]:
-    """Return (y, x)."""
-    axes, shape = axes_of(layer), shape_of(layer)
-    return shape[axes.index("y")], shape[axes.index("x")]
