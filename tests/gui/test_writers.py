@@ -47,3 +47,48 @@ def test_a_tracks_layer_is_saved_with_its_division(viewer, tmp_path, suffix):
     mothers = again.links[:, 0].tolist()
     assert len(mothers) == 3
     assert max(mothers.count(one) for one in mothers) == 2
+
+
+def saved(layer, place):
+    layer.save(str(place), plugin="napari-celltrain")
+    return read_experiments(place)[0].annotations.positions
+
+
+def in_micrometres(viewer):
+    """A movie with half a micrometre for a pixel, and cells marked in micrometres."""
+    viewer.add_image(np.zeros((4, 60, 60)), name="nuclei", scale=(1, 0.5, 0.5))
+    return viewer.add_points([[0, 5, 10], [1, 10, 20], [2, 2.5, 5.0]], name="nuclei cells")
+
+
+@pytest.mark.parametrize("stray", [(0, 45, 45), (9, 10, 10)], ids=["beside it", "at another time"])
+def test_a_stray_point_does_not_change_the_unit_of_the_others(viewer, tmp_path, stray, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari.utils.notifications.show_warning", said.append)
+    points = in_micrometres(viewer)
+    before = saved(points, tmp_path / "before.csv")
+    assert before.tolist() == [[0, 10, 20], [0, 20, 40], [0, 5, 10]]
+    assert not said
+    points.add(stray)
+    after = saved(points, tmp_path / "after.csv")
+    assert after.tolist() == [*before.tolist(), [0, 2 * stray[1], 2 * stray[2]]]
+    assert len(said) == 1
+    assert "1 of the 4 positions in 'nuclei cells' lies outside the image 'nuclei'" in said[0]
+
+
+def test_positions_are_pixels_whichever_viewer_is_the_current_one(make_napari_viewer, tmp_path):
+    viewer = make_napari_viewer(strict_qt="raise")
+    points = in_micrometres(viewer)
+    other = make_napari_viewer(strict_qt="raise")
+    other.add_image(np.zeros((4, 60, 60)), name="nuclei", scale=(1, 0.25, 0.25))
+    other.add_points(points.data, name="nuclei cells")
+    written = saved(points, tmp_path / "cells.csv")
+    assert written.tolist() == [[0, 10, 20], [0, 20, 40], [0, 5, 10]]
+
+
+def test_cells_that_lie_nowhere_in_an_image_are_written_as_they_are(viewer, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari.utils.notifications.show_warning", said.append)
+    viewer.add_image(np.zeros((4, 60, 60)), name="nuclei", scale=(1, 0.1, 0.1))
+    points = viewer.add_points([[0, 50, 40], [1, 30.0, 20]], name="others")
+    assert saved(points, tmp_path / "cells.csv").tolist() == [[0, 50, 40], [0, 30, 20]]
+    assert "its own coordinates are written" in said[0]
