@@ -20,6 +20,7 @@ from napari_celltrain.gui.layer_axes import (
     CHANNEL,
     axes_of,
     columns_beside,
+    columns_of,
     note_likely_axes,
 )
 from napari_celltrain.gui.layers import keep_in_note, note
@@ -132,9 +133,14 @@ class OpenExperiment:
         copied = None if self.points is None else note(self.points).get("copied")
         if copied is None or self.points is None:
             return None
-        now = annotations_of(self.points, self.images[0] if self.images else None)
-        before = {t: _sorted(copied, t) for t in copied.time_points().tolist()}
-        after = {t: _sorted(now, t) for t in now.time_points().tolist()}
+        image = self.images[0] if self.images else None
+        now = annotations_of(self.points, image)
+        # what was found lies a little above or below the plane of an image that has no z axis
+        columns = columns_of(self.points) if image is None else columns_beside(image, self.points)
+        axes = columns if image is None else axes_of(image)
+        kept = [number for number, axis in enumerate("zyx") if axis in axes and axis in columns]
+        before = {t: _sorted(copied, t, kept) for t in copied.time_points().tolist()}
+        after = {t: _sorted(now, t, kept) for t in now.time_points().tolist()}
         return [
             t
             for t in sorted({*before, *after})
@@ -241,9 +247,9 @@ def open_experiments(layers: Iterable[Layer]) -> list[OpenExperiment]:
     return found
 
 
-def _sorted(annotations: Annotations, t: int) -> NDArray[np.float64]:
-    """Return the positions of a time point in an order that does not depend on theirs."""
-    positions = annotations.positions[annotations.at(t)]
+def _sorted(annotations: Annotations, t: int, kept: list[int]) -> NDArray[np.float64]:
+    """Return some columns of the positions of a time point, in an order that is not theirs."""
+    positions = annotations.positions[annotations.at(t)][:, kept]
     return positions[np.lexsort(positions.round(2).T)]
 
 
