@@ -48,3 +48,16 @@ def test_only_what_was_touched_is_corrected_in_an_image_without_a_z_axis(
     copy.remove_selected()
     copy.add([1, 40.5, 40.5])
     assert experiment_with(viewer, copy).corrected_time_points() == sorted({1, int(last)})
+
+
+def test_a_copy_belongs_to_the_image_that_it_was_found_in_whatever_others_are_called(
+    viewer, pixels, copy_of
+):
+    image = viewer.add_image(pixels, name="Movie")
+    other = viewer.add_image(np.roll(pixels, 20, axis=2), name="Movie corrected", visible=False)
+    copy = copy_of(image)
+    assert copy.name == "Movie corrected cells"
+    assert experiment_with(viewer, copy).images == [image]
+    image.name, other.name = "something else", "Movie"
+    assert experiment_with(viewer, copy).images == [image]
+    assert experiment_with(viewer, copy).corrected_time_points() == []

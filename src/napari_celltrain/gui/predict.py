@@ -15,7 +15,7 @@ from napari_celltrain.gui.going_there import go_to, show_time_point, shown_time_
 from napari_celltrain.gui.hand_edits import HandEdits
 from napari_celltrain.gui.judging_panel import Judged
 from napari_celltrain.gui.layers import METADATA, cells_layer, note, show_through_depth
-from napari_celltrain.gui.open_experiments import open_experiments
+from napari_celltrain.gui.open_experiments import PAIRED, open_experiments
 from napari_celltrain.gui.predict_page import PredictPage
 from napari_celltrain.gui.prediction_work import Progress, Ready, prediction_work
 from napari_celltrain.gui.result_layers import add_detections, in_layer, show_candidates
@@ -167,7 +167,7 @@ class PredictWidget(PredictPage):
         name = f"{self._image.name} corrected cells"
         _, arguments, _ = cells_layer(found, key=key or "", name=name)
         if key is None:
-            arguments["metadata"] = {METADATA: {}}  # paired with its image by name
+            arguments["metadata"] = {METADATA: {PAIRED: self._image.unique_id}}
         arguments["metadata"][METADATA]["copied"] = found.annotations
         annotations = found.annotations
         uncover(self.viewer, self._image)
