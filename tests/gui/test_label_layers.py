@@ -11,6 +11,7 @@ import pytest
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.counts import CountsWidget
 from napari_celltrain.gui.open_experiments import open_experiments
+from napari_celltrain.gui.training_entry import TrainingEntry
 from napari_celltrain.gui.watching import Watcher
 
 
@@ -133,3 +134,77 @@ def test_the_counts_show_them_and_the_window_is_not_held_up(viewer, qtbot):
     assert widget.table.item(0, 1).text() == "2 / 3"
     assert len(threads) == 2
     qtbot.waitUntil(lambda: widget._closer is None, timeout=10_000)
+
+
+def cells(viewer):
+    (found,) = open_experiments(viewer.layers)
+    return found.read().annotations.t.tolist()
+
+
+def test_what_is_undone_is_counted_no_longer_wherever_it_is(viewer, watcher, qtbot):
+    viewer.add_image(np.zeros((3, 20, 30)), name="fly")
+    layer = viewer.add_labels(squares(), name="masks")
+    counted(qtbot, watcher)
+    for shown in (1, 2):  # the frame in which something is undone, and another one
+        viewer.dims.set_point(0, 1)
+        layer.paint((1, 10, 10), 3)
+        qtbot.waitUntil(lambda: cells(viewer) == [0, 0, 1, 2])
+        viewer.dims.set_point(0, shown)
+        layer.undo()
+        qtbot.waitUntil(lambda: cells(viewer) == [0, 0, 2])
+        layer.redo()
+        qtbot.waitUntil(lambda: cells(viewer) == [0, 0, 1, 2])
+        layer.undo()
+        qtbot.waitUntil(lambda: cells(viewer) == [0, 0, 2])
+    counted(qtbot, watcher)
+
+
+def test_what_is_set_in_a_frame_out_of_sight_is_counted(viewer, watcher, qtbot):
+    viewer.add_image(np.zeros((3, 20, 30)), name="fly")
+    layer = viewer.add_labels(squares(), name="masks")
+    counted(qtbot, watcher)
+    viewer.dims.set_point(0, 0)
+    layer.data_setitem((np.array([1, 1]), np.array([4, 5]), np.array([6, 6])), 3)
+    qtbot.waitUntil(lambda: cells(viewer) == [0, 0, 1, 2])
+    counted(qtbot, watcher)
+
+
+def test_moving_through_time_looks_at_nothing_again(viewer, watcher, qtbot):
+    viewer.add_image(np.zeros((3, 20, 30)), name="fly")
+    viewer.add_labels(squares(), name="masks")
+    counted(qtbot, watcher)
+    viewer.dims.set_point(0, 0)
+    counted(qtbot, watcher)
+    for shown in (1, 2, 0):
+        viewer.dims.set_point(0, shown)
+        assert not watcher.labels.busy
+
+
+def test_training_learns_from_what_is_painted_when_it_starts(viewer, watcher, qtbot):
+    viewer.add_image(np.zeros((3, 20, 30)), name="fly")
+    layer = viewer.add_labels(squares(), name="masks")
+    counted(qtbot, watcher)
+    layer.data[1, 4:6, 4:6] = 5  # by a script, which tells nobody
+    layer.data[0] = 0
+    (found,) = open_experiments(viewer.layers)
+    assert TrainingEntry(found).to_member().experiment.annotations.t.tolist() == [1, 2]
+
+
+def test_every_dock_hears_of_what_one_of_them_has_counted(viewer, qtbot):
+    from qtpy.QtCore import QObject
+
+    owner = QObject()
+    viewer.add_image(np.zeros((3, 20, 30)), name="fly")
+    layer = viewer.add_labels(squares(), name="masks")
+    docks = [Watcher(viewer, owner) for _ in range(2)]
+    heard = []
+    for dock in docks:
+        dock.points_changed.connect(lambda dock=dock: heard.append(dock))
+    qtbot.waitUntil(lambda: set(heard) == set(docks), timeout=10_000)
+    heard.clear()
+    layer.paint((1, 10, 10), 3)
+    qtbot.waitUntil(lambda: set(heard) == set(docks), timeout=10_000)
+    for dock in docks:
+        counted(qtbot, dock)
+        dock.stop()
+    owner.deleteLater()

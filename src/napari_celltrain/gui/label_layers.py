@@ -2,12 +2,16 @@
 
 Looking through the pixels of a movie takes seconds to minutes, so it is done in a thread, time
 point by time point; after painting, only the time points that were painted in are looked at again.
-Until it is known, `centres_in` says so.
+Until it is known, `centres_in` says so. Not every change says where it is: after an undo, every
+time point is compared with a checksum of what was looked at.
 """
 
 from __future__ import annotations
 
+import threading
+import zlib
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -19,11 +23,12 @@ from napari_celltrain.gui.layer_axes import axes_of, shape_of
 from napari_celltrain.gui.work import Job
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from napari.layers import Labels
     from numpy.typing import NDArray
+
+    _Centres = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 DELAY_MS = 300
 """A brush stroke is many changes; they are looked at when it has ended."""
@@ -34,11 +39,24 @@ class _Known:
     """What is known of one layer: labels and their centres for each index of its time axis."""
 
     stale: set[int]
-    frames: dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=dict)
+    frames: dict[int, _Centres] = field(default_factory=dict)
+    checksums: dict[int, int] = field(default_factory=dict)
+    doubted: set[int] = field(default_factory=set)
+    """Where something may have changed."""
+    version: int = -1
+    """Another one each time that something has become known."""
     being_read: bool = False
     problem: str = ""
 
+    def keep(self, found: dict[int, tuple[int, _Centres]]) -> None:
+        """Remember what was found at some indices."""
+        for index, (checksum, centres) in found.items():
+            self.frames[index], self.checksums[index] = centres, checksum
+        if found:
+            self.version = next(_versions)
 
+
+_versions = count()
 _known: WeakKeyDictionary[Labels, _Known] = WeakKeyDictionary()
 
 
@@ -73,6 +91,43 @@ def mark_changed(layer: Labels, index: int | None = None) -> None:
         _known[layer] = _Known(set(range(_length(layer))))
 
 
+def doubt(layer: Labels, shown: int | None) -> None:
+    """Have it looked whether something has changed, at an index that is not known.
+
+    Parameters
+    ----------
+    layer
+        Known already; else it is looked at anyway.
+    shown
+        The index in sight. What is not in memory is read again there only: all of it may be a
+        large file.
+    """
+    known = _known.get(layer)
+    if known is None or len(known.frames) < _length(layer):
+        return
+    if _in_memory(layer):
+        known.doubted.update(range(_length(layer)))
+    elif shown is not None:
+        known.doubted.add(shown)
+
+
+def catch_up(layer: Labels) -> None:
+    """Look at once at all that has changed, for somebody who can't wait for the reader.
+
+    Raises
+    ------
+    CellTrainError
+        When the layer can't be read.
+    """
+    known = _known.get(layer)
+    if known is None or known.problem or len(known.frames) < _length(layer):
+        return  # `centres_in` says so
+    doubt(layer, None)
+    work = _centres(_finest(layer), axes_of(layer), known.stale | known.doubted, known)
+    known.keep(work(lambda _: None, threading.Event()))
+    known.stale, known.doubted = set(), set()
+
+
 class LabelsReader(QObject):
     """Keeps the centres of labels layers up to date."""
 
@@ -82,6 +137,7 @@ class LabelsReader(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._layers: Sequence[Labels] = ()
+        self._seen: WeakKeyDictionary[Labels, int] = WeakKeyDictionary()
         self._layer: Labels | None = None
         self._indices: list[int] = []
         self._job: Job | None = None
@@ -118,21 +174,27 @@ class LabelsReader(QObject):
             known = _known.setdefault(layer, _Known(set(range(_length(layer)))))
             if known.being_read:  # for another dock
                 waiting = True
-            elif known.stale and not known.problem:
+            elif (known.stale or known.doubted) and not known.problem:
                 self._read(layer, known)
                 return
+        self._tell()
         if waiting:
             self._timer.start()
 
+    def _tell(self) -> None:
+        """Tell what has become known, be it that another dock has looked."""
+        now = {layer: _known[layer].version for layer in self._layers if layer in _known}
+        if any(self._seen.get(layer, -1) != version for layer, version in now.items()):
+            self._seen.update(now)
+            self.counted.emit()
+
     def _read(self, layer: Labels, known: _Known) -> None:
-        self._layer, self._indices = layer, sorted(known.stale)
-        known.stale, known.being_read = set(), True
+        self._layer, self._indices = layer, sorted(known.stale | known.doubted)
         try:
-            array = layer.data[0] if layer.multiscale else layer.data
-            work = _centres(array, axes_of(layer), self._indices)
+            work = _centres(_finest(layer), axes_of(layer), self._indices, known)
+            known.stale, known.doubted, known.being_read = set(), set(), True
         except CellTrainError as error:
             self._fail(str(error))
-            known.being_read = False
             return
         self._job = Job(work, self)
         self._job.returned.connect(self._keep)
@@ -140,10 +202,10 @@ class LabelsReader(QObject):
         self._job.ended.connect(self._end)
         self._job.start()
 
-    def _keep(self, frames: dict[int, Any]) -> None:
+    def _keep(self, found: dict[int, Any]) -> None:
         known = None if self._layer is None else _known.get(self._layer)
         if known is not None and known.being_read:  # else it was changed altogether meanwhile
-            known.frames.update(frames)
+            known.keep(found)
 
     def _fail(self, sentence: str) -> None:
         if self._layer is not None:
@@ -158,35 +220,52 @@ class LabelsReader(QObject):
         if self._job is not None:
             self._job.deleteLater()
             self._job = None
-        self.counted.emit()
-        if self._layers:
-            self._look()
+        self._look()
 
 
-def _centres(array: Any, axes: str, indices: Sequence[int]) -> Any:
-    """Return work that returns the labels and centres of some indices of the time axis.
+def _centres(array: Any, axes: str, indices: Collection[int], known: _Known) -> Any:
+    """Return work that returns a checksum, labels and centres of indices of the time axis.
 
-    Where the labels have channels, those of the channel with the most of them.
+    Those that are as they were, by their checksum, are left out. Where the labels have channels,
+    the centres are those of the channel with the most of them.
     """
+    before = {index: known.checksums.get(index) for index in indices}
 
-    def work(report: Callable[[Any], None], stop: threading.Event) -> dict[int, Any]:
+    def work(
+        report: Callable[[Any], None], stop: threading.Event
+    ) -> dict[int, tuple[int, _Centres]]:
         from napari_celltrain.formats.label_images import centroids
         from napari_celltrain.images.axes import layout
         from napari_celltrain.images.movie import WHOLE
 
         arranged = layout(axes, array.shape, where="The layer")
         found = {}
-        for index in indices:
+        for index in sorted(indices):
             if stop.is_set():
                 break
-            channels = []
-            for channel in range(arranged.n_channels):
-                frame = np.asarray(array[arranged.cut(index, channel, WHOLE)])
-                channels.append(centroids(arranged.arrange(frame, WHOLE)))
-            found[index] = max(channels, key=lambda one: len(one[0]))
+            cuts = [arranged.cut(index, channel, WHOLE) for channel in range(arranged.n_channels)]
+            frames = [np.asarray(array[cut]) for cut in cuts]
+            checksum = 0
+            for frame in frames:
+                checksum = zlib.crc32(np.ascontiguousarray(frame).data, checksum)
+            if checksum == before[index]:
+                continue
+            channels = [centroids(arranged.arrange(frame, WHOLE)) for frame in frames]
+            found[index] = (checksum, max(channels, key=lambda one: len(one[0])))
         return found
 
     return work
+
+
+def _finest(layer: Labels) -> Any:
+    """Return the array, of several levels the finest one."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _in_memory(layer: Labels) -> bool:
+    """Tell whether all of the array can be read again in an instant."""
+    array = _finest(layer)
+    return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
 def _length(layer: Labels) -> int:

@@ -11,6 +11,7 @@ from napari_celltrain.dataset import Member
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Region
 from napari_celltrain.gui.image_source import to_world, world_to_movie
+from napari_celltrain.gui.label_layers import catch_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,6 +144,8 @@ class TrainingEntry:
 
     def to_member(self) -> Member:
         """Return what training takes."""
+        if self.open_experiment is not None and self.open_experiment.labels is not None:
+            catch_up(self.open_experiment.labels)  # what is there now, not what was noticed
         experiment = self.read()
         if self.member is None:
             return Member(experiment, role=self.role)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 from napari.layers import Labels, Points
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_celltrain.gui.label_layers import LabelsReader, mark_changed
+from napari_celltrain.gui.label_layers import LabelsReader, doubt, mark_changed
 from napari_celltrain.gui.layer_axes import axes_of
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Watcher(QObject):
         self._viewer = viewer
         self._watched: list[Any] = []
         self._timers: dict[str, QTimer] = {}
+        self._views: WeakKeyDictionary[Labels, Any] = WeakKeyDictionary()
         for name in ("layers_changed", "points_changed", "time_changed"):
             timer = QTimer(self)
             timer.setSingleShot(True)
@@ -74,6 +77,7 @@ class Watcher(QObject):
                 layer.events.data.connect(self._labels_replaced)
                 layer.events.labels_update.connect(self._painted)
                 layer.events.paint.connect(self._painted)
+                layer.events.set_data.connect(self._drawn)
             self._watched.append(layer)
         self._count_labels()
 
@@ -86,6 +90,7 @@ class Watcher(QObject):
                 layer.events.data.disconnect(self._labels_replaced)
                 layer.events.labels_update.disconnect(self._painted)
                 layer.events.paint.disconnect(self._painted)
+                layer.events.set_data.disconnect(self._drawn)
         self._watched = []
 
     def _layers(self, event: Any = None) -> None:
@@ -107,10 +112,30 @@ class Watcher(QObject):
         if isalive(self):
             layer = event.source
             axis = axes_of(layer).find("t")
-            whole = layer.n_edit_dimensions >= layer.ndim or axis < 0
-            here = round(float(layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[axis]))
-            mark_changed(layer, None if whole else here)
+            painted = _painted_at(getattr(event, "value", None), axis)
+            if axis < 0:
+                mark_changed(layer)
+            elif painted is not None:
+                for index in painted:
+                    mark_changed(layer, index)
+            else:
+                whole = layer.n_edit_dimensions >= layer.ndim
+                mark_changed(layer, None if whole else self._shown_index(layer, axis))
             self._count_labels()
+
+    def _drawn(self, event: Any) -> None:
+        """Doubt labels that are drawn anew where nothing was moved: an undo says nothing else."""
+        layer, dims = event.source, self._viewer.dims
+        view = (dims.point, dims.order, dims.ndisplay)
+        moved = self._views.get(layer) != view
+        self._views[layer] = view
+        if isalive(self) and not moved:
+            axis = axes_of(layer).find("t") if 2 <= layer.ndim <= 5 else -1
+            doubt(layer, self._shown_index(layer, axis) if axis >= 0 else 0)
+            self._count_labels()
+
+    def _shown_index(self, layer: Labels, axis: int) -> int:
+        return round(float(layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[axis]))
 
     def _count_labels(self) -> None:
         self.labels.look_at([layer for layer in self._watched if isinstance(layer, Labels)])
@@ -118,3 +143,22 @@ class Watcher(QObject):
     def _time(self, event: Any = None) -> None:
         if isalive(self) and not self._timers["time_changed"].isActive():
             self._timers["time_changed"].start()
+
+
+def _painted_at(strokes: Any, axis: int) -> list[int] | None:
+    """Return the indices along an axis that a paint event tells of; None when it tells none.
+
+    A stroke is the indices of its pixels with their values before and after, and from napari 0.9 on
+    a box.
+    """
+    try:
+        keys = [getattr(one, "slice_key", None) or one[0] for one in strokes]
+        found = [
+            np.arange(key[axis].start, key[axis].stop)
+            if isinstance(key[axis], slice)
+            else np.unique(np.asarray(key[axis]))
+            for key in keys
+        ]
+        return [int(index) for index in np.unique(np.concatenate(found))]
+    except (TypeError, IndexError, ValueError):
+        return None
