@@ -1,4 +1,4 @@
-"""Hearing of changes in the viewer: layers that come, go and are renamed, points, the time."""
+"""Hearing of changes in the viewer: layers that come, go and are moved, points, the time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from napari.layers import Labels, Points
+from napari.layers import Image, Labels, Points
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -14,10 +14,16 @@ from napari_celltrain.gui.label_layers import LabelsReader, doubt, mark_changed
 from napari_celltrain.gui.layer_axes import axes_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
 DELAY_MS = 30
 """Changes within this time are told once: dragging a point changes it at every mouse move."""
+
+_PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+"""What says where a layer is; a position in it is another one when that changes."""
 
 
 class Watcher(QObject):
@@ -32,16 +38,16 @@ class Watcher(QObject):
     """
 
     layers_changed = Signal()
-    """Layers were added, removed, reordered or renamed."""
+    """Layers were added, removed, reordered or renamed, or an image is another one."""
     points_changed = Signal()
-    """Points were added, moved or removed in some layer, or labels were counted."""
+    """Points were added, moved or removed, their layer was placed anew, or labels were counted."""
     time_changed = Signal()
     """The viewer shows another time point."""
 
     def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._watched: list[Any] = []
+        self._watched: list[tuple[Any, Callable[..., None]]] = []
         self._timers: dict[str, QTimer] = {}
         self._views: WeakKeyDictionary[Labels, Any] = WeakKeyDictionary()
         for name in ("layers_changed", "points_changed", "time_changed"):
@@ -70,32 +76,36 @@ class Watcher(QObject):
     def _watch_layers(self) -> None:
         self._unwatch_layers()
         for layer in self._viewer.layers:
-            layer.events.name.connect(self._layers)
-            if isinstance(layer, Points):
-                layer.events.data.connect(self._points)
+            self._listen(layer, ("name",), self._layers)
+            if isinstance(layer, Image):
+                self._listen(layer, ("data", *_PLACE), self._image)
+            elif isinstance(layer, Points):
+                self._listen(layer, ("data", *_PLACE), self._points)
             elif isinstance(layer, Labels):
-                layer.events.data.connect(self._labels_replaced)
-                layer.events.labels_update.connect(self._painted)
-                layer.events.paint.connect(self._painted)
-                layer.events.set_data.connect(self._drawn)
-            self._watched.append(layer)
+                self._listen(layer, _PLACE, self._points)
+                self._listen(layer, ("data",), self._labels_replaced)
+                self._listen(layer, ("labels_update", "paint"), self._painted)
+                self._listen(layer, ("set_data",), self._drawn)
         self._count_labels()
 
+    def _listen(self, layer: Layer, events: tuple[str, ...], callback: Callable[..., None]) -> None:
+        for name in events:
+            emitter = getattr(layer.events, name)
+            emitter.connect(callback)
+            self._watched.append((emitter, callback))
+
     def _unwatch_layers(self) -> None:
-        for layer in self._watched:
-            layer.events.name.disconnect(self._layers)
-            if isinstance(layer, Points):
-                layer.events.data.disconnect(self._points)
-            elif isinstance(layer, Labels):
-                layer.events.data.disconnect(self._labels_replaced)
-                layer.events.labels_update.disconnect(self._painted)
-                layer.events.paint.disconnect(self._painted)
-                layer.events.set_data.disconnect(self._drawn)
+        for emitter, callback in self._watched:
+            emitter.disconnect(callback)
         self._watched = []
 
     def _layers(self, event: Any = None) -> None:
         if isalive(self):
             self._watch_layers()
+            self._timers["layers_changed"].start()
+
+    def _image(self, event: Any = None) -> None:
+        if isalive(self):
             self._timers["layers_changed"].start()
 
     def _points(self, event: Any = None) -> None:
@@ -138,7 +148,7 @@ class Watcher(QObject):
         return round(float(layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[axis]))
 
     def _count_labels(self) -> None:
-        self.labels.look_at([layer for layer in self._watched if isinstance(layer, Labels)])
+        self.labels.look_at([one for one in self._viewer.layers if isinstance(one, Labels)])
 
     def _time(self, event: Any = None) -> None:
         if isalive(self) and not self._timers["time_changed"].isActive():

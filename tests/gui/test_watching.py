@@ -1,0 +1,57 @@
+"""Every dock hears of what changes in the viewer, whoever changes it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_celltrain.gui.counts import CountsWidget
+from napari_celltrain.gui.train import TrainWidget
+
+
+@pytest.fixture
+def docks(viewer, qtbot, tmp_path):
+    """The counts and the training."""
+    counts, train = CountsWidget(viewer), TrainWidget(viewer)
+    train.runs_folder.setText(str(tmp_path))
+    viewer.window.add_dock_widget(counts, name="counts")
+    viewer.window.add_dock_widget(train, name="train")
+    yield counts, train
+    qtbot.waitUntil(lambda: counts._closer is None, timeout=10_000)
+    qtbot.waitUntil(lambda: train.preflight._job is None, timeout=10_000)
+
+
+def row(counts):
+    return [counts.table.item(0, column).text() for column in (1, 2)]
+
+
+def errors(train):
+    return [one.message for one in train.preflight.findings if one.severity == "error"]
+
+
+@pytest.mark.parametrize("placed", ["scale", "affine"])
+def test_cells_that_are_laid_right_are_no_longer_said_to_lie_outside(viewer, docks, qtbot, placed):
+    counts, train = docks
+    viewer.add_image(np.zeros((3, 60, 60)), name="nuclei", scale=(1, 0.1, 0.1))
+    places = np.random.default_rng(0).uniform(20, 59, (40, 3)) * [0, 1, 1]
+    points = viewer.add_points(places, name="nuclei cells")
+    qtbot.waitUntil(lambda: any("outside the image" in one for one in errors(train)))
+    if placed == "scale":
+        points.scale = (1, 0.1, 0.1)
+    else:
+        points.affine = np.diag([1, 0.1, 0.1, 1])
+    qtbot.waitUntil(lambda: not errors(train), timeout=10_000)
+    qtbot.waitUntil(
+        lambda: not any("outside" in one.message for one in counts.findings.findings),
+        timeout=10_000,
+    )
+
+
+def test_an_image_with_other_pixels_is_looked_at_again(viewer, docks, qtbot):
+    counts, _ = docks
+    image = viewer.add_image(np.zeros((3, 60, 60)), name="nuclei")
+    viewer.add_points([[0, 5, 5], [1, 6, 6]], name="nuclei cells")
+    qtbot.waitUntil(lambda: counts.table.rowCount() == 2)
+    assert row(counts) == ["2 / 3", "2"]
+    image.data = np.zeros((7, 60, 60))
+    qtbot.waitUntil(lambda: row(counts) == ["2 / 7", "2"])
