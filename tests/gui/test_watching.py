@@ -55,3 +55,17 @@ def test_an_image_with_other_pixels_is_looked_at_again(viewer, docks, qtbot):
     assert row(counts) == ["2 / 3", "2"]
     image.data = np.zeros((7, 60, 60))
     qtbot.waitUntil(lambda: row(counts) == ["2 / 7", "2"])
+
+
+def test_tracks_with_other_data_and_divisions_are_counted(viewer, docks, qtbot):
+    counts, _ = docks
+    rows = np.array([[1, 0, 10, 10], [1, 1, 11, 11], [2, 2, 12, 12], [3, 2, 9, 9]], float)
+    viewer.add_image(np.zeros((5, 64, 64)), name="movie")
+    tracks = viewer.add_tracks(rows, name="movie tracks")
+    qtbot.waitUntil(lambda: counts.table.rowCount() == 2)
+    assert row(counts) == ["3 / 5", "4"]
+    tracks.data = np.vstack([rows, [[4, 3, 5, 5], [4, 4, 5, 5]]])
+    qtbot.waitUntil(lambda: row(counts) == ["5 / 5", "6"])
+    assert counts.table.item(0, 4).text() == "0"
+    tracks.graph = {2: [1], 3: [1]}
+    qtbot.waitUntil(lambda: counts.table.item(0, 4).text() == "1")

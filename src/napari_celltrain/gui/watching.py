@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from napari.layers import Image, Labels, Points
+from napari.layers import Image, Labels, Points, Tracks
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -81,6 +81,8 @@ class Watcher(QObject):
                 self._listen(layer, ("data", *_PLACE), self._image)
             elif isinstance(layer, Points):
                 self._listen(layer, ("data", *_PLACE), self._points)
+            elif isinstance(layer, Tracks):
+                self._listen(layer, ("data", "rebuild_graph", *_PLACE), self._points)
             elif isinstance(layer, Labels):
                 self._listen(layer, _PLACE, self._points)
                 self._listen(layer, ("data",), self._labels_replaced)
