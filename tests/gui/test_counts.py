@@ -219,3 +219,28 @@ def test_two_hundred_thousand_points_are_counted_within_a_tenth_of_a_second(
         assert texts(widget, 0)[2] == str(n + number + 1)
     assert np.median(took) < 0.1 * 2  # twice, for a busy machine; the benchmark has the figure
     qtbot.waitUntil(lambda: widget._closer is None, timeout=60_000)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # napari's
+@pytest.mark.parametrize("stray", [(np.nan, 10, 10), (1, np.nan, 10)])
+def test_a_point_that_is_no_number_is_left_out_and_told(viewer, widget, qtbot, stray):
+    viewer.add_image(np.zeros((3, 30, 30)), name="other")
+    viewer.add_points([[0, 5, 5]], name="other cells")
+    viewer.add_image(np.zeros((3, 40, 40)), name="nuclei")
+    points = viewer.add_points([[0, 5, 5], [2, 6, 6], [2, 900, 6]], name="nuclei cells")
+    qtbot.waitUntil(lambda: widget.table.rowCount() == 3)
+    points.data = [[0, 5, 5], stray, [2, 6, 6], [2, 900, 6]]
+    qtbot.waitUntil(lambda: bool(widget.findings.findings), timeout=10_000)
+    assert [texts(widget, row)[2] for row in range(3)] == ["1", "3", "4"]
+
+    def said():
+        return {one.code: one for one in widget.findings.findings if one.experiment == "nuclei"}
+
+    qtbot.waitUntil(lambda: "left-out" in said(), timeout=10_000)
+    words = "1 position has no finite coordinates in the layer 'nuclei cells' and is left out."
+    assert said()["left-out"].message == words
+    widget.table.selectRow(1)
+    assert widget.chart_title.text().startswith("nuclei")
+    buttons = {one.accessibleName(): one for one in widget.findings.findChildren(QPushButton)}
+    buttons[f"Show: {said()['outside-image'].message}"].click()
+    assert points.selected_data == {3}  # in the layer, where the odd one is counted

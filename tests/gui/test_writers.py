@@ -92,3 +92,14 @@ def test_cells_that_lie_nowhere_in_an_image_are_written_as_they_are(viewer, tmp_
     points = viewer.add_points([[0, 50, 40], [1, 30.0, 20]], name="others")
     assert saved(points, tmp_path / "cells.csv").tolist() == [[0, 50, 40], [0, 30, 20]]
     assert "its own coordinates are written" in said[0]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # napari's
+def test_positions_that_are_no_numbers_are_not_written(viewer, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari.utils.notifications.show_warning", said.append)
+    points = in_micrometres(viewer)
+    points.data = np.vstack([points.data, [[np.nan, 5, 5], [0, np.inf, 5]]])
+    assert len(saved(points, tmp_path / "cells.csv")) == 3
+    assert len(said) == 1
+    assert "2 positions have no finite coordinates" in said[0]

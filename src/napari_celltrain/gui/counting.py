@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_celltrain.gui.layer_annotations import LEFT_OUT
 from napari_celltrain.statistics.counts import Counts, Totals, count, total
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def look_closely(experiments: Sequence[tuple[int, Experiment]]) -> Work:
             look = CloserLook(
                 "" if spacing is None else f"{spacing:.3g} {counts.unit}",
                 "" if estimate is None else f"{estimate.diameter:.3g} {estimate.unit}",
-                tuple(found[-1]),
+                (*left_out(experiment), *found[-1]),
                 in_words(enough([experiment], found[-1:])),
             )
             report((identity, look))
@@ -111,6 +112,14 @@ def look_closely(experiments: Sequence[tuple[int, Experiment]]) -> Work:
             report((None, CloserLook(enough=in_words(together))))
 
     return work
+
+
+def left_out(experiment: Experiment) -> list[Finding]:
+    """Return what is to be said of positions that were not read from a layer.
+
+    What else a reader has noticed was said when the file was opened.
+    """
+    return [finding for finding in experiment.findings if finding.code == LEFT_OUT]
 
 
 def in_words(verdict: tuple[bool, str]) -> str:

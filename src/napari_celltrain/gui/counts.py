@@ -95,6 +95,8 @@ class CountsWidget(DockPage):
                 self._experiments.append((found.identity, experiment))
             except CellTrainError as error:
                 one = Counted(found.name, problem=str(error))
+            except Exception as error:  # one odd layer takes nobody else's counts away
+                one = Counted(found.name, problem=f"It can't be counted: {error}")
             known = self._known.get(found.identity)
             if known is not None:  # until the closer look has ended, what it said before
                 one.closer = known.closer

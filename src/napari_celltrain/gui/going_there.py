@@ -9,6 +9,7 @@ from napari.layers import Image, Labels, Points
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.image_source import layer_to_movie, to_world
+from napari_celltrain.gui.layer_annotations import usable_rows
 from napari_celltrain.gui.layer_axes import axes_of, shape_of
 from napari_celltrain.gui.layers import note, show_through_depth
 from napari_celltrain.gui.open_experiments import OpenExperiment, open_experiments
@@ -49,13 +50,14 @@ def go_to(
     time_point
         None: that of the first of the points.
     points
-        Rows of the points layer; those that are gone are left out.
+        Positions in what was read from the points layer; those that are gone are left out.
     """
     for layer in experiment.layers:
         layer.visible = True
     layer = experiment.points
     if layer is not None:
-        rows = [row for row in points if row < len(layer.data)]
+        usable = usable_rows(layer)
+        rows = [int(usable[number]) for number in points if number < len(usable)]
         if rows:
             world = _places(layer, experiment.images, rows)
             place = world[0] if time_point is None else _at(viewer, world, time_point)

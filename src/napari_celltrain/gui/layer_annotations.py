@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_celltrain.experiment import Annotations
+from napari_celltrain.experiment import Annotations, Finding
 from napari_celltrain.gui.image_source import first_time_point, layer_to_movie, movie_to_data
 from napari_celltrain.gui.label_layers import centres_in
 from napari_celltrain.gui.layer_axes import axes_of, columns_beside, columns_of
@@ -17,6 +17,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _OWN_COLUMNS = {CELL_ID, "status"}
+LEFT_OUT = "left-out"
+"""The code of the finding about positions that are no numbers."""
+_FARTHEST = 1e9
+"""Nothing is so far away; beyond it whole numbers would overflow sooner or later."""
+
+
+def usable_rows(layer: Points | Tracks) -> NDArray[np.int64]:
+    """Return the rows of a layer that are read: those that are shown and are numbers."""
+    usable = (np.abs(np.asarray(layer.data, np.float64)) < _FARTHEST).all(axis=1)
+    shown = getattr(layer, "shown", None)  # hidden ones are candidates below a threshold
+    return np.flatnonzero(usable if shown is None else usable & np.asarray(shown, bool))
+
+
+def about_what_is_left_out(layer: Points | Tracks, experiment: str) -> tuple[Finding, ...]:
+    """Say how many positions are not read because they are no numbers; nothing where all are."""
+    shown = getattr(layer, "shown", None)
+    count = (len(layer.data) if shown is None else int(np.count_nonzero(shown))) - len(
+        usable_rows(layer)
+    )
+    if not count:
+        return ()
+    said = "1 position has" if count == 1 else f"{count} positions have"
+    words = f"{said} no finite coordinates in the layer '{layer.name}' and {{}} left out."
+    return (Finding("warning", LEFT_OUT, words.format("is" if count == 1 else "are"), experiment),)
 
 
 def annotations_of(points: Points, image: Image | None) -> Annotations:
@@ -30,11 +54,11 @@ def annotations_of(points: Points, image: Image | None) -> Annotations:
         The image they lie in; its pixels are the unit. Without one, the layer's own data are
         taken as pixels.
     """
-    shown = np.asarray(points.shown, bool)  # hidden ones are candidates below a threshold
-    data = np.asarray(points.data, np.float64)[shown]
+    rows = usable_rows(points)
+    data = np.asarray(points.data, np.float64)[rows]
     movie = _in_movie(points, image, data)
     t = np.round(movie[:, 0]).astype(np.int64)
-    features = {str(name): column.to_numpy()[shown] for name, column in points.features.items()}
+    features = {str(name): column.to_numpy()[rows] for name, column in points.features.items()}
     status = features.get("status")
     if status is not None:
         status = np.nan_to_num(status.astype(float), nan=1.0).astype(np.int8)
@@ -49,7 +73,7 @@ def annotations_of(points: Points, image: Image | None) -> Annotations:
 
 def annotations_of_tracks(tracks: Tracks, image: Image | None) -> Annotations:
     """Return the positions and links in a tracks layer: along each track, and by its graph."""
-    rows = np.asarray(tracks.data, np.float64)
+    rows = np.asarray(tracks.data, np.float64)[usable_rows(tracks)]
     order = np.lexsort((rows[:, 1], rows[:, 0]))
     rows = rows[order]
     movie = _in_movie(tracks, image, rows[:, 1:])

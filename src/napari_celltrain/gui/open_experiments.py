@@ -11,6 +11,7 @@ from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.gui.belonging import likeliest
 from napari_celltrain.gui.image_source import source_of, voxel_size_of
 from napari_celltrain.gui.layer_annotations import (
+    about_what_is_left_out,
     annotations_of,
     annotations_of_labels,
     annotations_of_tracks,
@@ -103,6 +104,8 @@ class OpenExperiment:
         if original is not None and original.images is not None:
             channels = original.channels
         annotations = Annotations()
+        marked = self.points if self.points is not None else self.tracks
+        left_out = () if marked is None else about_what_is_left_out(marked, self.name)
         if self.points is not None:
             annotations = annotations_of(self.points, image)
         elif self.labels is not None:
@@ -117,7 +120,7 @@ class OpenExperiment:
                 voxel_size_um=(None if image is None else voxel_size_of(image))
                 or original.voxel_size_um,
                 channels=channels,
-                findings=(),
+                findings=left_out,
             )
         layer = image if image is not None else self.layers[-1]
         return Experiment(
@@ -126,6 +129,7 @@ class OpenExperiment:
             images=source and source[0],
             voxel_size_um=voxel_size_of(layer),
             channels=channels,
+            findings=left_out,
         )
 
     def corrected_time_points(self) -> list[int] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_celltrain.errors import CellTrainError
+from napari_celltrain.gui.counting import left_out
 from napari_celltrain.gui.work import Job
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Preflight(QObject):
             return [
                 (finding, identity)
                 for identity, experiment in experiments
-                for finding in findings(experiment)
+                for finding in (*left_out(experiment), *findings(experiment))
                 if not stop.is_set()
             ]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.belonging import strays
+from napari_celltrain.gui.layer_annotations import about_what_is_left_out
 
 if TYPE_CHECKING:
     from napari.layers import Points, Tracks
@@ -69,6 +70,8 @@ def experiment_of(layer: Points | Tracks, metadata: dict[str, Any] | None = None
 
     from napari_celltrain.gui.open_experiments import OpenExperiment
 
+    for finding in about_what_is_left_out(layer, layer.name):
+        show_warning(finding.message)
     found = _shown_as(layer, metadata)
     if found is not None and found.images:
         image = found.images[0]
