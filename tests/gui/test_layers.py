@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 
 from napari_celltrain.experiment import Annotations, Experiment, Status
 from napari_celltrain.gui.going_there import lay_on_movies
+from napari_celltrain.gui.image_chooser import ImageChooser
 from napari_celltrain.gui.layers import experiment_layers, show_through_depth
 from napari_celltrain.gui.lazy_images import display_range, lazy_array
 from napari_celltrain.gui.lineages import napari_tracks, track_ids
@@ -322,3 +324,51 @@ def test_a_copy_of_an_annotation_can_be_given_to_another_image_alone(viewer):
     next(one for one in open_experiments(viewer.layers) if one.points is copy).pair_with(other)
     assert image_of(viewer, copy) == "beta"
     assert image_of(viewer, points) == "alpha"
+
+
+def duplicate(viewer, layer, data=None):
+    """Duplicate a layer as napari does, or as a filter does that keeps what is said of it."""
+    from copy import deepcopy
+
+    own, arguments, kind = layer.as_layer_data_tuple()
+    new = Layer.create(
+        deepcopy(own) if data is None else data, {**arguments, "name": f"{layer.name} copy"}, kind
+    )
+    viewer.layers.insert(viewer.layers.index(layer) + 1, new)
+    return new
+
+
+def test_other_pixels_in_a_layer_that_was_opened_from_a_file_are_what_is_read(
+    viewer, add_experiment, experiment
+):
+    image = add_experiment(experiment)[0]
+    (found,) = open_experiments(viewer.layers)
+    assert found.read().images is experiment.images
+    image.data = np.full(image.data.shape, 7, np.uint8)
+    (found,) = open_experiments(viewer.layers)
+    read = found.read()
+    assert read.name == "embryo"
+    assert list(read.images.time_points) == [37, 38, 39, 40]
+    assert (read.images.read_frame(38) == 7).all()
+    assert read.annotations.positions.tolist() == experiment.annotations.positions.tolist()
+    assert read.voxel_size_um == (2.0, 0.5, 0.5)
+
+
+def test_a_duplicate_of_an_image_is_a_movie_of_its_own(viewer, add_experiment, experiment, qtbot):
+    image, _, points = add_experiment(experiment)
+    same = duplicate(viewer, image)
+    filtered = duplicate(viewer, image, np.zeros(image.data.shape, np.uint8))
+    viewer.layers.move(viewer.layers.index(filtered), 0)
+    chooser = ImageChooser(viewer)
+    qtbot.addWidget(chooser)
+    assert chooser.box.count() == 3
+    for layer in (image, same, filtered):
+        chooser.choose(layer)
+        assert chooser.layer is layer
+        assert chooser.channel.count() == 1
+    assert not chooser.movie()[0].read_frame(38).any()
+    chooser.choose(same)
+    assert chooser.movie()[0] is experiment.images  # read from the file, which is quicker
+    found = {id(one.layers[-1]): one for one in open_experiments(viewer.layers)}
+    assert found[id(points)].images == [image]
+    assert [one.images for one in found.values() if one.points is None] == [[filtered], [same]]

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.axes_row import AxesRow
 from napari_celltrain.gui.going_there import lay_on_movies
+from napari_celltrain.gui.image_source import movies_in
 from napari_celltrain.gui.layers import note
 from napari_celltrain.gui.long_texts import NameBox
 from napari_celltrain.gui.open_experiments import open_experiments
@@ -311,10 +312,8 @@ class ExperimentsTable(QWidget):
             label.setVisible(asked)
         if found is None:
             return
-        movies: dict[object, list[Image]] = {}
-        for layer in self._viewer.layers:
-            if isinstance(layer, Image) and note(layer).get("role") != "preview":
-                movies.setdefault(note(layer).get("key", id(layer)), []).append(layer)
+        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        movies = movies_in([one for one in images if note(one).get("role") != "preview"])
         for first, *others in movies.values():  # the channels of a movie are one image
             name = first.name
             if others and "experiment" in note(first):

@@ -23,7 +23,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.axes_row import AxesRow
 from napari_celltrain.gui.errands import Errands
 from napari_celltrain.gui.going_there import show_channel, shown_time_point
-from napari_celltrain.gui.image_source import source_of, voxel_size_of
+from napari_celltrain.gui.image_source import movies_in, source_of, voxel_size_of
 from napari_celltrain.gui.layer_axes import CHANNEL, axes_of, channel_of, choose_channel, n_channels
 from napari_celltrain.gui.layers import note
 from napari_celltrain.gui.long_texts import NameBox
@@ -86,10 +86,8 @@ class ImageChooser(QWidget):
     def refresh(self) -> None:
         """List the movies that are open now; the choice stays."""
         chosen = self.layer
-        movies: dict[object, list[Image]] = {}
-        for layer in self._viewer.layers:
-            if isinstance(layer, Image) and note(layer).get("role") not in _NOT_MOVIES:
-                movies.setdefault(note(layer).get("key", id(layer)), []).append(layer)
+        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        movies = movies_in([one for one in images if note(one).get("role") not in _NOT_MOVIES])
         self._movies = list(movies.values())
         layers = [layer for movie in self._movies for layer in movie]
         self.box.blockSignals(True)

@@ -14,9 +14,11 @@ from napari_celltrain.gui.layer_axes import (
     columns_of,
     last_columns,
 )
-from napari_celltrain.gui.layers import note
+from napari_celltrain.gui.layers import ARRAY, note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari.layers import Layer
     from numpy.typing import NDArray
 
@@ -32,8 +34,9 @@ _TO_UM = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6}
 def source_of(layer: Image) -> tuple[FrameSource, int]:
     """Return the movie that an image layer shows, and which of its channels.
 
-    The file it was opened from where this plugin opened it, else the layer's array: with all of its
-    channels where it has an axis for them, in grey where it is in colour.
+    The file it was opened from where this plugin opened it and nobody has put other pixels into the
+    layer, else the layer's array: with all of its channels where it has an axis for them, in grey
+    where it is in colour.
 
     Raises
     ------
@@ -42,7 +45,7 @@ def source_of(layer: Image) -> tuple[FrameSource, int]:
     """
     written = note(layer)
     experiment = written.get("experiment")
-    if written.get("role") == "image" and experiment is not None and experiment.images is not None:
+    if experiment is not None and shows_its_file(layer):
         return experiment.images, int(written.get("channel", 0))
     from napari_celltrain.images.array import ArraySource
 
@@ -55,6 +58,36 @@ def source_of(layer: Image) -> tuple[FrameSource, int]:
         frame_interval_s=_frame_interval_of(layer),
     )
     return source, channel_of(layer)
+
+
+def shows_its_file(layer: Image) -> bool:
+    """Tell whether a layer shows what this plugin opened: its array may have been replaced since.
+
+    A layer that napari duplicates still does; what a filter makes of it does not.
+    """
+    written = note(layer)
+    experiment = written.get("experiment")
+    if written.get("role") != "image" or experiment is None or experiment.images is None:
+        return False
+    return ARRAY not in written or getattr(layer.data, "name", None) == written[ARRAY]
+
+
+def movies_in(images: Iterable[Image]) -> dict[str, list[Image]]:
+    """Group image layers into movies: the channels that this plugin opened together are one.
+
+    A duplicate of a channel is a movie of its own.
+    """
+    images = list(images)
+    first: dict[tuple[Any, Any], Image] = {}
+    for layer in sorted(images, key=lambda one: not shows_its_file(one)):
+        first.setdefault((note(layer).get("key"), note(layer).get("channel")), layer)
+    movies: dict[str, list[Image]] = {}
+    for layer in images:
+        key = note(layer).get("key")
+        if key is None or first[key, note(layer).get("channel")] is not layer:
+            key = f"layer {id(layer)}"
+        movies.setdefault(key, []).append(layer)
+    return movies
 
 
 def first_time_point(layer: Image | Labels) -> int:

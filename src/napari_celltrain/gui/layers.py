@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 METADATA = "celltrain"
 """The key in a layer's metadata under which `LayerNote` fields are kept."""
 
+ARRAY = "array"
+"""The key in an image layer's note for the name of the dask array that shows the file."""
+
 CELL_ID = "cell_id"
 """The feature that ties a point to the position it was read as, and so to its links."""
 
@@ -207,19 +210,22 @@ def _image_layers(experiment: Experiment, shown: dict[str, Any], visible: bool) 
     several = source.n_channels > 1
     layers = []
     for channel in range(source.n_channels):
+        array = lazy_array(source, channel)
         arguments = {
             "name": f"{experiment.name} channel {channel + 1}" if several else experiment.name,
             "visible": visible and (not several or channel in experiment.channels),
             "colormap": _CHANNEL_COLOURS[channel % len(_CHANNEL_COLOURS)] if several else "gray",
             "blending": "additive" if several else "translucent",
             "projection_mode": "none",
-            "metadata": {METADATA: {**shown, "role": "image", "channel": channel}},
+            "metadata": {
+                METADATA: {**shown, "role": "image", "channel": channel, ARRAY: array.name}
+            },
             **placement(experiment.known_voxel_size_um, source.time_points[0]),
         }
         limits = display_range(source, channel)
         if limits is not None:
             arguments["contrast_limits"] = limits
-        layers.append((lazy_array(source, channel), arguments, "image"))
+        layers.append((array, arguments, "image"))
     return layers
 
 

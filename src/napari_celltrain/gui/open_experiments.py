@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.gui.belonging import likeliest
-from napari_celltrain.gui.image_source import source_of, voxel_size_of
+from napari_celltrain.gui.image_source import movies_in, source_of, voxel_size_of
 from napari_celltrain.gui.layer_annotations import (
     about_what_is_left_out,
     annotations_of,
@@ -101,7 +101,12 @@ class OpenExperiment:
         image = self.images[0] if self.images else None
         source = None if image is None else source_of(image)
         channels: tuple[int, ...] = (self._channel(source[1]),) if source is not None else (0,)
-        if original is not None and original.images is not None:
+        movie = None if source is None else source[0]
+        if (
+            original is not None
+            and original.images is not None
+            and movie in (None, original.images)
+        ):
             channels = original.channels
         annotations = Annotations()
         marked = self.points if self.points is not None else self.tracks
@@ -116,7 +121,7 @@ class OpenExperiment:
             return original.with_(
                 name=self.name,
                 annotations=annotations,
-                images=original.images or (source and source[0]),
+                images=original.images if movie is None else movie,
                 voxel_size_um=(None if image is None else voxel_size_of(image))
                 or original.voxel_size_um,
                 channels=channels,
@@ -126,7 +131,7 @@ class OpenExperiment:
         return Experiment(
             name=self.name,
             annotations=annotations,
-            images=source and source[0],
+            images=movie,
             voxel_size_um=voxel_size_of(layer),
             channels=channels,
             findings=left_out,
@@ -217,10 +222,7 @@ def open_experiments(layers: Iterable[Layer]) -> list[OpenExperiment]:
     from napari.layers import Image, Labels, Points, Tracks
 
     ours = [layer for layer in layers if note(layer).get("role") not in _NOT_ANNOTATIONS]
-    images: dict[str, list[Image]] = {}
-    for layer in ours:
-        if isinstance(layer, Image):
-            images.setdefault(note(layer).get("key", f"layer {id(layer)}"), []).append(layer)
+    images = movies_in([layer for layer in ours if isinstance(layer, Image)])
     tracks = [layer for layer in ours if isinstance(layer, Tracks)]
     of_key = {note(layer)["key"]: layer for layer in tracks if "key" in note(layer)}
     points = [layer for layer in ours if isinstance(layer, Points)]

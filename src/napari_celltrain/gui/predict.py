@@ -167,7 +167,8 @@ class PredictWidget(PredictPage):
         name = f"{self._image.name} corrected cells"
         _, arguments, _ = cells_layer(found, key=key or "", name=name)
         if key is None:
-            arguments["metadata"] = {METADATA: {PAIRED: self._image.unique_id}}
+            arguments["metadata"] = {METADATA: {}}
+        arguments["metadata"][METADATA][PAIRED] = self._image.unique_id
         arguments["metadata"][METADATA]["copied"] = found.annotations
         annotations = found.annotations
         uncover(self.viewer, self._image)
