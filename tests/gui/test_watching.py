@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_celltrain.gui.counts import CountsWidget
+from napari_celltrain.gui.predict import PredictWidget
 from napari_celltrain.gui.train import TrainWidget
 
 
@@ -69,3 +70,37 @@ def test_tracks_with_other_data_and_divisions_are_counted(viewer, docks, qtbot):
     assert counts.table.item(0, 4).text() == "0"
     tracks.graph = {2: [1], 3: [1]}
     qtbot.waitUntil(lambda: counts.table.item(0, 4).text() == "1")
+
+
+def test_axes_and_voxel_size_said_in_one_dock_are_known_to_the_others(viewer, docks, qtbot):
+    counts, train = docks
+    predict = PredictWidget(viewer)
+    viewer.window.add_dock_widget(predict, name="predict")
+    places = np.random.default_rng(0).uniform(0, 19, (60, 3))
+    viewer.add_image(np.zeros((20, 64, 64)), name="stack")
+    viewer.add_points(places, name="stack cells")
+    qtbot.waitUntil(lambda: predict.image.layer is not None and counts.table.rowCount() == 2)
+    assert counts.table.item(0, 1).text().endswith("/ 20")
+    assert predict.image.last.value() == 19
+    train.table.axes.choose("zyx")
+    qtbot.waitUntil(lambda: row(counts) == ["1 / 1", "60"])
+    qtbot.waitUntil(lambda: predict.image.axes.box.currentText() == "z, y, x")
+    assert predict.image.last.value() == 0
+    for box, size in ((predict.image.voxel.depth, 2.0), (predict.image.voxel.width, 0.5)):
+        box.setValue(size)
+        box.editingFinished.emit()
+    qtbot.waitUntil(lambda: train.table.voxel.width.value() == 0.5)
+    assert train.table.voxel.depth.value() == 2.0
+    qtbot.waitUntil(lambda: counts.table.item(0, 5).text().endswith("um"), timeout=10_000)
+
+
+def test_an_image_chosen_for_an_annotation_is_known_to_the_counts(viewer, docks, qtbot):
+    counts, train = docks
+    viewer.add_image(np.zeros((3, 60, 60)), name="nuclei")
+    viewer.add_image(np.zeros((7, 60, 60)), name="other", visible=False)
+    viewer.add_points([[0, 5, 5], [1, 6, 6]], name="nuclei cells")
+    qtbot.waitUntil(lambda: counts.table.rowCount() == 3 and len(train.table.entries) == 2)
+    assert row(counts) == ["2 / 3", "2"]
+    train.table.table.selectRow(0)
+    train.table.image.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: row(counts) == ["2 / 7", "2"])

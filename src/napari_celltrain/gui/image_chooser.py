@@ -55,6 +55,7 @@ class ImageChooser(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._movies: list[list[Image]] = []
+        self._said_of_it: object = None
         self.errands = Errands(self)
         self.box, self.channel = NameBox(self), QComboBox(self)
         self.file_button = QPushButton("File…", self)
@@ -68,7 +69,7 @@ class ImageChooser(QWidget):
         self.times.currentIndexChanged.connect(self._times_chosen)
         self.file_button.clicked.connect(self._choose_file)
         self.axes.changed.connect(self._axes_chosen)
-        self.voxel.changed.connect(self.changed)
+        self.voxel.changed.connect(self._voxel_entered)
         self.errands.said.connect(self.said)
         self.refresh()
         self._times_chosen()
@@ -106,7 +107,7 @@ class ImageChooser(QWidget):
             self._fill_channels(None)
         else:
             self._select(preferred)
-        if self.layer is not chosen:
+        if self.layer is not chosen or self._what_is_said() != self._said_of_it:
             self._image_chosen()
 
     def choose(self, layer: Image) -> None:
@@ -228,11 +229,24 @@ class ImageChooser(QWidget):
             show_channel(self._viewer, layer, number)  # what is found there is seen there only
         self._image_chosen()
 
+    def _voxel_entered(self) -> None:
+        self._said_of_it = self._what_is_said()
+        self.changed.emit()
+
     def _axes_chosen(self) -> None:
         self._fill_channels(self.layer)
         self._image_chosen()
 
+    def _what_is_said(self) -> object:
+        """Return what may have been said of the chosen layer in another dock."""
+        layer = self.layer
+        try:
+            return None if layer is None else (axes_of(layer), voxel_size_of(layer))
+        except CellTrainError:  # it is no movie, and that is said elsewhere
+            return None
+
     def _image_chosen(self, *_: Any) -> None:
+        self._said_of_it = self._what_is_said()
         try:
             source = self.movie()[0]
         except CellTrainError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.gui.layers import METADATA, note
+from napari_celltrain.gui.layers import keep_in_note, note, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -142,12 +142,12 @@ def channel_of(layer: Image) -> int:
 
 def choose_channel(layer: Image, channel: int) -> None:
     """Keep which channel of a layer with a channel axis is looked at."""
-    layer.metadata.setdefault(METADATA, {})[CHANNEL] = channel
+    keep_in_note(layer, CHANNEL, channel)
 
 
 def choose_axes(layer: Image, axes: str) -> None:
     """Keep what a person says the axes are."""
-    layer.metadata.setdefault(METADATA, {})[AXES] = axes
+    state(layer, AXES, axes)
 
 
 def note_likely_axes(images: Iterable[Image], marked: Sequence[Points | Tracks | Labels]) -> None:
@@ -157,7 +157,7 @@ def note_likely_axes(images: Iterable[Image], marked: Sequence[Points | Tracks |
             continue
         likely = _by_cells(image, marked)
         if likely is not None:
-            image.metadata.setdefault(METADATA, {})[LIKELY] = likely
+            keep_in_note(image, LIKELY, likely)
 
 
 def _by_cells(image: Image, marked: Sequence[Points | Tracks | Labels]) -> str | None:

@@ -58,6 +58,12 @@ def keep_in_note(layer: Layer, key: str, value: Any) -> None:
     layer.metadata[METADATA] = {**note(layer), key: value}
 
 
+def state(layer: Layer, key: str, value: Any) -> None:
+    """Write on a layer what a person says of it, and let everybody know who listens to it."""
+    keep_in_note(layer, key, value)
+    layer.events.metadata()
+
+
 def placement(voxel_size_um: ZYX | None, first_time_point: int = 0) -> dict[str, Any]:
     """Return the layer arguments that put (t, z, y, x) pixels where they belong in the world."""
     known = voxel_size_um is not None

@@ -24,7 +24,7 @@ from napari_celltrain.gui.layer_axes import (
     columns_of,
     note_likely_axes,
 )
-from napari_celltrain.gui.layers import keep_in_note, note
+from napari_celltrain.gui.layers import keep_in_note, note, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -194,7 +194,7 @@ class OpenExperiment:
         """Let the annotation belong to this image, whatever it is called."""
         layer = self.annotation
         if layer is not None:
-            keep_in_note(layer, PAIRED, image.unique_id)
+            state(layer, PAIRED, image.unique_id)
 
     def _channel(self, chosen: int) -> int:
         """Return the channel that a person chose, else the one that the cells were marked in."""

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.gui.image_source import VOXEL_SIZE, voxel_size_of
 from napari_celltrain.gui.layer_axes import axes_of, shape_of
-from napari_celltrain.gui.layers import METADATA
+from napari_celltrain.gui.layers import note, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ class VoxelSizeRow(QWidget):
     def show_layers(self, layers: Sequence[Image]) -> bool:
         """Ask for the voxel size of these channels; False when their files say it."""
         self._layers = layers
-        stated = [one for one in layers if one.metadata.get(METADATA, {}).get(VOXEL_SIZE)]
+        stated = [one for one in layers if note(one).get(VOXEL_SIZE)]
         try:
             known = voxel_size_of(layers[0]) if layers else None
             axes = axes_of(layers[0]) if layers else ""
@@ -73,5 +73,5 @@ class VoxelSizeRow(QWidget):
         if not wide or (not deep and not self.depth.isHidden()):
             return  # the other number is still to come
         for layer in self._layers:
-            layer.metadata.setdefault(METADATA, {})[VOXEL_SIZE] = (deep or wide, wide, wide)
+            state(layer, VOXEL_SIZE, (deep or wide, wide, wide))
         self.changed.emit()

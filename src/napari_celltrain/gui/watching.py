@@ -38,7 +38,7 @@ class Watcher(QObject):
     """
 
     layers_changed = Signal()
-    """Layers were added, removed, reordered or renamed, or an image is another one."""
+    """Layers were added, removed, reordered or renamed, or an image or its axes are others."""
     points_changed = Signal()
     """Points were added, moved or removed, their layer was placed anew, or labels were counted."""
     time_changed = Signal()
@@ -77,8 +77,9 @@ class Watcher(QObject):
         self._unwatch_layers()
         for layer in self._viewer.layers:
             self._listen(layer, ("name",), self._layers)
+            self._listen(layer, ("metadata",), self._another)  # its axes, its voxel size, its image
             if isinstance(layer, Image):
-                self._listen(layer, ("data", *_PLACE), self._image)
+                self._listen(layer, ("data", *_PLACE), self._another)
             elif isinstance(layer, Points):
                 self._listen(layer, ("data", *_PLACE), self._points)
             elif isinstance(layer, Tracks):
@@ -106,7 +107,7 @@ class Watcher(QObject):
             self._watch_layers()
             self._timers["layers_changed"].start()
 
-    def _image(self, event: Any = None) -> None:
+    def _another(self, event: Any = None) -> None:
         if isalive(self):
             self._timers["layers_changed"].start()
 
