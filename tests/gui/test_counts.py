@@ -244,3 +244,19 @@ def test_a_point_that_is_no_number_is_left_out_and_told(viewer, widget, qtbot, s
     buttons = {one.accessibleName(): one for one in widget.findings.findChildren(QPushButton)}
     buttons[f"Show: {said()['outside-image'].message}"].click()
     assert points.selected_data == {3}  # in the layer, where the odd one is counted
+
+
+def test_an_experiment_with_fewer_axes_than_the_viewer_is_brought_into_sight(
+    viewer, widget, add_experiment, experiment, qtbot
+):
+    add_experiment(experiment, with_units=False)
+    viewer.add_image(np.zeros((3, 400, 400)), name="flat")
+    viewer.add_points([[0, 5, 5]], name="flat cells")
+    qtbot.waitUntil(lambda: widget.table.rowCount() == 3)
+    widget.table.selectRow(0)
+    near = getattr(viewer, "scene", viewer).camera.zoom
+    widget.table.selectRow(1)
+    assert widget.chart_title.text().startswith("flat")
+    camera = getattr(viewer, "scene", viewer).camera
+    assert camera.center[1:] == pytest.approx((199.5, 199.5), abs=1)
+    assert camera.zoom < near / 5

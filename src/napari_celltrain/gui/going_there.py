@@ -190,19 +190,28 @@ def _places(layer: Points, images: Sequence[Image], rows: Sequence[int]) -> NDAr
 
 def fit(viewer: ViewerModel, layers: list[Layer]) -> None:
     """Let these layers fill the canvas."""
-    if hasattr(viewer, "scene"):
+    newer = hasattr(viewer, "scene")
+    if newer and max(layer.ndim for layer in layers) == viewer.dims.ndim:
         viewer.fit_to_view(layers=layers)
         return
-    viewer.reset_view()  # napari before 0.9 fits everything; from there on by the sizes
+    # napari before 0.9 fits everything, and newer ones fail at layers with fewer axes than the
+    # viewer; from there on by the sizes
+    if newer:
+        viewer.fit_to_view()
+    else:
+        viewer.reset_view()
     world = np.asarray(layers[0].extent.world)
     everything = np.asarray(viewer.layers.extent.world)
     shown = list(viewer.dims.displayed)
     own = [axis - viewer.dims.ndim + world.shape[1] for axis in shown]
+    if min(own) < 0:  # it is flat along an axis that is shown
+        return
+    camera = viewer.scene.camera if newer else viewer.camera
     ratio = np.ptp(everything, axis=0)[shown] / np.maximum(np.ptp(world, axis=0)[own], 1e-9)
-    viewer.camera.zoom *= float(ratio.min())
-    centre = list(viewer.camera.center)
+    camera.zoom *= float(ratio.min())
+    centre = list(camera.center)
     centre[-len(shown) :] = world.mean(axis=0)[own].tolist()
-    viewer.camera.center = tuple(centre)
+    camera.center = tuple(centre)
 
 
 def _at(viewer: ViewerModel, world: NDArray[np.float64], time_point: int) -> NDArray[np.float64]:
