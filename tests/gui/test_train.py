@@ -810,7 +810,7 @@ def test_train_further_chosen_while_a_training_runs_holds_for_the_next_one(
 def test_a_start_that_fails_forgets_neither_the_detector_nor_the_name(ready, trained, qtbot):
     _, _, widget = ready
     widget.tune(trained)
-    assert "then press Train further below" in widget.progress.sentence.text()
+    assert "then press Train further" in widget.progress.sentence.text()
     widget.run_name.setText("mine")
     widget.form.row("design.width").value = 16  # that of the detector is another
     widget.start_button.click()

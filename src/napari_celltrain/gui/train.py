@@ -139,7 +139,7 @@ class TrainWidget(TrainPage):
         if self.running:
             self.progress.say(f"The training after this one starts from '{folder.name}'.")
         else:
-            next_step = self._data_problem or "Check the data, then press Train further below."
+            next_step = self._data_problem or "Check the data, then press Train further."
             self.progress.say(f"The next training starts from '{folder.name}'. {next_step}")
         self._show_state()
 
