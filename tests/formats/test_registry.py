@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -309,6 +310,39 @@ def test_converting_never_overwrites_its_source(tmp_path, source, out):
     with pytest.raises(CellTrainError, match=r"a\.aut would be overwritten"):
         convert(tmp_path / source, tmp_path / out)
     assert (tmp_path / source).read_bytes() == before
+
+
+@pytest.mark.parametrize("out", ["a.aut", "m.autlist"])
+def test_converting_never_overwrites_what_its_source_lists(tmp_path, out):
+    listed = ["a.aut", "m files/1. a.aut"]
+    for name in listed:
+        write_experiment(tmp_path / name, SOME)
+    entries = [{"experiment_file": name} for name in listed]
+    (tmp_path / "l.autlist").write_text(json.dumps(entries))
+    before = {name: (tmp_path / name).read_bytes() for name in listed}
+    with pytest.raises(CellTrainError, match=r"a\.aut would be overwritten"):
+        # of the file that is not taken too
+        convert(tmp_path / "l.autlist", tmp_path / out, entry=2 if out == "a.aut" else None)
+    assert {name: (tmp_path / name).read_bytes() for name in listed} == before
+    assert not (tmp_path / "m.autlist").exists()
+
+
+def test_converting_never_overwrites_a_table_that_is_read_with_its_source(tmp_path):
+    (tmp_path / "a_spots.csv").write_text("id,t,z,y,x\n1,0,0,1,2\n2,1,0,1,2\n")
+    (tmp_path / "a_edges.csv").write_text("source,target\n1,2\n")
+    with pytest.raises(CellTrainError, match=r"a_edges\.csv would be overwritten"):
+        convert(tmp_path / "a_spots.csv", tmp_path / "a_edges.csv")
+
+
+def test_converting_never_overwrites_the_movie(tmp_path):
+    from napari_celltrain.images import open_images
+
+    zarr = pytest.importorskip("zarr")
+    zarr.create_array(tmp_path / "m.geff", shape=(2, 3, 8, 9), dtype="u1")
+    write_experiment(tmp_path / "a.aut", SOME)
+    images = open_images(tmp_path / "m.geff")
+    with pytest.raises(CellTrainError, match=r"m\.geff would be overwritten"):
+        convert(tmp_path / "a.aut", tmp_path / "m.geff", images=images)
 
 
 def test_converting_refuses_the_destination_before_it_reads(tmp_path):

@@ -77,6 +77,12 @@ class AutlistFormat:
 
         write_autlist(path, experiments)
 
+    def annotation_places(self, path: Path, experiments: Sequence[Experiment]) -> list[Path]:
+        """Return the `.aut` that each experiment's annotations are written to."""
+        from napari_celltrain.formats.autlist_writing import annotation_places
+
+        return annotation_places(path, experiments)
+
 
 def _places(entries: Any, path: Path, depth: int = 0) -> Iterator[Path]:
     """Yield what a list names and what is there: entries hold images that hold images."""

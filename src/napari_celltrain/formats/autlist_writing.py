@@ -26,12 +26,8 @@ def write_autlist(path: Path, experiments: Sequence[Experiment]) -> None:
     says where it is (its ``location`` and ``pattern``); paths are relative where that is possible.
     """
     entries = []
-    for number, experiment in enumerate(experiments, 1):
-        if len(experiments) == 1:
-            annotated = path.with_suffix(".aut")
-        else:
-            safe = re.sub(r"[^\w .()-]", "_", experiment.name)[:80].strip(" .") or "experiment"
-            annotated = path.parent / f"{path.stem} files" / f"{number}. {safe}.aut"
+    places = annotation_places(path, experiments)
+    for annotated, experiment in zip(places, experiments, strict=True):
         write_text(annotated, aut_text(experiment))
         entry: dict[str, Any] = {"experiment_file": _relative(annotated, path.parent)}
         if experiment.images is not None:
@@ -43,6 +39,18 @@ def write_autlist(path: Path, experiments: Sequence[Experiment]) -> None:
             entry["min_time_point"], entry["max_time_point"] = map(int, time_range)
         entries.append(entry)
     write_text(path, json.dumps(entries, indent=4, sort_keys=True, ensure_ascii=False))
+
+
+def annotation_places(path: Path, experiments: Sequence[Experiment]) -> list[Path]:
+    """Return where each experiment's annotations go when their list is written to `path`."""
+    if len(experiments) == 1:
+        return [path.with_suffix(".aut")]
+    names = [
+        re.sub(r"[^\w .()-]", "_", experiment.name)[:80].strip(" .") or "experiment"
+        for experiment in experiments
+    ]
+    folder = path.parent / f"{path.stem} files"
+    return [folder / f"{number}. {name}.aut" for number, name in enumerate(names, 1)]
 
 
 def images_entry(source: FrameSource, folder: Path) -> dict[str, Any]:

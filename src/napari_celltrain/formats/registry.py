@@ -59,6 +59,9 @@ class ListFormat(WritableFormat, Protocol):
     def write_all(self, path: Path, experiments: Sequence[Experiment]) -> None:
         """Write all of them, each file atomically."""
 
+    def annotation_places(self, path: Path, experiments: Sequence[Experiment]) -> list[Path]:
+        """Return where the annotations of each go when a list is written to `path`."""
+
 
 # (module, class), in the order in which they are asked; the pickier ones first
 _FORMATS = (
