@@ -345,6 +345,22 @@ def test_converting_never_overwrites_the_movie(tmp_path):
         convert(tmp_path / "a.aut", tmp_path / "m.geff", images=images)
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_converting_to_a_list_replaces_nothing_that_lies_beside_it(tmp_path, n):
+    write_experiment(tmp_path / "in.csv", SOME)
+    entries = [{"experiment_file": "in.csv", "max_time_point": 5 + k} for k in range(n)]
+    (tmp_path / "l.autlist").write_text(json.dumps(entries))
+    beside = tmp_path / ("b.aut" if n == 1 else "b files/2. in.aut")
+    write_experiment(beside, SOME)
+    before = beside.read_bytes()
+    with pytest.raises(CellTrainError, match=r"\.aut is there already and would be replaced"):
+        convert(tmp_path / "l.autlist", tmp_path / "b.autlist")
+    assert beside.read_bytes() == before
+    beside.unlink()
+    for _ in range(2):  # what a list wrote itself is replaced with it
+        convert(tmp_path / "l.autlist", tmp_path / "b.autlist")
+
+
 def test_converting_refuses_the_destination_before_it_reads(tmp_path):
     with pytest.raises(CellTrainError, match="no tracking format is written"):
         convert(tmp_path / "gone.aut", tmp_path / "out.docx")

@@ -66,7 +66,7 @@ def convert(
     ------
     CellTrainError
         When the source can't be read, the destination can't be written, what is written would
-        replace what is read, or several experiments can't go into one file.
+        replace what is read or what nobody named, or several experiments can't go into one file.
     """
     source, destination = Path(source), Path(destination)
     chosen = format_written_to(destination, to_format)
@@ -85,6 +85,7 @@ def convert(
     if isinstance(chosen, ListFormat):  # a list's annotations lie beside it
         places += chosen.annotation_places(destination, experiments)
     _keep_the_source(places, read_from)
+    _keep_what_lies_beside(destination, places[1:])
     if isinstance(chosen, ListFormat):
         chosen.write_all(destination, experiments)
     elif len(experiments) == 1:
@@ -131,3 +132,13 @@ def _keep_the_source(places: Iterable[Path], read_from: Iterable[Path]) -> None:
                 raise CellTrainError(
                     f"{file} would be overwritten by what is written; choose another name."
                 )
+
+
+def _keep_what_lies_beside(destination: Path, beside: Iterable[Path]) -> None:
+    """Refuse files that nobody named; those beside a list that is there already are its own."""
+    taken = next((place for place in beside if place.exists()), None)
+    if taken is not None and not destination.exists():
+        raise CellTrainError(
+            f"{taken} is there already and would be replaced: the list {destination.name} refers "
+            "to a file of that name. Choose another name."
+        )
