@@ -322,6 +322,32 @@ def test_rows_without_numbers_are_left_out_and_counted(read):
     assert "line 3" in finding.message
 
 
+@pytest.mark.parametrize("plane", ["1000.234,5", "nan", "abc", "", "\u22121", "1 234,5", "inf"])
+def test_rows_whose_plane_is_no_number_are_left_out_and_counted(read, plane):
+    experiment = read(f"t;z;y;x\n0;1,5;2;3\n1;{plane};2;3\n2;3,5;2;3\n")
+    assert experiment.annotations.positions[:, 0].tolist() == [1.5, 3.5]
+    (finding,) = experiment.findings
+    assert finding.message.startswith("1 row of table.csv has no usable time, x, y and z and is")
+    assert "line 3" in finding.message
+
+
+def test_imaris_rows_whose_plane_is_no_number_are_left_out(read):
+    header = "Position X,Position Y,Position Z,Unit,Category,Collection,Time,TrackID,ID\n"
+    rows = "4,6,nan,um,Spot,Position,1,1,0\n4,8,10,um,Spot,Position,2,1,1\n"
+    experiment = read(header + rows, voxel_size_um=(5.0, 2.0, 1.0))
+    assert experiment.annotations.positions.tolist() == [[2, 4, 4]]
+    assert "no-number" in codes(experiment)
+
+
+def test_a_table_without_a_plane_that_is_a_number_is_refused(read):
+    with pytest.raises(CellTrainError, match="no row with numbers for time, x, y and z"):
+        read("t,z,y,x\n0,abc,2,3\n")
+
+
+def test_a_column_of_planes_that_is_empty_is_a_flat_image(read):
+    assert read("t,z,y,x\n0,,2,3\n1,,2,3\n").annotations.positions[:, 0].tolist() == [0, 0]
+
+
 def test_a_last_line_that_is_cut_off_is_left_out(read):
     assert len(read("t,y,x\n0,1,2\n1,1,2\n2,1").annotations) == 2
 

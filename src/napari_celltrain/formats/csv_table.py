@@ -143,23 +143,12 @@ def _experiment(
                 "If one of its columns is the time, say which ({_HOW_TO_SAY.format('t')}).",
             )
         )
-    usable = np.isfinite(t) & np.isfinite(numbers["x"]) & np.isfinite(numbers["y"])
-    if not usable.any():
-        raise CellTrainError(f"{path} has no row with numbers for time, x and y.")
-    if not usable.all():
-        bad = np.flatnonzero(~usable)
-        findings.append(
-            Finding(
-                "warning",
-                "no-number",
-                f"{len(bad)} rows of {path.name} have no usable time, "
-                f"x and y and are left out, the first near line "
-                f"{table.first_line + int(bad[0])}.",
-            )
-        )
+    if "z" in numbers and not any(table.columns[mapped.index["z"]]):
+        del numbers["z"]  # a flat image's, of which nobody wrote anything down
+    usable = _usable(t, numbers, table.first_line, path, findings)
     numbers = {key: column[usable] for key, column in numbers.items()}
     frames = whole_numbers(t[usable], "time point") - mapped.preset.first_time
-    z = np.nan_to_num(numbers.get("z", np.zeros(len(frames))))
+    z = numbers.get("z", np.zeros(len(frames)))
     positions = np.column_stack([z, numbers["y"], numbers["x"]])
     images = stated_images(options)
     positions, voxel_size = in_pixels(positions, mapped.unit, options, images, findings)
@@ -187,6 +176,33 @@ def _experiment(
         source=path,
         findings=tuple(findings),
     )
+
+
+def _usable(
+    t: NDArray[np.float64],
+    numbers: dict[str, NDArray[np.float64]],
+    first_line: int,
+    path: Path,
+    findings: list[Finding],
+) -> NDArray[np.bool_]:
+    """Tell which rows have a time and a place; the others are told."""
+    axes = [axis for axis in ("x", "y", "z") if axis in numbers]
+    usable = np.isfinite(np.column_stack([t, *(numbers[axis] for axis in axes)])).all(axis=1)
+    needed = f"time, {', '.join(axes[:-1])} and {axes[-1]}"
+    bad = np.flatnonzero(~usable)
+    if len(bad) == len(t):
+        raise CellTrainError(f"{path} has no row with numbers for {needed}.")
+    if len(bad):
+        rows, have, are = ("row", "has", "is") if len(bad) == 1 else ("rows", "have", "are")
+        findings.append(
+            Finding(
+                "warning",
+                "no-number",
+                f"{len(bad)} {rows} of {path.name} {have} no usable {needed} and {are} left out, "
+                f"the first near line {first_line + int(bad[0])}.",
+            )
+        )
+    return np.asarray(usable)
 
 
 def _status(numbers: dict[str, NDArray[np.float64]]) -> NDArray[np.int8] | None:
