@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.formats import format_named, format_of
 from napari_celltrain.formats.autlist_writing import write_autlist
+from napari_celltrain.images import open_images
 
 SETTINGS = settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
@@ -250,3 +252,24 @@ def test_what_is_no_cell_is_not_written_as_one(name, tmp_path):
     path = tmp_path / f"some{SUFFIXES.get(name, '.csv')}"
     read = read_back(name, path, Experiment("some", annotations))
     assert len(read.annotations) == 1
+
+
+@pytest.mark.parametrize("name", [*EXACT, "napari points CSV"])
+def test_a_date_and_time_as_the_number_of_a_frame_survives(tmp_path, name):
+    t = [20261128203000, 20261128203001, 20261128203059]
+    links = () if name == "napari points CSV" else [[0, 1], [1, 2]]
+    written = Experiment("made", Annotations(t, [[0, 1, 2], [0, 1, 3], [0, 1, 4]], links))
+    read = read_back(name, tmp_path / f"made{SUFFIXES.get(name, '.csv')}", written)
+    number = same_cells(written.annotations, read.annotations)
+    assert links_of(read.annotations) == links_of(written.annotations, number)
+
+
+def test_a_date_and_time_as_the_number_of_a_challenges_frame_survives(tmp_path):
+    t = [20261128203000, 20261128203001, 20261128203059]
+    frames = [np.zeros((1, 9, 9), np.uint8)] * 3
+    for number, frame in zip(t, frames, strict=True):
+        tifffile.imwrite(tmp_path / f"t{number}.tif", frame)
+    cells = Annotations(t, [[0, 1, 2], [0, 1, 3], [0, 1, 4]], [[0, 1], [1, 2]])
+    written = Experiment("made", cells, open_images(tmp_path))
+    read = read_back("Cell Tracking Challenge", tmp_path / "01_RES", written)
+    assert links_of(read.annotations) == links_of(cells, same_cells(cells, read.annotations))

@@ -58,6 +58,11 @@ def test_a_position_in_between_never_falls_onto_a_cell():
 def test_endless_gaps_are_refused():
     with pytest.raises(CellTrainError, match="too many to fill"):
         in_between(Annotations([0, 10**9], np.zeros((2, 3)), [[0, 1]]))
+    n = 20_000  # so many that their sum is no 64-bit number any more
+    ends = np.repeat([-(10**15), 10**15], n)
+    pairs = np.column_stack([np.arange(n), np.arange(n, 2 * n)])
+    with pytest.raises(CellTrainError, match="too many to fill"):
+        in_between(Annotations(ends, np.zeros((2 * n, 3)), pairs))
 
 
 def test_cleaning_keeps_columns_beside_their_links():

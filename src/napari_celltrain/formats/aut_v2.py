@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.formats.aut_coordinates import Mentions, coordinates, to_annotations
+from napari_celltrain.formats.cleaning import LAST_TIME_POINT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,7 +87,7 @@ def time_point(value: Any, place: str) -> int:
     if not isinstance(value, bool):
         try:
             number = float(value)
-            if number == int(number) and abs(number) <= 10**9:
+            if number == int(number) and abs(number) <= LAST_TIME_POINT:
                 return int(number)
         except (TypeError, ValueError, OverflowError):
             pass

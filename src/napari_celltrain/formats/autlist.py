@@ -18,6 +18,7 @@ from napari_celltrain.formats.attaching import (
     stated_images,
 )
 from napari_celltrain.formats.aut import AutFormat
+from napari_celltrain.formats.cleaning import LAST_TIME_POINT
 from napari_celltrain.formats.documents import beginning, load_json, sentences
 from napari_celltrain.formats.elsewhere import elsewhere
 from napari_celltrain.formats.options import ReadOptions
@@ -275,12 +276,16 @@ def _groups(stated: Any, place: str) -> list[list[int]]:
 
 def _time_range(entry: dict[str, Any], place: str) -> tuple[int, int] | None:
     numbers = []
-    for key, open_end in (("min_time_point", -(10**9)), ("max_time_point", 10**9)):
+    for key, open_end in (
+        ("min_time_point", -LAST_TIME_POINT),
+        ("max_time_point", LAST_TIME_POINT),
+    ):
         value = entry.get(key)
         if value is None:
             numbers.append(open_end)
             continue
-        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 10**9:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or abs(value) > LAST_TIME_POINT:
             raise CellTrainError(f"{place}: {key} is no time point.")
         numbers.append(value)
     if entry.get("min_time_point") is None and entry.get("max_time_point") is None:

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-LAST_TIME_POINT = 10**9
-"""No movie is longer; a larger number is damage, and would fill the memory further on."""
+LAST_TIME_POINT = 10**15
+"""A date and time as a number has 14 digits, and file names have up to 15; more is damage.
+
+Nothing may reserve memory for each number up to a time point.
+"""
 
 
 def clean_annotations(

@@ -12,7 +12,7 @@ import numpy as np
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Experiment, Finding
 from napari_celltrain.formats.attaching import found_images, stated_images
-from napari_celltrain.formats.cleaning import clean_annotations
+from napari_celltrain.formats.cleaning import LAST_TIME_POINT, clean_annotations
 from napari_celltrain.formats.documents import sentences
 from napari_celltrain.formats.label_images import annotations_from_labels, read_label_image
 from napari_celltrain.formats.losses import Keeps
@@ -93,7 +93,7 @@ def _experiment(table: Path, asked: Path, options: ReadOptions) -> Experiment:
     files = {}
     for file in sorted(table.parent.iterdir()):
         match = pattern.match(file.name)
-        if match and len(match[1]) <= 9:
+        if match and len(match[1]) <= 15:
             files[int(match[1])] = file
     if not files:
         raise CellTrainError(
@@ -151,7 +151,7 @@ def read_track_table(table: Path) -> dict[int, _Row]:
             raise CellTrainError(
                 f"{table}, line {number}: not four numbers (label, begin, end, parent)."
             ) from error
-        if max(abs(label), abs(begin), abs(end), abs(parent)) > 10**9:
+        if max(abs(label), abs(begin), abs(end), abs(parent)) > LAST_TIME_POINT:
             raise CellTrainError(f"{table}, line {number}: a number is far too large.")
         rows[label] = _Row(begin, end, parent)
     return rows

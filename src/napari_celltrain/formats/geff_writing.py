@@ -63,7 +63,7 @@ def write_geff(path: Path, experiment: Experiment, *, for_mastodon: bool = False
     physical = for_mastodon and voxel is not None
     scale = np.array(voxel) if physical and voxel is not None else np.ones(3)
     places = annotations.positions * scale
-    columns: dict[str, NDArray[Any]] = {"t": annotations.t.astype(np.int32)}
+    columns: dict[str, NDArray[Any]] = {"t": _small_where_possible(annotations.t)}
     columns |= {axis: places[:, at] for at, axis in enumerate("zyx")}
     columns["tracklet_id"] = track_numbers(annotations, tracks_of(annotations)).astype(np.int32)
     radius = radius_px(experiment, annotations)
@@ -108,6 +108,12 @@ class GeffForMastodonFormat(GeffFormat):
     def write(self, path: Path, experiment: Experiment) -> None:
         """Write positions in micrometres, x before y before z."""
         write_geff(path, experiment, for_mastodon=True)
+
+
+def _small_where_possible(t: NDArray[np.int64]) -> NDArray[Any]:
+    """Return time points as most programs have them; a date and time as a number needs more."""
+    largest = np.iinfo(np.int32).max
+    return t if np.abs(t).max(initial=0) > largest else t.astype(np.int32)
 
 
 def _properties(columns: dict[str, NDArray[Any]]) -> dict[str, Any]:

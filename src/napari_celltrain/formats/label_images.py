@@ -201,7 +201,7 @@ def numbered_label_files(folder: Path) -> dict[int, Path]:
     found: dict[str, dict[int, Path]] = {}
     for file in sorted(folder.iterdir()):
         match = _LABEL_NAME.match(file.name)
-        if match and len(match[2]) <= 9:
+        if match and len(match[2]) <= 15:
             found.setdefault(match[1], {})[int(match[2])] = file
     return max(found.values(), key=len) if found else {}
 

@@ -110,9 +110,10 @@ def in_between(annotations: Annotations) -> Annotations:
     if not len(skipping):
         return annotations
     n = len(annotations)
-    if missing.sum() > max(_MOST_IN_BETWEEN, 10 * n):
+    n_missing = missing.sum(dtype=np.float64)  # more than whole numbers can count, in damaged files
+    if n_missing > max(_MOST_IN_BETWEEN, 10 * n):
         raise CellTrainError(
-            f"The links skip {int(missing.sum())} time points in all, which is too many to fill."
+            f"The links skip {n_missing:.0f} time points in all, which is too many to fill."
         )
     new_t, new_positions, new_links, of_link = [], [], [], []
     for link in skipping.tolist():
