@@ -81,6 +81,38 @@ def test_a_list_that_leads_elsewhere_says_where_once(listing, cells, movie):
     )
 
 
+@pytest.mark.parametrize(
+    "images",
+    [
+        {"images_container": ".", "images_pattern": "../frames/t{time:03}.tif"},
+        {"images_container": "../frames", "images_pattern": "t{time:03}.tif"},
+        {"images_container": "../frames/t{time:03}.tif"},
+        {"images_container": "..\\frames\\t{time:03}.tif"},
+        {"images_container": ".", "images_pattern": "t{time:03}/../../frames/t{time:03}.tif"},
+        {"images_container": ".", "images_pattern": "../frames/t000.tif"},
+    ],
+)
+def test_a_pattern_that_leads_elsewhere_is_told(tmp_path, cells, images):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    tifffile.imwrite(frames / "t000.tif", np.zeros((2, 8, 9), np.uint8))
+    (cells.parent / "t000").mkdir()
+    path = cells.parent / "list.autlist"
+    path.write_text(json.dumps([{"experiment_file": cells.name, **images}]))
+    experiments = read_experiments(path)
+    assert experiments[0].images is not None
+    (sentence,) = told(experiments)
+    assert sentence.endswith(f"in {frames}.")
+
+
+def test_a_pattern_beside_the_list_is_not_told(cells):
+    tifffile.imwrite(cells.parent / "t000.tif", np.zeros((2, 8, 9), np.uint8))
+    images = {"images_container": ".", "images_pattern": "t{time:03}.tif"}
+    path = cells.parent / "list.autlist"
+    path.write_text(json.dumps([{"experiment_file": cells.name, **images}]))
+    assert not told(read_experiments(path))
+
+
 @pytest.mark.parametrize("listing", [an_autlist, a_dataset])
 def test_a_list_of_what_lies_beside_it_says_nothing(listing, cells, movie):
     beside = cells.with_name("movie.tif")

@@ -91,12 +91,27 @@ def _places(entries: Any, path: Path, depth: int = 0) -> Iterator[Path]:
         if isinstance(entry, (dict, list)) and depth <= 2 * _DEEPEST_NESTING:
             yield from _places(entry, path, depth + 1)
     if isinstance(entries, dict):
-        for key in ("experiment_file", "images_container"):
-            if isinstance(entries.get(key), str):
-                with contextlib.suppress(CellTrainError, OSError):  # told with its entry
-                    place = local_path(entries[key], path.parent)
-                    if place.exists():
-                        yield place
+        container, pattern = entries.get("images_container"), entries.get("images_pattern")
+        # a pattern may hold folders too
+        whole = f"{container}/{pattern}" if isinstance(pattern, str) else container
+        for texts in ((entries.get("experiment_file"),), (whole, container)):
+            for text in texts:
+                place = _place_that_is_there(text, path.parent)
+                if place is not None:
+                    yield place
+                    break
+
+
+def _place_that_is_there(text: Any, folder: Path) -> Path | None:
+    """Return what a list names, if it is there; of a pattern the folder that it begins in."""
+    if not isinstance(text, str):
+        return None
+    with contextlib.suppress(CellTrainError, OSError):  # told with its entry
+        place = local_path(text, folder)
+        *_, outermost = (None, *(one for one in (place, *place.parents) if "{" in one.name))
+        if place.exists() or (outermost is not None and outermost.parent.is_dir()):
+            return place
+    return None
 
 
 def _key(content: Any) -> str:
