@@ -310,6 +310,39 @@ def test_marks_that_are_no_cells_survive(folder):
     np.testing.assert_allclose(after.positions, positions)
 
 
+def made_in_the_window(folder, name="points", x=2.0, status=(1,)):
+    images = Placed(np.zeros((3, 1, 16, 20), np.uint8), "tzyx")
+    images.location, images.pattern = str(folder / "one" / "images"), "t{time:03}.tif"
+    annotations = Annotations([0] * len(status), [[0, 1, x]] * len(status), status=np.array(status))
+    return Member(Experiment(name, annotations, images))
+
+
+@pytest.mark.parametrize("there", ["points.aut", "points.autlist", "points marks.csv"])
+def test_annotations_are_written_beside_a_file_that_is_there_already(folder, there):
+    (folder / there).write_text("a person's own")
+    member = made_in_the_window(folder, status=(1, -1))
+    write_dataset(folder / "dataset.toml", Dataset((member,)))
+    assert (folder / there).read_text() == "a person's own"
+    assert len(load_dataset(folder / "dataset.toml").experiments[0].annotations) == 2
+
+
+def test_annotations_that_were_written_before_are_replaced(folder):
+    for x in (2.0, 7.0):
+        members = (made_in_the_window(folder, x=x), made_in_the_window(folder, x=x))
+        write_dataset(folder / "dataset.toml", Dataset(members))
+    assert sorted(one.name for one in folder.glob("*.aut")) == ["points 2.aut", "points.aut"]
+    for experiment in load_dataset(folder / "dataset.toml").experiments:
+        assert experiment.annotations.positions[0, 2] == 7
+
+
+def test_annotations_that_another_experiment_is_read_from_stay(folder):
+    write_dataset(folder / "dataset.toml", Dataset((made_in_the_window(folder),)))
+    (read,) = load_dataset(folder / "dataset.toml").members
+    write_dataset(folder / "dataset.toml", Dataset((made_in_the_window(folder, x=7.0), read)))
+    first, second = load_dataset(folder / "dataset.toml").experiments
+    assert (first.annotations.positions[0, 2], second.annotations.positions[0, 2]) == (7, 2)
+
+
 def recipes(folder):
     """Return movies that are made of others, by what they are."""
     two = open_images(folder / "two" / "images", pattern="t{time:03}.tif")

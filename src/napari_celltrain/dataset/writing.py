@@ -10,12 +10,15 @@ import numpy as np
 import tomli_w
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import write_text
+from napari_celltrain.files import content_of, write_text
 from napari_celltrain.formats.autlist_writing import images_entry
+from napari_celltrain.formats.documents import parsed_toml
 
 if TYPE_CHECKING:
     from napari_celltrain.dataset.members import Dataset, Member
     from napari_celltrain.experiment import Annotations, FrameSource, Region
+
+_LARGEST_FILE = 10_000_000
 
 
 def write_dataset(path: Path, dataset: Dataset) -> None:
@@ -23,7 +26,8 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
 
     Annotations that are in no file yet are written beside it as ``.aut``; if their movie is made
     of others (channels added up or side by side, movies one after the other), as an ``.autlist``,
-    which says how.
+    which says how. A file of theirs that the ``dataset.toml`` there named before is replaced with
+    it; beside any other file they get another name.
 
     Raises
     ------
@@ -31,12 +35,12 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
         When the images of an experiment are in no file, or the place can't be written.
     """
     path = Path(path).absolute()
-    taken: set[str] = set()
-    entries = [_entry_for(member, path, taken) for member in dataset.members]
+    names = _Names(path, dataset)
+    entries = [_entry_for(member, path, names) for member in dataset.members]
     write_text(path, tomli_w.dumps({"experiment": entries}))
 
 
-def _entry_for(member: Member, path: Path, taken: set[str]) -> dict[str, Any]:
+def _entry_for(member: Member, path: Path, names: _Names) -> dict[str, Any]:
     """Return one ``[[experiment]]``; writes the annotations when they are in no file."""
     experiment = member.experiment
     entry: dict[str, Any] = {"name": experiment.name}
@@ -64,7 +68,7 @@ def _entry_for(member: Member, path: Path, taken: set[str]) -> dict[str, Any]:
 
         if images is not None and getattr(experiment.images, "series", None) is not None:
             entry["series"] = int(getattr(experiment.images, "series", 1))
-        base = _file_name(experiment.name, taken)
+        base = names.new_one(experiment.name)
         write_experiment(path.parent / f"{base}{suffix}", experiment)
         entry["annotations"] = f"{base}{suffix}"
         if not experiment.annotations.is_cell.all():  # the format knows cells only
@@ -120,11 +124,67 @@ def _relative(place: str, folder: Path) -> str:
         return place
 
 
-def _file_name(name: str, taken: set[str]) -> str:
-    """Return a file name for an experiment, a new one each time."""
-    base = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name).strip() or "experiment"
-    candidate, number = base, 2
-    while candidate.lower() in taken:
-        candidate, number = f"{base} {number}", number + 1
-    taken.add(candidate.lower())
-    return candidate
+_ENDINGS = (".aut", ".autlist", " marks.csv")
+"""What is added to a name for the files of one experiment."""
+
+
+class _Names:
+    """Names for the files beside a ``dataset.toml`` that take nothing's place.
+
+    Parameters
+    ----------
+    path
+        The ``dataset.toml``, which may be there already.
+    dataset
+        What is about to be written; its own files are read again later.
+    """
+
+    def __init__(self, path: Path, dataset: Dataset) -> None:
+        self._folder = path.parent
+        self._own = _named_before(path)
+        self._kept = {
+            os.path.realpath(member.annotations)
+            for member in dataset.members
+            if member.annotations is not None
+        }
+        self._taken: set[str] = set()
+
+    def new_one(self, name: str) -> str:
+        """Return a file name for an experiment, without an ending; a new one each time."""
+        plain = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name)
+        base = plain.strip() or "experiment"
+        candidate, number = base, 2
+        while not self._is_free(candidate, name):
+            candidate, number = f"{base} {number}", number + 1
+        self._taken.add(candidate.lower())
+        return candidate
+
+    def _is_free(self, candidate: str, name: str) -> bool:
+        if candidate.lower() in self._taken:
+            return False
+        own = self._own.get(name, set())
+        there = [
+            file
+            for file in (f"{candidate}{ending}" for ending in _ENDINGS)
+            if os.path.lexists(self._folder / file)
+        ]
+        return all(
+            file in own and os.path.realpath(self._folder / file) not in self._kept
+            for file in there
+        )
+
+
+def _named_before(path: Path) -> dict[str, set[str]]:
+    """Return which files beside it a ``dataset.toml`` names, for the name of each experiment."""
+    try:
+        entries = parsed_toml(content_of(path, _LARGEST_FILE)).get("experiment", [])
+    except (OSError, ValueError):  # none is there, or it says nothing
+        return {}
+    named: dict[str, set[str]] = {}
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict):
+            files = {str(entry.get(key)) for key in ("annotations", "marks")}
+            # what a list names lies beside it under its own name
+            files |= {f"{file.removesuffix('.autlist')}.aut" for file in files}
+            named.setdefault(str(entry.get("name")), set()).update(files)
+    return named
