@@ -317,6 +317,16 @@ def made_in_the_window(folder, name="points", x=2.0, status=(1,)):
     return Member(Experiment(name, annotations, images))
 
 
+@pytest.mark.parametrize("name", ["exp{1}", "{time}", "{", "a}b", "a}b{1}"])
+def test_a_folder_of_images_may_have_braces_in_its_name(folder, name):
+    (folder / "one" / "images").rename(folder / name)
+    images = open_images(folder / name, pattern="t{time:03}.tif")
+    made = Experiment("points", Annotations([0], [[0, 1, 2]]), images)
+    write_dataset(folder / "dataset.toml", Dataset((Member(made),)))
+    (after,) = load_dataset(folder / "dataset.toml").experiments
+    assert list(after.images.time_points) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("there", ["points.aut", "points.autlist", "points marks.csv"])
 def test_annotations_are_written_beside_a_file_that_is_there_already(folder, there):
     (folder / there).write_text("a person's own")

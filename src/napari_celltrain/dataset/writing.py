@@ -47,8 +47,10 @@ def _entry_for(member: Member, path: Path, names: _Names) -> dict[str, Any]:
     images = member.images
     suffix = ".aut"
     if member.annotations is None:
-        images = images or _location(experiment.images)
-        if images is None and experiment.images is not None:
+        own = None if images else _location(experiment.images, path.parent)
+        if own is not None:
+            entry["images"] = own
+        elif images is None and experiment.images is not None:
             suffix = ".autlist"
             if not images_entry(experiment.images, path.parent):
                 raise CellTrainError(
@@ -66,7 +68,7 @@ def _entry_for(member: Member, path: Path, names: _Names) -> dict[str, Any]:
     else:
         from napari_celltrain.formats.registry import write_experiment
 
-        if images is not None and getattr(experiment.images, "series", None) is not None:
+        if "images" in entry and getattr(experiment.images, "series", None) is not None:
             entry["series"] = int(getattr(experiment.images, "series", 1))
         base = names.new_one(experiment.name)
         write_experiment(path.parent / f"{base}{suffix}", experiment)
@@ -90,12 +92,19 @@ def _entry_for(member: Member, path: Path, names: _Names) -> dict[str, Any]:
     return entry
 
 
-def _location(images: FrameSource | None) -> str | None:
+def _location(images: FrameSource | None, folder: Path) -> str | None:
     """Return what `open_images` takes to open a movie again, where the movie knows it."""
     location, pattern = getattr(images, "location", None), getattr(images, "pattern", None)
-    if location is None or pattern is None:
-        return None if location is None else str(location)
-    return str(Path(location) / str(pattern))
+    if location is None:
+        return None
+    place = _relative(str(location), folder)
+    if pattern is None:
+        return place
+    # a brace in the name of a folder is no number; a path is a pattern from its first brace on
+    parts = place.split("/")
+    first = next((at for at, part in enumerate(parts) if "{" in part), len(parts))
+    doubled = [part.replace("{", "{{").replace("}", "}}") for part in parts[first:]]
+    return Path("/".join([*parts[:first], *doubled]), str(pattern)).as_posix()
 
 
 def _marks_text(annotations: Annotations) -> str:
