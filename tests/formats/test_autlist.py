@@ -129,6 +129,35 @@ def test_only_one_end_of_the_time_range(folder):
         write_list(folder, {"experiment_file": "files/a.aut", **MOVIE, "min_time_point": 4})
     )
     assert experiment.image_time_points() == [4, 5, 6]
+    assert experiment.time_range == (4, 6)
+
+
+@pytest.mark.parametrize(
+    ("stated", "written"),
+    [
+        ({"min_time_point": 4}, (4, 6)),
+        ({"max_time_point": 4}, (3, 4)),
+        ({"min_time_point": 4, "max_time_point": 10**9}, (4, 6)),
+        ({"max_time_point": 1}, (1, 1)),
+        ({"min_time_point": 0, "max_time_point": 99}, (0, 99)),
+    ],
+)
+def test_an_open_end_of_the_time_range_is_written_as_the_images_have_it(folder, stated, written):
+    (read,) = read_experiments(
+        write_list(folder, {"experiment_file": "files/a.aut", **MOVIE, **stated})
+    )
+    write_experiment(folder / "again.autlist", read)
+    (entry,) = json.loads((folder / "again.autlist").read_text("utf-8"))
+    assert (entry["min_time_point"], entry["max_time_point"]) == written
+
+
+def test_an_open_end_without_images_is_left_open(folder):
+    entry = {"experiment_file": "files/a.aut", "max_time_point": 3}
+    (read,) = read_experiments(write_list(folder, entry))
+    write_experiment(folder / "again.autlist", read)
+    (entry,) = json.loads((folder / "again.autlist").read_text("utf-8"))
+    assert "min_time_point" not in entry
+    assert entry["max_time_point"] == 3
 
 
 def test_images_without_annotations(folder):

@@ -13,6 +13,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import content_of, write_text
 from napari_celltrain.formats.autlist_writing import images_entry
 from napari_celltrain.formats.documents import parsed_toml
+from napari_celltrain.formats.written import OPEN_END, time_range_of
 
 if TYPE_CHECKING:
     from napari_celltrain.dataset.members import Dataset, Member
@@ -77,7 +78,11 @@ def _entry_for(member: Member, path: Path, names: _Names) -> dict[str, Any]:
             write_text(path.parent / f"{base} marks.csv", _marks_text(experiment.annotations))
             entry["marks"] = f"{base} marks.csv"
     if experiment.time_range is not None:
-        entry["time_points"] = list(experiment.time_range)
+        first, last = time_range_of(experiment)
+        entry["time_points"] = [
+            -OPEN_END if first is None else first,
+            OPEN_END if last is None else last,
+        ]
     if len(experiment.channels) == 1:
         entry["channel"] = experiment.channels[0] + 1
     else:
@@ -119,8 +124,8 @@ def _marks_text(annotations: Annotations) -> str:
 def _region(region: Region) -> dict[str, Any]:
     entry: dict[str, Any] = {"polygon": [[float(y), float(x)] for y, x in region.vertices]}
     if region.first is not None or region.last is not None:
-        first = -(10**9) if region.first is None else region.first
-        last = 10**9 if region.last is None else region.last
+        first = -OPEN_END if region.first is None else region.first
+        last = OPEN_END if region.last is None else region.last
         entry["time_points"] = [first, last]
     return entry
 

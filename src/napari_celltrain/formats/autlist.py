@@ -22,6 +22,7 @@ from napari_celltrain.formats.cleaning import LAST_TIME_POINT
 from napari_celltrain.formats.documents import beginning, load_json, sentences
 from napari_celltrain.formats.elsewhere import elsewhere
 from napari_celltrain.formats.options import ReadOptions
+from napari_celltrain.formats.written import OPEN_END
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -152,7 +153,7 @@ def _entry(
             Experiment(
                 name,
                 images=images,
-                time_range=time_range,
+                time_range=_closed(time_range, images),
                 source=path,
                 voxel_size_um=options.voxel_size_um,
                 findings=tuple(findings),
@@ -167,14 +168,17 @@ def _entry(
         raise CellTrainError(
             f"{place}: there is no file {annotated}. Correct the path in the list."
         )
-    return [
-        experiment.with_(
-            images=experiment.images if images is None else images,
-            time_range=time_range or experiment.time_range,
-            findings=(*experiment.findings, *findings),
+    experiments = []
+    for one in _annotated(annotated, images, _images_key(entry), options, read_before):
+        its_images = one.images if images is None else images
+        experiments.append(
+            one.with_(
+                images=its_images,
+                time_range=_closed(time_range, its_images) or one.time_range,
+                findings=(*one.findings, *findings),
+            )
         )
-        for experiment in _annotated(annotated, images, _images_key(entry), options, read_before)
-    ]
+    return experiments
 
 
 def _images_key(entry: dict[str, Any]) -> str:
@@ -289,24 +293,28 @@ def _groups(stated: Any, place: str) -> list[list[int]]:
     return groups
 
 
-def _time_range(entry: dict[str, Any], place: str) -> tuple[int, int] | None:
-    numbers = []
-    for key, open_end in (
-        ("min_time_point", -LAST_TIME_POINT),
-        ("max_time_point", LAST_TIME_POINT),
-    ):
+def _time_range(entry: dict[str, Any], place: str) -> tuple[int | None, int | None]:
+    """Return the first and last time point to use, None where an end is open."""
+    numbers: list[int | None] = []
+    for key in ("min_time_point", "max_time_point"):
         value = entry.get(key)
-        if value is None:
-            numbers.append(open_end)
-            continue
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or abs(value) > LAST_TIME_POINT:
+        if value is not None and (not whole or abs(value) > LAST_TIME_POINT):
             raise CellTrainError(f"{place}: {key} is no time point.")
         numbers.append(value)
-    if entry.get("min_time_point") is None and entry.get("max_time_point") is None:
-        return None
-    if numbers[0] > numbers[1]:
-        raise CellTrainError(
-            f"{place}: min_time_point {numbers[0]} lies after max_time_point {numbers[1]}."
-        )
-    return numbers[0], numbers[1]
+    first, last = numbers
+    if first is not None and last is not None and first > last:
+        raise CellTrainError(f"{place}: min_time_point {first} lies after max_time_point {last}.")
+    return first, last
+
+
+def _closed(
+    time_range: tuple[int | None, int | None], images: FrameSource | None
+) -> tuple[int, int] | None:
+    """Return a range whose open end is that of the images, where they are known."""
+    first, last = time_range
+    times = () if images is None else images.time_points
+    start, end = (times[0], times[-1]) if len(times) else (-OPEN_END, OPEN_END)
+    if first is None:
+        return None if last is None else (min(start, last), last)
+    return first, max(end, first) if last is None else last

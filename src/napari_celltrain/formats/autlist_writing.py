@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.files import write_text
 from napari_celltrain.formats.aut_writing import aut_text
-from napari_celltrain.formats.written import location_of
+from napari_celltrain.formats.written import location_of, time_range_of
 from napari_celltrain.images.combine import AppendedChannels, AppendedTime, SummedChannels
 
 if TYPE_CHECKING:
@@ -32,11 +32,9 @@ def write_autlist(path: Path, experiments: Sequence[Experiment]) -> None:
         entry: dict[str, Any] = {"experiment_file": _relative(annotated, path.parent)}
         if experiment.images is not None:
             entry.update(images_entry(experiment.images, path.parent))
-        time_range = experiment.time_range
-        if time_range is None and experiment.images is not None and experiment.images.time_points:
-            time_range = experiment.images.time_points[0], experiment.images.time_points[-1]
-        if time_range is not None:
-            entry["min_time_point"], entry["max_time_point"] = map(int, time_range)
+        for key, end in zip(("min", "max"), time_range_of(experiment), strict=True):
+            if end is not None:
+                entry[f"{key}_time_point"] = end
         entries.append(entry)
     write_text(path, json.dumps(entries, indent=4, sort_keys=True, ensure_ascii=False))
 

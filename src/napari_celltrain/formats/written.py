@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 USUAL_RADIUS_PX = 5.0
 """The radius of cells of which nobody knows one, for formats that must have one."""
 
+OPEN_END = 10**9
+"""Stands for an open end of a range of time points where nobody knows the movie."""
+
 
 def cells_of(experiment: Experiment) -> Annotations:
     """Return the positions that are cells; other programs know no others."""
@@ -80,6 +83,22 @@ def frame_interval_s(experiment: Experiment) -> float | None:
     if experiment.frame_interval_s is not None or experiment.images is None:
         return experiment.frame_interval_s
     return experiment.images.frame_interval_s
+
+
+def time_range_of(experiment: Experiment) -> tuple[int | None, int | None]:
+    """Return the first and last time point to use, None for an end that nobody stated.
+
+    The images' own ends are taken for open ones, and where no range is known.
+    """
+    first, last = experiment.time_range or (None, None)
+    first = None if first is None or first <= -OPEN_END else int(first)
+    last = None if last is None or last == OPEN_END else int(last)
+    times = () if experiment.images is None else experiment.images.time_points
+    if len(times) and first is None and (last is None or times[0] <= last):
+        first = int(times[0])
+    if len(times) and last is None and (first is None or times[-1] >= first):
+        last = int(times[-1])
+    return first, last
 
 
 def inside(experiment: Experiment) -> NDArray[np.bool_]:
