@@ -336,6 +336,18 @@ def test_annotations_are_written_beside_a_file_that_is_there_already(folder, the
     assert len(load_dataset(folder / "dataset.toml").experiments[0].annotations) == 2
 
 
+@pytest.mark.parametrize("letter", ["x", "\u7d30", "\U00020000"])
+def test_an_experiments_name_may_be_longer_than_that_of_a_file(folder, letter):
+    members = [
+        made_in_the_window(folder, letter * 300 + end, x, (1, -1))
+        for end, x in (("a", 2), ("b", 3))
+    ]
+    write_dataset(folder / "dataset.toml", Dataset(tuple(members)))
+    after = load_dataset(folder / "dataset.toml").experiments
+    assert [one.name for one in after] == [one.experiment.name for one in members]
+    assert [len(one.annotations) for one in after] == [2, 2]
+
+
 def test_annotations_that_were_written_before_are_replaced(folder):
     for x in (2.0, 7.0):
         members = (made_in_the_window(folder, x=x), made_in_the_window(folder, x=x))

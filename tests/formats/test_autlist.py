@@ -398,7 +398,7 @@ def test_the_pattern_of_a_microscopes_file_is_the_series(folder, suffix, library
 
 
 def test_several_experiments_with_odd_names_stay_in_their_folder(folder):
-    names = ["../../outside", "a/b", "CON", "", "..", "x" * 300]
+    names = ["../../outside", "a/b", "CON", "", "..", "x" * 300, "\U00020000" * 80]
     experiments = [Experiment(name, Annotations([0], [[0, 0, 0]])) for name in names]
     path = folder / "new" / "all.autlist"
     write_autlist(path, experiments)

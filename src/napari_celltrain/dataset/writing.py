@@ -13,7 +13,7 @@ from napari_celltrain.errors import CellTrainError
 from napari_celltrain.files import content_of, write_text
 from napari_celltrain.formats.autlist_writing import images_entry
 from napari_celltrain.formats.documents import parsed_toml
-from napari_celltrain.formats.written import OPEN_END, time_range_of
+from napari_celltrain.formats.written import OPEN_END, short_name, time_range_of
 
 if TYPE_CHECKING:
     from napari_celltrain.dataset.members import Dataset, Member
@@ -166,7 +166,7 @@ class _Names:
     def new_one(self, name: str) -> str:
         """Return a file name for an experiment, without an ending; a new one each time."""
         plain = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name)
-        base = plain.strip() or "experiment"
+        base = short_name(plain.strip()) or "experiment"
         candidate, number = base, 2
         while not self._is_free(candidate, name):
             candidate, number = f"{base} {number}", number + 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_celltrain.files import write_text
 from napari_celltrain.formats.aut_writing import aut_text
-from napari_celltrain.formats.written import location_of, time_range_of
+from napari_celltrain.formats.written import location_of, short_name, time_range_of
 from napari_celltrain.images.combine import AppendedChannels, AppendedTime, SummedChannels
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def annotation_places(path: Path, experiments: Sequence[Experiment]) -> list[Pat
     if len(experiments) == 1:
         return [path.with_suffix(".aut")]
     names = [
-        re.sub(r"[^\w .()-]", "_", experiment.name)[:80].strip(" .") or "experiment"
+        short_name(re.sub(r"[^\w .()-]", "_", experiment.name)[:80]).strip(" .") or "experiment"
         for experiment in experiments
     ]
     folder = path.parent / f"{path.stem} files"

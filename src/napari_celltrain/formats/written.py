@@ -21,6 +21,15 @@ USUAL_RADIUS_PX = 5.0
 OPEN_END = 10**9
 """Stands for an open end of a range of time points where nobody knows the movie."""
 
+_LONGEST_NAME = 120
+"""Bytes; file systems have room for 255, encrypted ones for 143, with what is added."""
+
+
+def short_name(name: str) -> str:
+    """Return the beginning of a name that is short enough for a file's; blanks at its ends go."""
+    # a letter has up to four bytes, and file systems count these
+    return name.encode("utf-8")[:_LONGEST_NAME].decode("utf-8", errors="ignore").strip()
+
 
 def cells_of(experiment: Experiment) -> Annotations:
     """Return the positions that are cells; other programs know no others."""
