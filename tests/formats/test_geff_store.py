@@ -225,6 +225,15 @@ def test_axes_that_state_nothing_are_pixels(tmp_path, unit):
     assert not experiment.findings
 
 
+def test_axes_of_an_unknown_unit_are_taken_as_pixels_and_said(tmp_path):
+    axes = [axis("t"), *(axis(one, unit="furlong") for one in "zyx")]
+    experiment = read(write(tmp_path / "a.geff", COLUMNS, axes))
+    assert experiment.annotations.positions[2].tolist() == [2, 12, 22]
+    (finding,) = [one for one in experiment.findings if one.code == "unknown-unit"]
+    assert "'furlong'" in finding.message
+    assert "taken as pixels" in finding.message
+
+
 def test_nodes_without_a_place_are_left_out_and_counted(tmp_path):
     path = write(tmp_path / "a.geff")
     zarr.open_group(path, mode="a").create_array(

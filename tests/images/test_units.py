@@ -16,7 +16,9 @@ from napari_celltrain.images.units import seconds_per_unit, um_per_unit
         ("nm", 1e-3), ("nanometre", 1e-3), ("mm", 1e3), ("millimetres", 1e3), ("cm", 1e4),
         ("m", 1e6), ("meter", 1e6), ("metres", 1e6), ("inch", 25400.0), ("inches", 25400.0),
         ("Å", 1e-4), ("angstroms", 1e-4), ("pm", 1e-6),
-        *((text, None) for text in ("pixel", "pixels", "px", "", "furlong", "s")),
+        ("in", 25400.0), ("ft", 304800.0), ("feet", 304800.0), ("thou", 25.4), ("mil", 25.4),
+        ("yd", 914400.0), ("km", 1e9), ("dm", 1e5), ("MM", 1e3),
+        *((text, None) for text in ("pixel", "pixels", "px", "", "furlong", "s", "Mm", "Pm")),
     ],
 )  # fmt: skip
 def test_units_of_length(unit, um):

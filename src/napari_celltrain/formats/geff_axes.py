@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TIME_NAMES = ("t", "time", "frame", "timepoint", "time_point")
+_PIXELS = ("", "px", "pixel", "pixels", "voxel", "voxels", "dimensionless", "arbitrary unit")
 _FRAME_NAMES = ("FRAME", "frame", "timepoint", "time_point")
 
 
@@ -47,6 +48,11 @@ class AxisOfStore:
     def um(self) -> float | None:
         """Micrometres of a unit; None for pixels."""
         return um_per_unit(self.unit)
+
+    @property
+    def has_unknown_unit(self) -> bool:
+        """Whether it states a unit that is neither pixels nor a known length."""
+        return self.um is None and self.unit.strip().lower() not in _PIXELS
 
     @property
     def scale_um(self) -> float | None:

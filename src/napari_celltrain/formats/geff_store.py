@@ -206,6 +206,17 @@ def _positions(
     if y.um is not None or x.um is not None:  # physical
         factors = [1.0 if axis is None else axis.um or 1.0 for axis in space]
         return in_pixels(values * factors, "um", options, images, findings)
+    unknown = [one for one in (z, y, x) if one is not None and one.has_unknown_unit]
+    if unknown:
+        named = " and ".join(dict.fromkeys(repr(one.unit[:40]) for one in unknown))
+        findings.append(
+            Finding(
+                "warning",
+                "unknown-unit",
+                f"The store states positions in {named}, which is no known unit of length; they "
+                "are taken as pixels.",
+            )
+        )
     scales = [None if axis is None else axis.scale_um for axis in space]
     if z is None and scales[2]:
         scales[0] = scales[2]
