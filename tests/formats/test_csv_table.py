@@ -185,6 +185,24 @@ def test_delimiters_decimal_commas_and_encodings(read, delimiter, decimal, encod
     assert annotations.features["größe"].tolist() == [3.5, 4.5]
 
 
+@pytest.mark.parametrize("n", [1, 50])
+def test_decimal_commas_in_quotes_between_commas(read, n):
+    rows = "".join(f'"{t}","{t},5","2,25","{t + 3},75"\n' for t in range(n))
+    annotations = read('"t","z","y","x"\n' + rows).annotations
+    assert annotations.t.tolist() == list(range(n))
+    assert annotations.positions[-1].tolist() == [n - 0.5, 2.25, n + 2.75]
+
+
+def test_quoted_commas_between_thousands_or_in_lists_are_no_decimal_commas(read):
+    experiment = read('t,y,x\n0,2,3\n1,"1,234",3\n')
+    assert experiment.annotations.t.tolist() == [0]
+    assert codes(experiment) == ["no-number"]
+    features = read(
+        't,y,x,score,pair\n0,2.5,3,0.5,"1,2;3"\n1,2.5,3,0.5,"1,2"\n'
+    ).annotations.features
+    assert features["pair"].tolist() == ["1,2;3", "1,2"]
+
+
 def test_parents_by_track_where_rows_have_no_id(read):
     annotations = read(
         "t,z,y,x,track_id,parent_id\n0,0,1,1,1,\n1,0,1,2,1,\n2,0,1,3,2,1\n"

@@ -119,7 +119,7 @@ def parse_table(text: str) -> Table | None:
         for row in rows
         if row and (row[0] or any(row))
     ]
-    comma = delimiter != "," and _has_decimal_comma(cells)
+    comma = _has_decimal_comma(cells, quoted=delimiter == ",")
     columns = [list(map(str.strip, column)) for column in zip(*cells, strict=True)] or [[]] * n
     return Table(header, columns, at + 2, comma)
 
@@ -165,7 +165,7 @@ def _header(lines: list[str]) -> tuple[int, str] | None:
     best: tuple[int, int, str] | None = None
     for at, line in enumerate(lines[: _LONGEST_PREAMBLE + 1]):
         for delimiter in _DELIMITERS:
-            names = [name.strip() for name in line.split(delimiter)]
+            names = _split(line, delimiter)
             named = [name for name in names if name and not _NUMBER.match(name)]
             if len(named) < 2 or any(len(name) > 200 for name in named):
                 continue
@@ -176,6 +176,24 @@ def _header(lines: list[str]) -> tuple[int, str] | None:
     return best[1], best[2]
 
 
-def _has_decimal_comma(cells: list[list[str]]) -> bool:
-    number = re.compile(r"\s*[-+]?\d+,\d+\s*$")
-    return any(number.match(cell) is not None for row in cells[:200] for cell in row)
+def _split(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line; a delimiter within quotes divides nothing."""
+    try:
+        cells = next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # endless cells
+        cells = line.split(delimiter)
+    return [cell.strip() for cell in cells]
+
+
+def _has_decimal_comma(cells: list[list[str]], *, quoted: bool) -> bool:
+    """Tell whether numbers are written 1,5.
+
+    Where commas part the cells, those within one are `quoted`: they may also part the thousands,
+    or the numbers of a list.
+    """
+    beginning = [cell.strip() for row in cells[:200] for cell in row]
+    found = [cell for cell in beginning if re.match(r"[-+]?\d+,\d+$", cell)]
+    if not quoted:
+        return bool(found)
+    points = any(re.match(r"[-+]?\d*\.\d+", cell) for cell in beginning)
+    return not points and not all(re.match(r"[-+]?\d{1,3},\d{3}$", cell) for cell in found)
