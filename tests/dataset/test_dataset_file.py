@@ -365,6 +365,22 @@ def test_annotations_that_another_experiment_is_read_from_stay(folder):
     assert (first.annotations.positions[0, 2], second.annotations.positions[0, 2]) == (7, 2)
 
 
+def test_images_with_axes_that_the_file_does_not_say_are_refused(tmp_path):
+    frames = np.zeros((5, 2, 20, 21), np.uint16)
+    tifffile.imwrite(tmp_path / "plain.tif", frames, photometric="minisblack")
+    cells = Annotations([0], [[1, 2, 3]])
+
+    def with_axes(axes):
+        images = open_images(tmp_path / "plain.tif", axes=axes)
+        return Dataset((Member(Experiment("cells", cells, images)),))
+
+    with pytest.raises(CellTrainError, match=r"'cells' were opened with other axes than"):
+        write_dataset(tmp_path / "dataset.toml", with_axes("ztyx"))
+    assert [one.name for one in tmp_path.iterdir()] == ["plain.tif"]
+    write_dataset(tmp_path / "dataset.toml", with_axes("tzyx"))  # as it would be read anyway
+    assert len(load_dataset(tmp_path / "dataset.toml")) == 1
+
+
 def recipes(folder):
     """Return movies that are made of others, by what they are."""
     two = open_images(folder / "two" / "images", pattern="t{time:03}.tif")

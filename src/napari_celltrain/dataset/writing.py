@@ -17,7 +17,7 @@ from napari_celltrain.formats.written import OPEN_END, short_name, time_range_of
 
 if TYPE_CHECKING:
     from napari_celltrain.dataset.members import Dataset, Member
-    from napari_celltrain.experiment import Annotations, FrameSource, Region
+    from napari_celltrain.experiment import Annotations, Experiment, FrameSource, Region
 
 _LARGEST_FILE = 10_000_000
 
@@ -33,7 +33,8 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
     Raises
     ------
     CellTrainError
-        When the images of an experiment are in no file, or the place can't be written.
+        When the images of an experiment are in no file, or in one that says other axes than they
+        were opened with, or the place can't be written.
     """
     path = Path(path).absolute()
     names = _Names(path, dataset)
@@ -51,6 +52,7 @@ def _entry_for(member: Member, path: Path, names: _Names) -> dict[str, Any]:
         own = None if images else _location(experiment.images, path.parent)
         if own is not None:
             entry["images"] = own
+            _check_opens_alike(experiment, path.parent / own)
         elif images is None and experiment.images is not None:
             suffix = ".autlist"
             if not images_entry(experiment.images, path.parent):
@@ -110,6 +112,30 @@ def _location(images: FrameSource | None, folder: Path) -> str | None:
     first = next((at for at, part in enumerate(parts) if "{" in part), len(parts))
     doubled = [part.replace("{", "{{").replace("}", "}}") for part in parts[first:]]
     return Path("/".join([*parts[:first], *doubled]), str(pattern)).as_posix()
+
+
+def _check_opens_alike(experiment: Experiment, place: Path) -> None:
+    """Refuse images whose axes somebody stated: a data set has no word for them.
+
+    Only the sizes are compared; whether the file is there is told by whoever reads it.
+    """
+    from napari_celltrain.images import open_images
+
+    images = experiment.images
+    assert images is not None  # it has a location
+    try:
+        again = open_images(place, series=getattr(images, "series", None))
+    except CellTrainError:
+        return
+    stated, found = (
+        (len(one.time_points), one.n_channels, *one.frame_shape) for one in (images, again)
+    )
+    if stated != found:
+        raise CellTrainError(
+            f"The images of '{experiment.name}' were opened with other axes than {place} says, "
+            "which a data set can't note. Save them as OME-TIFF, which says its axes, and open "
+            "that file."
+        )
 
 
 def _marks_text(annotations: Annotations) -> str:
