@@ -20,8 +20,8 @@ from napari_celltrain.prediction.reserved import Reserved
 
 SHAPE = (9, 300, 400)
 HEADER = {
-    "shape": list(SHAPE),
     "celltrain_partial": 1,
+    "shape": list(SHAPE),
     "detector": "abc",
     "movie": "m",
     "floor": 0.05,
@@ -93,11 +93,51 @@ def test_what_belongs_to_something_else_is_refused_and_kept(path, key, words):
     fill(path, [], resume=True)  # and it is not locked
 
 
-def test_a_foreign_file_is_refused(path):
-    path.write_text("my diary\nof cells\n")
+@pytest.mark.parametrize("resume", [True, False])
+@pytest.mark.parametrize(
+    "content",
+    ["my diary\nof cells\n", "a line without an end", '["celltrain_partial"]\n', "3\n", "\n"],
+)
+def test_a_foreign_file_is_refused_and_kept(path, content, resume):
+    path.write_text(content)
     with pytest.raises(CellTrainError, match="no unfinished prediction"):
-        PartialResults(Reserved(path), HEADER, resume=True)
-    assert path.read_text().startswith("my diary")
+        PartialResults(Reserved(path), HEADER, resume=resume)
+    assert path.read_text() == content
+    assert list(path.parent.iterdir()) == [path]  # it is not locked
+
+
+@pytest.mark.parametrize("resume", [True, False])
+@pytest.mark.parametrize("content", ["", "{", '{"celltrain_partial": 1, "de'])
+def test_what_a_kill_left_of_the_first_line_is_begun_anew(path, content, resume):
+    path.write_text(content)
+    fill(path, [frame(0)], resume=resume)
+    assert len(path.read_text().splitlines()) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a link needs permission")
+@pytest.mark.parametrize("resume", [True, False])
+@pytest.mark.parametrize("content", ["my diary\n", None])
+def test_a_link_is_refused_and_what_it_leads_to_is_kept(path, content, resume):
+    other = path.with_name("other.txt")
+    if content is not None:
+        other.write_text(content)
+    path.symlink_to(other.name)
+    with pytest.raises(CellTrainError, match="is a link"):
+        PartialResults(Reserved(path), HEADER, resume=resume)
+    assert path.is_symlink()
+    assert (other.read_text() if other.exists() else None) == content
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="no such choice on this system")
+def test_a_link_that_is_put_there_at_the_last_moment_is_not_followed(path, monkeypatch):
+    other = path.with_name("other.txt")
+    other.write_text("my diary")
+    path.symlink_to(other.name)
+    monkeypatch.setattr(Path, "is_symlink", lambda self: False)
+    monkeypatch.setattr(partial_module, "content_of", lambda *_: b"")
+    with pytest.raises(CellTrainError, match="can't be written"):
+        PartialResults(Reserved(path), HEADER, resume=False)
+    assert other.read_text() == "my diary"
 
 
 def test_changed_images_and_damaged_time_points_are_done_again(path):

@@ -151,8 +151,9 @@ class PartialResults:
         self._results: dict[int, tuple[FrameResult, str | None]] = {}
         self._last_flush = time.monotonic()
         try:
-            length = self._read(header) if resume else 0
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            lines = _lines_of(path)  # what is no prediction is not begun anew either
+            length = self._take(lines, header) if resume else 0
+            self._file = os.open(path, _HOW_OPENED, 0o666)
             try:
                 os.ftruncate(self._file, length)
                 os.lseek(self._file, 0, os.SEEK_END)
@@ -250,23 +251,11 @@ class PartialResults:
         while content:
             content = content[os.write(self._file, content) :]
 
-    def _read(self, header: dict[str, Any]) -> int:
-        """Read what is there; return the length of its unbroken part."""
-        try:
-            content = content_of(self.path, LARGEST_FILE)
-        except FileNotFoundError:
-            return 0
-        lines = content.split(b"\n")[:-1]  # what follows the last line end is a broken line
+    def _take(self, lines: Sequence[bytes], header: dict[str, Any]) -> int:
+        """Take over what is there; return the length of its unbroken part."""
         if not lines:
             return 0
-        try:
-            found = json.loads(lines[0])
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict) or "celltrain_partial" not in found:
-            raise CellTrainError(
-                f"{self.path} is no unfinished prediction. Remove it, or choose another file."
-            )
+        found = json.loads(lines[0])
         for key, wanted in header.items():
             if key == "place" and key not in found:
                 continue  # written before it was kept
@@ -287,6 +276,54 @@ class PartialResults:
         return length
 
 
+def _lines_of(path: Path) -> list[bytes]:
+    """Return the complete lines of an unfinished prediction; none where there is no file.
+
+    Raises
+    ------
+    CellTrainError
+        When it is a link, or a file that is something else: that is never emptied.
+    OSError
+        When it can't be read.
+    """
+    if path.is_symlink():
+        raise CellTrainError(
+            f"{path} is a link, and what it leads to would be overwritten. Move it away, or choose "
+            "another file."
+        )
+    try:
+        content = content_of(path, LARGEST_FILE)
+    except FileNotFoundError:
+        return []
+    lines = content.split(b"\n")[:-1]  # what follows the last line end is a broken line
+    if not (_is_header(lines[0]) if lines else _is_cut(content)):
+        raise CellTrainError(
+            f"{path} is no unfinished prediction. Move it away, or choose another file."
+        )
+    return lines
+
+
+def _is_header(line: bytes) -> bool:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and "celltrain_partial" in found
+
+
+def _is_cut(content: bytes) -> bool:
+    """Tell whether a file can be what a kill left of the first line."""
+    return _BEGIN.startswith(content[: len(_BEGIN)])
+
+
+_BEGIN = b'{"celltrain_partial": '
+"""Of every first line."""
+_HOW_OPENED = (
+    os.O_RDWR
+    | os.O_CREAT
+    | getattr(os, "O_BINARY", 0)  # Windows
+    | getattr(os, "O_NOFOLLOW", 0)  # a link may have been put there a moment ago
+)
 _ODD = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """What a line that this program did not write leads to."""
 
