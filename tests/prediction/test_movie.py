@@ -102,6 +102,21 @@ def test_resume_with_another_detector_is_refused(detector, make_detector, movie,
         predict_to_file(make_detector(seed=5), movie, tmp_path / "c.csv", Options(resume=True))
 
 
+def test_without_resume_nothing_that_was_found_is_lost(detector, movie, tmp_path, monkeypatch):
+    out, folder = tmp_path / "c.csv", tmp_path / "list"
+    predict_to_file(detector, movie, out, **stop_after(2))
+    predict_list(detector, [Experiment("a", images=movie)], folder, **stop_after(2))
+    kept = [out.with_name("c.csv.partial"), folder / "1.partial"]
+    before = [one.read_bytes() for one in kept]
+    # it is said before a frame is looked at
+    monkeypatch.setattr(movie_module, "with_first_look", None)
+    with pytest.raises(CellTrainError, match="2 time points"):
+        predict_to_file(detector, movie, out, Options(cell_diameter=9.0))
+    with pytest.raises(CellTrainError, match="2 time points"):
+        predict_list(detector, [Experiment("a", images=movie)], folder)
+    assert [one.read_bytes() for one in kept] == before
+
+
 def test_changed_image_file_is_computed_again(detector, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -134,7 +149,8 @@ def test_truncated_file_in_the_middle(detector, tmp_path):
         predict_to_file(
             detector, open_images(folder), tmp_path / "c.csv", replace(options, on_damaged="stop")
         )
-    summary = predict_to_file(detector, open_images(folder), tmp_path / "c.csv", options)
+    goes_on = replace(options, resume=True)
+    summary = predict_to_file(detector, open_images(folder), tmp_path / "c.csv", goes_on)
     assert [(t, "t2.tif" in why) for _, t, why in summary.damaged] == [(2, True)]
     assert [n is None for _, _, n in summary.counts] == [False, False, True, False]
     assert counts_table(summary.counts).splitlines()[3].endswith(",2,")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction import partial as partial_module
+from napari_celltrain.prediction import partial_lines
 from napari_celltrain.prediction.partial import PartialResults
 from napari_celltrain.prediction.predict import FrameResult
 from napari_celltrain.prediction.reserved import Reserved
@@ -75,10 +76,21 @@ def test_cut_anywhere_loses_the_last_time_point_at_most(tmp_path_factory, cut):
     assert [line["t"] for line in lines[1:]] == list(range(6))
 
 
-def test_without_resume_it_starts_anew(path):
-    fill(path, [frame(0)])
-    with PartialResults(Reserved(path), HEADER, resume=False) as partial:
+def test_without_resume_what_was_found_is_kept_and_it_is_said_how_to_go_on(path):
+    fill(path, [frame(0), frame(4, 0), frame(5, 0, "Time point 5 can't be read.")])
+    before = path.read_bytes()
+    with pytest.raises(CellTrainError, match=r"2 time points .*\(--resume\), or remove that file"):
+        PartialResults(Reserved(path), {**HEADER, "movie": "other"}, resume=False)
+    assert path.read_bytes() == before
+    fill(path, [], resume=True)  # and it is not locked
+
+
+@pytest.mark.parametrize("results", [[], [frame(0, 0, "Time point 0 can't be read.")]])
+def test_without_resume_it_starts_anew_where_nothing_was_found(path, results):
+    fill(path, results)
+    with PartialResults(Reserved(path), {**HEADER, "movie": "other"}, resume=False) as partial:
         assert partial.result(0) is None
+    assert json.loads(path.read_text())["movie"] == "other"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +146,7 @@ def test_a_link_that_is_put_there_at_the_last_moment_is_not_followed(path, monke
     other.write_text("my diary")
     path.symlink_to(other.name)
     monkeypatch.setattr(Path, "is_symlink", lambda self: False)
-    monkeypatch.setattr(partial_module, "content_of", lambda *_: b"")
+    monkeypatch.setattr(partial_lines, "content_of", lambda *_: b"")
     with pytest.raises(CellTrainError, match="can't be written"):
         PartialResults(Reserved(path), HEADER, resume=False)
     assert other.read_text() == "my diary"

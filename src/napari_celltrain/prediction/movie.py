@@ -19,6 +19,7 @@ from napari_celltrain.prediction.output import (
 from napari_celltrain.prediction.partial import (
     SUFFIX,
     PartialResults,
+    check_nothing_lost,
     frame_stamps,
     header_for,
     measured_before,
@@ -140,6 +141,7 @@ def predict_to_file(
     experiment = _as_experiment(images)
     work = _Work(detector, experiment, out.with_name(out.name + SUFFIX), options)
     with Reserved(work.path) as place:
+        work.check_begun()
         if not work.look(stopping):
             return Summary(seconds=time.monotonic() - begin, finished=False)
         with work.open(place) as partial:
@@ -185,6 +187,8 @@ def predict_list(
         tell(Finding("info", "first-look", sentence))
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(Reserved(work.path)) for work in works]
+        for work in works:
+            work.check_begun()
         if not all(work.look(stopping) for work in works):
             return Summary(seconds=time.monotonic() - begin, finished=False)
         partials = [
@@ -250,6 +254,11 @@ class _Work:
             reach = f"it has {existing[0]} to {existing[-1]}" if len(existing) else "it has none"
             raise CellTrainError(f"{self.experiment.name} has none of these time points; {reach}.")
         return times
+
+    def check_begun(self) -> None:
+        """Refuse, before anything is looked at, to throw away what was found earlier."""
+        if not self.options.resume:
+            check_nothing_lost(self.path)
 
     def look(self, stopping: Callable[[], bool]) -> bool:
         """Find out what the detector has to be told; tell whether that was not stopped."""

@@ -43,7 +43,8 @@ class Options:
     on_damaged
         ``stop`` or ``skip``, see `predict`.
     resume
-        Go on with what an earlier prediction to the same place left unfinished.
+        Go on with what an earlier prediction to the same place left unfinished; without it such
+        a place is refused.
     """
 
     time_range: tuple[int, int] | None = None

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.detector.window import window_time_points
-from napari_celltrain.errors import CellTrainError
-from napari_celltrain.files import LONGEST_TOLD, cannot_be_written, content_of
-from napari_celltrain.prediction.predict import FrameResult, Request
+from napari_celltrain.errors import CellTrainError, counted
+from napari_celltrain.files import LONGEST_TOLD, cannot_be_written
+from napari_celltrain.prediction.partial_lines import lines_of, results_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -30,15 +30,20 @@ if TYPE_CHECKING:
 
     from napari_celltrain.detector.detector import Detector
     from napari_celltrain.experiment import FrameSource
+    from napari_celltrain.prediction.predict import FrameResult, Request
     from napari_celltrain.prediction.reserved import Reserved
 
 VERSION = 1
 SUFFIX = ".partial"
-LARGEST_FILE = 2**34
-"""Hundreds of millions of cells."""
 SECONDS_BETWEEN_QUESTIONS = 0.2
 SECONDS_BETWEEN_FLUSHES = 2.0
 """A kill loses nothing in between; a power cut loses at most this."""
+_HOW_OPENED = (
+    os.O_RDWR
+    | os.O_CREAT
+    | getattr(os, "O_BINARY", 0)  # Windows
+    | getattr(os, "O_NOFOLLOW", 0)  # a link may have been put there a moment ago
+)
 
 
 def header_for(detector: Detector, source: FrameSource, request: Request) -> dict[str, Any]:
@@ -137,12 +142,12 @@ class PartialResults:
     header
         What was asked for (`header_for`).
     resume
-        Go on with what is there; False starts anew.
+        Go on with what is there; False: there has to be nothing that would be lost.
 
     Raises
     ------
     CellTrainError
-        When it belongs to another request, or can't be written.
+        When it belongs to another request, would be lost, or can't be written.
     """
 
     def __init__(self, place: Reserved, header: dict[str, Any], *, resume: bool) -> None:
@@ -151,8 +156,9 @@ class PartialResults:
         self._results: dict[int, tuple[FrameResult, str | None]] = {}
         self._last_flush = time.monotonic()
         try:
-            lines = _lines_of(path)  # what is no prediction is not begun anew either
-            length = self._take(lines, header) if resume else 0
+            if not resume:
+                check_nothing_lost(path)
+            length = self._take(lines_of(path), header) if resume else 0
             self._file = os.open(path, _HOW_OPENED, 0o666)
             try:
                 os.ftruncate(self._file, length)
@@ -262,100 +268,37 @@ class PartialResults:
             if found.get(key) != wanted:
                 raise CellTrainError(
                     f"{self.path} belongs to {_other(key, found.get(key), wanted)}, so this "
-                    "prediction can't go on from it. Leave --resume out to start anew."
+                    "prediction can't go on from it. Ask for the same again, or remove that file "
+                    "to start anew."
                 )
         length = len(lines[0]) + 1
-        for line in lines[1:]:
-            try:
-                values = json.loads(line)
-                result = _result_of(values, header["shape"])
-            except _ODD:
-                break
-            self._results[result.t] = result, values.get("stamp")
+        for line, result, stamp in results_of(lines[1:], header["shape"]):
+            self._results[result.t] = result, stamp
             length += len(line) + 1
         return length
 
 
-def _lines_of(path: Path) -> list[bytes]:
-    """Return the complete lines of an unfinished prediction; none where there is no file.
+def check_nothing_lost(path: Path) -> None:
+    """Refuse to begin anew where an earlier prediction is unfinished that has got somewhere.
 
     Raises
     ------
     CellTrainError
-        When it is a link, or a file that is something else: that is never emptied.
-    OSError
-        When it can't be read.
+        Saying how to go on with it, and how not to; and as `PartialResults`.
     """
-    if path.is_symlink():
-        raise CellTrainError(
-            f"{path} is a link, and what it leads to would be overwritten. Move it away, or choose "
-            "another file."
-        )
     try:
-        content = content_of(path, LARGEST_FILE)
-    except FileNotFoundError:
-        return []
-    lines = content.split(b"\n")[:-1]  # what follows the last line end is a broken line
-    if not (_is_header(lines[0]) if lines else _is_cut(content)):
+        lines = lines_of(path)
+    except OSError as error:
+        raise CellTrainError(cannot_be_written(path, error)) from None
+    if not lines:
+        return
+    shape = json.loads(lines[0]).get("shape")
+    done = {one.t for _, one, _ in results_of(lines[1:], shape) if one.damage is None}
+    if done:
         raise CellTrainError(
-            f"{path} is no unfinished prediction. Move it away, or choose another file."
+            f"{path} holds {counted(len(done), 'time point')} of a prediction that was not "
+            "finished. Go on with it (--resume), or remove that file to start anew."
         )
-    return lines
-
-
-def _is_header(line: bytes) -> bool:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and "celltrain_partial" in found
-
-
-def _is_cut(content: bytes) -> bool:
-    """Tell whether a file can be what a kill left of the first line."""
-    return _BEGIN.startswith(content[: len(_BEGIN)])
-
-
-_BEGIN = b'{"celltrain_partial": '
-"""Of every first line."""
-_HOW_OPENED = (
-    os.O_RDWR
-    | os.O_CREAT
-    | getattr(os, "O_BINARY", 0)  # Windows
-    | getattr(os, "O_NOFOLLOW", 0)  # a link may have been put there a moment ago
-)
-_ODD = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What a line that this program did not write leads to."""
-
-
-def _result_of(values: dict[str, Any], shape: Sequence[int]) -> FrameResult:
-    """Return the result that a line holds, in an image of this (z, y, x) size.
-
-    Raises
-    ------
-    ValueError or another of `_ODD`
-        When it is not as such lines are written: its time point is done again then.
-    """
-    t, seconds, damage = values["t"], float(values["seconds"]), values.get("damage")
-    if type(t) is not int or not 0 <= seconds < np.inf:
-        raise ValueError("no time point")
-    if damage is not None:
-        return FrameResult(t, np.empty((0, 3)), np.empty(0), seconds, str(damage))
-    positions = np.array(values["zyx"], np.float64).reshape(-1, 3)
-    scores = np.array(values["score"], np.float64)
-    inside = (positions >= -0.5) & (positions <= np.array(shape) - 0.5)
-    if scores.shape != (len(positions),) or not inside.all():  # NaN is not inside
-        raise ValueError("no positions in the image")
-    if not ((scores >= 0) & (scores <= 1)).all():
-        raise ValueError("no scores")
-    neighbour = values.get("neighbour_damage")
-    return FrameResult(
-        t,
-        positions,
-        scores,
-        seconds,
-        neighbour_damage=None if neighbour is None else str(neighbour),
-    )
 
 
 def _other(key: str, found: object, wanted: object) -> str:
