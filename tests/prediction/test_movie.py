@@ -157,6 +157,55 @@ def test_truncated_file_in_the_middle(detector, tmp_path):
     assert "2," not in {line[:2] for line in (tmp_path / "c.csv").read_text().splitlines()}
 
 
+@pytest.fixture
+def of_any_bytes(tmp_path):
+    """A folder of images whose name, like that of its files, is not UTF-8."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/lat\xe4"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    pixels = np.random.default_rng(0).integers(0, 4000, (8, 40, 40)).astype(np.uint16)
+    for t in range(3):
+        tifffile.imwrite(Path(os.fsdecode(os.fsencode(folder) + b"/\xe4%d.tif" % t)), pixels)
+    planes = Path(os.fsdecode(os.fsencode(folder) + b"/planes"))
+    planes.mkdir()
+    for t in range(3):
+        for z, plane in enumerate(pixels):
+            tifffile.imwrite(planes / f"t{t}_z{z}.tif", plane)
+    zarr.save_array(str(folder / "m.zarr"), np.stack([pixels] * 3))
+    return folder
+
+
+@pytest.mark.parametrize("what", [".", "planes", "m.zarr"])
+def test_names_that_are_no_text_are_predicted_in_two_sittings(
+    detector, of_any_bytes, tmp_path, what
+):
+    out, options = tmp_path / "c.csv", Options(voxel_size_um=(2.0, 1.0, 1.0))
+
+    def images():
+        return open_images(of_any_bytes / what)
+
+    assert not predict_to_file(detector, images(), out, options, **stop_after(1)).finished
+    predict_to_file(detector, images(), out, replace(options, resume=True))
+    predict_to_file(detector, images(), tmp_path / "anew.csv", options)
+    assert out.read_bytes() == (tmp_path / "anew.csv").read_bytes()
+
+
+def test_a_name_that_is_no_text_is_refused_at_once_where_it_would_be_written(
+    detector, of_any_bytes, tmp_path
+):
+    def never(*_, **__):
+        raise AssertionError("too late")
+
+    images = open_images(of_any_bytes)
+    for out in (tmp_path / "c.aut", tmp_path / "c.autlist"):
+        with pytest.raises(CellTrainError, match=r"no text in any language\. Rename"):
+            predict_to_file(detector, images, out, runner=never)
+    with pytest.raises(CellTrainError, match=r"no text in any language\. Rename"):
+        predict_list(detector, [Experiment("a", images=images)], tmp_path / "list", runner=never)
+
+
 def test_list_becomes_an_aut_each_and_a_list(detector, make_movie, tmp_path):
     experiments = [
         Experiment(name, images=make_movie(seed=seed), image_offsets={4: (0.0, 10.0, 20.0)})

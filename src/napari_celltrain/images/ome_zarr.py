@@ -90,7 +90,8 @@ class ZarrMovie(Movie):
 
     def stamp(self, t: int, channel: int) -> str | None:
         """Return a text that changes when any of the files that hold the frame does."""
-        digest = hashlib.sha256(str((self._folder.absolute(), self._inner)).encode())
+        place = str((self._folder.absolute(), self._inner))
+        digest = hashlib.sha256(place.encode("utf-8", "surrogatepass"))
         for file in self._files_of(t, channel):
             try:
                 state = os.stat(file)
@@ -99,7 +100,8 @@ class ZarrMovie(Movie):
             except OSError:
                 return None
             else:
-                digest.update(f"{file}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+                line = f"{file}|{state.st_size}|{state.st_mtime_ns}\n"
+                digest.update(line.encode("utf-8", "surrogatepass"))  # names of any bytes
         return f"{type(self).__name__}|{t}|{channel}|{digest.hexdigest()}"
 
     def share_stored(self, t: int, channel: int) -> float:

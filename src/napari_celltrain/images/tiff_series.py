@@ -103,7 +103,8 @@ class TiffSeries(Movie):
                 state = path.stat()
             except OSError:
                 return None
-            digest.update(f"{path.absolute()}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+            line = f"{path.absolute()}|{state.st_size}|{state.st_mtime_ns}\n"
+            digest.update(line.encode("utf-8", "surrogatepass"))  # names of any bytes
         return f"{type(self).__name__}|{digest.hexdigest()}"
 
     def _read(self, t: int, channel: int, crop: Crop) -> NDArray[Any]:

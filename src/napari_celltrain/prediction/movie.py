@@ -14,6 +14,7 @@ from napari_celltrain.prediction.output import (
     annotations_of,
     check_folder,
     check_suffix,
+    check_text,
     write_cells,
 )
 from napari_celltrain.prediction.partial import (
@@ -139,6 +140,7 @@ def predict_to_file(
     begin = time.monotonic()
     check_suffix(out)
     experiment = _as_experiment(images)
+    check_text(experiment, out)
     work = _Work(detector, experiment, out.with_name(out.name + SUFFIX), options)
     with Reserved(work.path) as place:
         work.check_begun()
@@ -178,6 +180,8 @@ def predict_list(
     check_folder(folder)
     if not experiments:
         raise CellTrainError("There are no experiments in that list.")
+    for one in map(_as_experiment, experiments):
+        check_text(one, folder / f"{folder.resolve().name}.autlist")
     works = [
         _Work(detector, _as_experiment(one), folder / f"{number}{SUFFIX}", options)
         for number, one in enumerate(experiments, 1)

@@ -66,6 +66,30 @@ def _suffixes() -> set[str]:
     return {".csv", *(s for one in formats() if is_writable(one) for s in one.suffixes if s)}
 
 
+def check_text(experiment: Experiment, path: Path) -> None:
+    """Refuse a name that can't be written in this kind of file, before anything slow begins.
+
+    File names may be of any bytes; ``.aut`` holds the name of an experiment and ``.autlist`` also
+    where its images are, as UTF-8.
+
+    Raises
+    ------
+    CellTrainError
+        Naming what has to be renamed.
+    """
+    texts = [experiment.name] if path.suffix.lower() in (".aut", ".autlist") else []
+    if path.suffix.lower() == ".autlist":
+        texts.append(str(getattr(experiment.images, "location", "")))
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise CellTrainError(
+                f"{path.name} can't hold the name {text!a}: some of its bytes are no text in any "
+                "language. Rename that file or folder, or write a .csv."
+            ) from None
+
+
 def annotations_of(results: Iterable[FrameResult], floor: float) -> Annotations:
     """Put the cells of all time points together, in the order of time, with their scores.
 

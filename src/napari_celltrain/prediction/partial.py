@@ -127,8 +127,12 @@ def frame_stamps(
             if stopping():
                 break
         stamps = [of_time(u) for u in window_time_points(source.time_points, t, window)]
-        known = "|".join(one for one in stamps if one is not None)
-        found[t] = None if None in stamps else hashlib.sha256(known.encode()).hexdigest()[:16]
+        if None in stamps:
+            found[t] = None
+            continue
+        # names of files may be of any bytes
+        known = "|".join(map(str, stamps)).encode("utf-8", "surrogatepass")
+        found[t] = hashlib.sha256(known).hexdigest()[:16]
     return found
 
 
