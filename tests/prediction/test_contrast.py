@@ -214,6 +214,29 @@ def test_a_prediction_goes_on_with_what_was_found_out_first(detector, tmp_path, 
         predict_to_file(detector, movie, parts, Options(gamma=0.8, resume=True))
 
 
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [({"gamma": 3.0}, r"with the gamma 3 instead of 1"),
+     ({"cell_diameter": 9.0}, r"with the cell diameter 9 instead of none")],
+)  # fmt: skip
+def test_what_was_stated_has_to_be_stated_again(detector, movie, tmp_path, stated, words):
+    parts, whole = tmp_path / "parts.csv", tmp_path / "whole.csv"
+    done = []
+    predict_to_file(
+        detector,
+        movie,
+        parts,
+        Options(**stated),
+        progress=lambda *told: done.append(told),
+        stopping=lambda: bool(done),
+    )
+    with pytest.raises(CellTrainError, match=words):
+        predict_to_file(detector, movie, parts, Options(resume=True))
+    predict_to_file(detector, movie, parts, Options(resume=True, **stated))
+    predict_to_file(detector, movie, whole, Options(**stated))
+    assert parts.read_bytes() == whole.read_bytes()
+
+
 def test_too_few_cells_say_nothing(detector):
     empty = np.random.default_rng(0).normal(0.1, 0.01, (2, 1, SIDE, SIDE))
     assert _request(detector, _movie(empty)).gamma == 1.0

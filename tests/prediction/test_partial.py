@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.prediction import partial as partial_module
 from napari_celltrain.prediction import partial_lines
-from napari_celltrain.prediction.partial import PartialResults
+from napari_celltrain.prediction.partial import PartialResults, measured_before, weights_digest
 from napari_celltrain.prediction.predict import FrameResult
 from napari_celltrain.prediction.reserved import Reserved
 
@@ -280,4 +280,13 @@ def test_a_movie_of_the_same_name_elsewhere_is_another_one(path):
     with pytest.raises(CellTrainError, match="/data/a/movie"):
         PartialResults(Reserved(path), {**HEADER, "place": "/data/b/movie"}, resume=True)
     with PartialResults(Reserved(path), here, resume=True) as partial:
+        assert partial.result(0) is not None
+
+
+def test_an_earlier_version_did_not_say_what_was_stated(path, detector):
+    header = {**HEADER, "detector": weights_digest(detector), "gamma": 0.8, "cell_diameter": 9.0}
+    with PartialResults(Reserved(path), header, resume=False) as partial:
+        partial.add(frame(0))
+    assert measured_before(path, detector) == (9.0, 0.8)
+    with PartialResults(Reserved(path), {**header, "stated": ["gamma"]}, resume=True) as partial:
         assert partial.result(0) is not None

@@ -273,7 +273,9 @@ class _Work:
 
     def open(self, place: Reserved) -> PartialResults:
         """Open the file of the results so far."""
-        header = header_for(self.detector, self.source, self.request)
+        options = vars(self.options)
+        stated = [key for key in ("cell_diameter", "gamma") if options[key] is not None]
+        header = header_for(self.detector, self.source, self.request, stated)
         return PartialResults(place, header, resume=self.options.resume)
 
     def compute(

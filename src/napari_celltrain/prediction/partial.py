@@ -46,8 +46,18 @@ _HOW_OPENED = (
 )
 
 
-def header_for(detector: Detector, source: FrameSource, request: Request) -> dict[str, Any]:
-    """Return everything that the result depends on, besides the pixels."""
+def header_for(
+    detector: Detector, source: FrameSource, request: Request, stated: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return everything that the result depends on, besides the pixels.
+
+    Parameters
+    ----------
+    detector, source, request
+        What finds cells, where, and how.
+    stated
+        Of ``cell_diameter`` and ``gamma`` what a person stated; the others were measured.
+    """
     return {
         "celltrain_partial": VERSION,
         "detector": weights_digest(detector),
@@ -59,6 +69,7 @@ def header_for(detector: Detector, source: FrameSource, request: Request) -> dic
         "cell_diameter": request.cell_diameter,
         "gamma": float(request.known_gamma),
         "floor": float(request.floor),
+        "stated": sorted(stated),
     }
 
 
@@ -71,7 +82,8 @@ def _place_of(source: FrameSource) -> str | None:
 def measured_before(path: Path, detector: Detector) -> tuple[float | None, float | None]:
     """Return the cell diameter and the gamma of an unfinished prediction with this detector.
 
-    What was measured once holds for all of a movie. None, None where there is no such prediction.
+    What was measured once holds for all of a movie; what was stated then has to be stated again,
+    and is None here as well. None, None where there is no such prediction.
     """
     try:
         if not path.is_file():  # a pipe would never end
@@ -80,7 +92,12 @@ def measured_before(path: Path, detector: Detector) -> tuple[float | None, float
             found = json.loads(file.readline(2**16))
         if found["detector"] != weights_digest(detector):
             return None, None
-        return _measure(found.get("cell_diameter")), _measure(found.get("gamma"))
+        # who wrote it may be an earlier version, which did not keep what was stated
+        diameter, gamma = (
+            None if key in found.get("stated", ()) else _measure(found.get(key))
+            for key in ("cell_diameter", "gamma")
+        )
+        return diameter, gamma
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None, None  # what is wrong with it is told when it is opened
 
@@ -269,6 +286,8 @@ class PartialResults:
         for key, wanted in header.items():
             if key == "place" and key not in found:
                 continue  # written before it was kept
+            if key == "stated":
+                continue  # the values themselves are compared
             if found.get(key) != wanted:
                 raise CellTrainError(
                     f"{self.path} belongs to {_other(key, found.get(key), wanted)}, so this "
