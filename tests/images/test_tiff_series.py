@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from napari_celltrain.errors import CellTrainError
-from napari_celltrain.images import open_images
+from napari_celltrain.images import open_images, tiff_series
 
 
 def write(folder, names, shape=(3, 10, 12), axes="ZYX", dtype=np.uint8, **options):
@@ -136,6 +136,43 @@ def test_a_frame_of_another_size_is_named(tmp_path):
     source = open_images(tmp_path)
     with pytest.raises(CellTrainError, match=r"t2\.tif.*\(3, 10, 13\)"):
         source.read_frame(2)
+
+
+@pytest.mark.parametrize("content", [b"", b"no TIFF", None])
+def test_a_first_file_that_is_damaged_or_stray_is_a_damaged_frame_like_any_other(tmp_path, content):
+    write(tmp_path, [f"t{t}.tif" for t in range(5)])
+    if content is None:
+        write(tmp_path, ["t0.tif"], shape=(2, 10, 12))
+    else:
+        (tmp_path / "t0.tif").write_bytes(content)
+    source = open_images(tmp_path)
+    assert list(source.time_points) == list(range(5))
+    assert source.frame_shape == (3, 10, 12)
+    assert source.read_frame(1).max() == 2
+    with pytest.raises(CellTrainError, match=r"t0\.tif"):
+        source.read_frame(0)
+
+
+def test_a_first_time_point_that_is_damaged_in_all_of_its_files_is_a_damaged_frame(tmp_path):
+    names = [f"t{t}_c{c}_z{z}.tif" for t in range(3) for c in range(2) for z in range(3)]
+    write(tmp_path, names, shape=(10, 12), axes="YX")
+    write(tmp_path, names[:6], shape=(10, 11), axes="YX")
+    source = open_images(tmp_path)
+    assert source.frame_shape == (3, 10, 12)
+    assert source.read_frame(1, 1).max() == 12
+
+
+def test_where_no_file_can_be_read_the_first_is_named_and_not_all_are_tried(tmp_path, monkeypatch):
+    for t in range(100):
+        (tmp_path / f"t{t:03}.tif").write_bytes(b"")
+    tried = []
+    opened = tiff_series.header_of
+    monkeypatch.setattr(
+        tiff_series, "header_of", lambda path: tried.append(path.name) or opened(path)
+    )
+    with pytest.raises(CellTrainError, match=r"t000\.tif"):
+        open_images(tmp_path)
+    assert len(tried) < 30
 
 
 def test_a_frame_of_another_type_is_named(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_celltrain.experiment import ZYX
+
+
+MOST_TRIED = 20
+"""Files that can't be read before it is taken that none can."""
+
 
 class TiffSeries(Movie):
     """A folder of TIFF files, each a time point, or a channel or plane of one.
@@ -45,7 +52,7 @@ class TiffSeries(Movie):
     Raises
     ------
     CellTrainError
-        When no file fits the pattern, or the first one can't be understood.
+        When no file fits the pattern, or none of the first ones can be understood.
     """
 
     def __init__(self, folder: Path, pattern: Pattern) -> None:
@@ -61,18 +68,13 @@ class TiffSeries(Movie):
         times = [
             time for time in _numbers_of(place.time for place in self._files) if time is not None
         ]
-        first = self._files[min(self._files, key=_in_order)]
-        with header_of(first) as tiff:
-            image = tiff.series[0]
-            arrangement = frame_layout(image.axes, image.shape, first)
-            dtype = np.dtype(image.dtype)
-            self._mapped = mapping(tiff, image)[0] is not None
-            n_planes, height, width = arrangement.frame_shape
-            voxel, interval = scale_of(tiff, 0, max(n_planes, len(self._planes)))
+        place, head = _typical_head(self._files, len(self._planes))
+        arrangement, self._mapped = head.arrangement, head.mapped
+        n_planes, height, width = arrangement.frame_shape
         if len(self._planes) > 1 and n_planes > 1:
             raise CellTrainError(
-                f"{first} holds {n_planes} planes, though the pattern '{pattern.text}' says that "
-                "every plane is a file of its own."
+                f"{self._files[place]} holds {n_planes} planes, though the pattern "
+                f"'{pattern.text}' says that every plane is a file of its own."
             )
         self._channels_in_file = arrangement.n_channels
         super().__init__(
@@ -81,9 +83,9 @@ class TiffSeries(Movie):
                 time_points=_compact(times) if times else range(1),
                 n_channels=len(self._channels) * self._channels_in_file,
                 frame_shape=(n_planes * len(self._planes), height, width),
-                dtype=dtype,
-                voxel_size_um=voxel,
-                frame_interval_s=interval,
+                dtype=head.dtype,
+                voxel_size_um=head.voxel_size_um,
+                frame_interval_s=head.frame_interval_s,
                 is_colour=arrangement.is_colour,
             ),
             folder,
@@ -126,12 +128,12 @@ class TiffSeries(Movie):
             expected = (self.frame_shape[0] // len(self._planes), *self.frame_shape[1:])
             if arrangement.frame_shape != expected:
                 raise CellTrainError(
-                    f"{path} has the size {arrangement.frame_shape} (z, y, x), and the first file "
-                    f"of the movie {expected}: all frames of a movie must have one size."
+                    f"{path} has the size {arrangement.frame_shape} (z, y, x), and others of the "
+                    f"movie {expected}: all frames of a movie must have one size."
                 )
             if arrangement.n_channels != self._channels_in_file:
                 raise CellTrainError(
-                    f"{path} has {arrangement.n_channels} channels, and the first file of the "
+                    f"{path} has {arrangement.n_channels} channels, and others of the "
                     f"movie {self._channels_in_file}."
                 )
             cut = arrangement.cut(0, channel, crop)
@@ -143,7 +145,7 @@ class TiffSeries(Movie):
                 block = cut_from_planes(pages_of(image), page_size, arrangement.shape, cut)
         if block.dtype != self.dtype and not np.can_cast(block.dtype, self.dtype):
             raise CellTrainError(
-                f"{path} has pixels of the type {block.dtype}, and the first file of the movie "
+                f"{path} has pixels of the type {block.dtype}, and others of the movie "
                 f"{self.dtype}."
             )
         return arrangement.arrange(block, crop)
@@ -165,6 +167,65 @@ class TiffSeries(Movie):
     def _place(self, t: int, channel: int) -> str:
         path = self._files.get(self._numbers(t, channel, self._planes[0]))
         return str(path or self._folder)
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What the header of a file says."""
+
+    arrangement: Layout
+    dtype: np.dtype[Any]
+    mapped: bool
+    voxel_size_um: ZYX | None
+    frame_interval_s: float | None
+
+    @property
+    def size(self) -> tuple[object, int]:
+        """What all files of a movie have in common."""
+        return self.arrangement.frame_shape, self.arrangement.n_channels
+
+
+def _head_of(path: Path, planes: int) -> _Head:
+    """Read the header of a file of a movie whose names tell so many planes apart."""
+    with header_of(path) as tiff:
+        image = tiff.series[0]
+        arrangement = frame_layout(image.axes, image.shape, path)
+        mapped = mapping(tiff, image)[0] is not None
+        voxel, interval = scale_of(tiff, 0, max(arrangement.frame_shape[0], planes))
+        return _Head(arrangement, np.dtype(image.dtype), mapped, voxel, interval)
+
+
+def _typical_head(files: dict[Place, Path], planes: int) -> tuple[Place, _Head]:
+    """Return a header that stands for all files, and whose it is.
+
+    The first file may be damaged or a stray one, as any other may: then that is told when its time
+    point is read. Two that agree have it, of three that do not the first.
+
+    Raises
+    ------
+    CellTrainError
+        About the first file, when none can be read.
+    """
+    found: list[tuple[Place, _Head]] = []
+    first_error = None
+    # other time points come first: what is wrong with one may be so in all of its files
+    for tried, place in enumerate(sorted(files, key=_across_time), 1):
+        try:
+            head = _head_of(files[place], planes)
+        except CellTrainError as error:
+            first_error = first_error or error
+            if tried >= MOST_TRIED:
+                break
+            continue
+        for earlier in found:
+            if earlier[1].size == head.size:
+                return earlier
+        found.append((place, head))
+        if len(found) == 3:
+            break
+    if not found and first_error is not None:
+        raise first_error
+    return found[0]
 
 
 def frame_layout(axes: str, shape: tuple[int, ...], path: Path) -> Layout:
@@ -191,8 +252,8 @@ def frame_layout(axes: str, shape: tuple[int, ...], path: Path) -> Layout:
     return layout(letters, shape, where=str(path), unnamed="zc")
 
 
-def _in_order(place: Place) -> tuple[int, int, int]:
-    return (place.time or 0, place.channel or 0, place.z or 0)
+def _across_time(place: Place) -> tuple[int, int, int]:
+    return (place.channel or 0, place.z or 0, place.time or 0)
 
 
 def _numbers_of(values: Iterable[int | None]) -> list[int | None]:
