@@ -166,6 +166,24 @@ def test_each_frame_without_contrast_is_told(make_detector, make_movie, window):
     assert [(one.code, one.time_point) for one in told] == [("no-contrast", 1), ("no-contrast", 4)]
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda pixels: pixels * 0 + 7, "nearly all its pixels are 7."),
+        (lambda pixels: pixels.astype(float) * 1e300, "are no finite numbers, or larger than 1e"),
+        (lambda pixels: pixels * np.float32(np.nan), "are no finite numbers, or larger than 1e"),
+        (lambda pixels: pixels // 10 + np.uint32(4_000_000_000), "Take a constant off"),
+    ],
+)
+def test_why_there_is_no_contrast_is_told(detector, make_movie, change, words):
+    pixels = change(make_movie((1, 8, 40, 40)).array)
+    source = ArraySource(pixels, "tzyx", voxel_size_um=(2.0, 1.0, 1.0))
+    told = []
+    list(predict(detector, source, tell=told.append))
+    (why,) = [one.message for one in told if one.code == "no-contrast"]
+    assert words in why
+
+
 @pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
 def test_pixels_without_a_value_are_told_once_and_change_nothing_elsewhere(
     detector, make_movie, missing

@@ -97,7 +97,7 @@ class MovieTeller:
         own = -design.time_window[0] * design.n_channels  # where it is in the time window
         own_channels = slice(own, own + design.n_channels)
         frames, levels = inputs.frames[own_channels], found.levels[own_channels]
-        notes = unlike_intensity(self._info, self._name, inputs.t, levels)
+        notes = unlike_intensity(self._info, self._name, inputs.t, frames, levels)
         if not self._tell.knows("not-finite-pixels"):
             notes += unlike_pixels(self._name, inputs.t, frames)
         if not self._tell.knows("wrapped-pixels"):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_celltrain.detector.resample import sampled_planes
+from napari_celltrain.detector.intensity import HIGH, LOW
+from napari_celltrain.detector.resample import LARGEST, sampled_planes, without_value
 from napari_celltrain.experiment import Annotations, Experiment, Finding
 from napari_celltrain.images import ArraySource
 from napari_celltrain.statistics.diameter import estimate_diameter
@@ -26,6 +27,8 @@ BRIGHTNESS_FACTOR = 10.0
 """Every frame is normalised by its own levels, so only a very different range is worth a word."""
 VOXEL_FACTOR = 4.0
 """Images are brought to the detector's voxel size; beyond this factor too little is left."""
+NO_FRACTIONS = 1e6
+"""Beyond this a step of 1, the smallest of a camera, is lost."""
 SIZE_FACTOR = 1.5
 CELLS_TO_MEASURE = 10
 
@@ -94,20 +97,28 @@ def unlike_before(info: DetectorInfo, source: FrameSource, voxel_size: ZYX) -> l
 
 
 def unlike_intensity(
-    info: DetectorInfo, name: str, t: int, levels: Sequence[IntensityRange]
+    info: DetectorInfo,
+    name: str,
+    t: int,
+    frames: Sequence[NDArray[Any]],
+    levels: Sequence[IntensityRange],
 ) -> list[Finding]:
-    """What the levels of its channels say: no contrast at all, or a very different brightness."""
-    for level in levels:
+    """What the levels of its channels say: no contrast at all, or a very different brightness.
+
+    Parameters
+    ----------
+    info
+        Of the detector.
+    name, t, frames
+        As in `unlike_pixels`.
+    levels
+        Of each of the frames.
+    """
+    for frame, level in zip(frames, levels, strict=True):
         if level.constant:
-            return [
-                Finding(
-                    "warning",
-                    "no-contrast",
-                    f"Time point {t} has no contrast: nearly all its pixels are {level.low:.4g}.",
-                    name,
-                    t,
-                )
-            ]
+            why = _why_constant(frame, level)
+            message = f"Time point {t} has no contrast: {why}."
+            return [Finding("warning", "no-contrast", message, name, t)]
     if info.intensity is None or len(levels) != 1:
         return []
     dark, bright = info.intensity
@@ -128,6 +139,22 @@ def unlike_intensity(
     ]
 
 
+def _why_constant(frame: NDArray[Any], level: IntensityRange) -> str:
+    """Say what it is about the pixels of a frame that they are all the same to a detector."""
+    pixels = np.asarray(frame[sampled_planes(len(frame))]).ravel()
+    missing = without_value(pixels[None])
+    if missing is not None and missing.mean() > HIGH / 100:
+        return f"nearly all its pixels are no finite numbers, or larger than {LARGEST:.0e}"
+    if missing is None:
+        low, high = np.quantile(pixels.astype(np.float64), (LOW / 100, HIGH / 100))
+        if high > low and abs(level.low) > NO_FRACTIONS:
+            return (
+                f"nearly all its pixels are {level.low:.4g} to within a millionth. Take a constant "
+                "off the pixels of the movie, so that they begin near 0"
+            )
+    return f"nearly all its pixels are {level.low:.4g}"
+
+
 def unlike_pixels(name: str, t: int, frames: Sequence[NDArray[Any]]) -> list[Finding]:
     """What pixels without a value say.
 
@@ -141,15 +168,16 @@ def unlike_pixels(name: str, t: int, frames: Sequence[NDArray[Any]]) -> list[Fin
         if frame.dtype.kind == "f":
             # of a frame that is too large for memory a few planes
             pixels = frame if isinstance(frame, np.ndarray) else frame[sampled_planes(len(frame))]
-            missing = max(missing, 1 - float(np.isfinite(pixels).mean()))
+            without = without_value(pixels)
+            missing = max(missing, 0.0 if without is None else float(without.mean()))
     if not missing:
         return []
     return [
         Finding(
             "warning",
             "not-finite-pixels",
-            f"{max(missing, 0.0001):.2%} of the pixels of time point {t} are no finite numbers; "
-            "they are taken for background.",
+            f"{max(missing, 0.0001):.2%} of the pixels of time point {t} are no finite numbers "
+            f"(or larger than {LARGEST:.0e}); they are taken for background.",
             name,
             t,
         )
