@@ -137,3 +137,10 @@ def test_a_design_that_cannot_be_built_is_refused(change):
     values = {**_design().model_dump(), **change}
     with pytest.raises(ValidationError):
         Design.model_validate(values)
+
+
+@pytest.mark.parametrize("size", [(1e-3, 1.0, 1.0), (1.0, 1e-3, 1.0), (1e-3, 1e-3, 1e-3)])
+def test_a_working_voxel_size_far_from_any_cell_is_refused(size):
+    values = _design().model_dump()
+    with pytest.raises(ValidationError, match=r"cells 10 um wide can't be looked for"):
+        Design.model_validate({**values, "working_voxel_size": size})

@@ -445,3 +445,13 @@ def test_a_device_that_does_not_exist_is_a_sentence(folder):
         pytest.skip("there is one")
     with pytest.raises(CellTrainError, match="cuda"):
         Detector.from_folder(folder, device="cuda")
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(0.002, 0.002, 0.002), (2.0, 2e3, 2e3), (2e-9, 1e9, 1.0), (2.0, 1e9, 1.0), (1e9, 1.0, 1.0),
+     (2e-9, 1.0, 1.0)],
+)  # fmt: skip
+def test_a_voxel_size_that_can_not_be_right_is_refused(size):
+    with pytest.raises(CellTrainError, match="can't be right for this detector"):
+        _fresh().voxel_size_for(size)

@@ -13,6 +13,8 @@ CELL_WIDTH = 10.0
 SPACING_WIDTH = 6.0
 """Working pixels, at least, between close neighbours."""
 LEVELS = 3
+WIDEST_CELL = 2000
+"""Pixels: wider ones are a voxel size in the wrong unit."""
 
 # A detector may come from a stranger: what is far from any cell must not reach the memory.
 Length = Annotated[float, Field(gt=1e-6, lt=1e6)]
@@ -95,6 +97,12 @@ class Design(BaseModel):
     def _can_be_built(self) -> Self:
         if len(self.kernels) != len(self.strides):
             raise ValueError("there must be as many kernels as strides")
+        finest = min(self.working_voxel_size[1 if self.flat else 0 :])
+        if self.diameter > WIDEST_CELL * finest:
+            raise ValueError(
+                f"cells {self.diameter:.3g} {self.unit} wide can't be looked for with a working "
+                f"voxel size of {finest:.3g} {self.unit}"
+            )
         return self
 
     @property

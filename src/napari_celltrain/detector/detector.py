@@ -18,6 +18,7 @@ from napari_celltrain.detector.compute import (
     choose_device,
     usable_cores,
 )
+from napari_celltrain.detector.design import WIDEST_CELL
 from napari_celltrain.detector.detections import Detections, Job
 from napari_celltrain.detector.folder import DetectorInfo, read_detector, write_detector
 from napari_celltrain.detector.network import CentreNet
@@ -44,8 +45,6 @@ ASK_EVERY_S = 0.2
 """How often it is asked whether to stop while tiles are computed."""
 HELD_BYTES = 2**29
 """Frames that wait for a thread may take this much memory; one is always held."""
-WIDEST_CELL = 2000
-"""Pixels: wider ones are a voxel size in the wrong unit."""
 
 
 class Detector:
@@ -160,13 +159,16 @@ class Detector:
             )
         if not all(np.isfinite(voxel_size_um)) or min(voxel_size_um) <= 0:
             raise CellTrainError(f"The voxel size {voxel_size_um} is not possible: all > 0, in um.")
-        width = self.design.diameter / min(voxel_size_um[1:])
-        thickness = self.design.working_voxel_size[0] / voxel_size_um[0]
-        if not 1 <= width <= WIDEST_CELL or thickness < 1 / WIDEST_CELL:
+        design = self.design
+        widths = [design.diameter / size for size in voxel_size_um[1:]]
+        # image voxels per working voxel; along z it may be many: flat images may say anything
+        z, y, x = (w / v for w, v in zip(design.working_voxel_size, voxel_size_um, strict=True))
+        possible = 1 <= max(widths) <= WIDEST_CELL and min(z, y, x) >= 1 / WIDEST_CELL
+        if not possible or z > WIDEST_CELL**2:
+            pixels = " x ".join(f"{width:.3g}" for width in dict.fromkeys(widths))
             raise CellTrainError(
                 f"The voxel size {voxel_size_um} (z, y, x; um) can't be right for this detector: "
-                f"its cells are {self.design.diameter:.3g} um wide, which would be {width:.3g} "
-                "pixels."
+                f"its cells are {design.diameter:.3g} um wide, which would be {pixels} pixels."
             )
         return voxel_size_um
 

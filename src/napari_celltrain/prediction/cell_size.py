@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_celltrain.detector.design import WIDEST_CELL
 from napari_celltrain.detector.detections import Job
-from napari_celltrain.detector.detector import WIDEST_CELL
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment, Finding
 from napari_celltrain.images import ArraySource
