@@ -308,6 +308,24 @@ def test_marks_that_are_no_cells_survive(folder):
     after = load_dataset(folder / "dataset.toml").experiments[0].annotations
     assert after.status.tolist() == [1, -1, 0]
     np.testing.assert_allclose(after.positions, positions)
+    # and when what was read is written once more, as for a run that goes on
+    (folder / "run").mkdir()
+    write_dataset(folder / "run" / "dataset.toml", load_dataset(folder / "dataset.toml"))
+    again = load_dataset(folder / "run" / "dataset.toml").experiments[0].annotations
+    assert again.status.tolist() == [1, -1, 0]
+
+
+def test_time_points_may_be_dates(folder):
+    first, last = 20261128203000, 20261128213000
+    frames = sorted((folder / "one" / "images").glob("*.tif"))
+    for frame, number in zip(frames, (first, last), strict=False):
+        frame.rename(frame.with_name(f"d{number}.tif"))
+    images = open_images(folder / "one" / "images", pattern="d{time}.tif")
+    made = Experiment("dates", Annotations([first], [[0, 1, 2]]), images, time_range=(first, last))
+    write_dataset(folder / "dates.toml", Dataset((Member(made),)))
+    (after,) = load_dataset(folder / "dates.toml").experiments
+    assert after.time_range == (first, last)
+    assert after.annotations.t.tolist() == [first]
 
 
 def made_in_the_window(folder, name="points", x=2.0, status=(1,)):

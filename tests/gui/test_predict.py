@@ -721,6 +721,15 @@ def test_closing_the_dock_while_it_runs_ends_it(with_movie, viewer, qtbot):
     assert job.wait(20)
 
 
+def test_time_points_whose_numbers_are_dates_take_no_memory():
+    times = [20261128203000, 20261128203500, 20261228203000]
+    candidates = Candidates(
+        np.array([times[0], times[2], times[2]]), np.zeros((3, 3)), np.ones(3), times
+    )
+    first, counts = candidates.per_time_point(0.5)
+    assert (first, counts.tolist()) == (times[0], [1, 0, 2])
+
+
 def test_candidates_count_like_their_definition():
     random = np.random.default_rng(1)
     candidates = Candidates(

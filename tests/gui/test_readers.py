@@ -123,3 +123,11 @@ def test_declining_a_file_imports_neither_torch_nor_qt(tmp_path):
         "sys.exit(str(found) if found else 0)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_dataset_file_without_annotations_shows_its_images(viewer, dataset_file):
+    text = dataset_file.read_text("utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("annotations")]
+    dataset_file.write_text("\n".join(lines) + "\n", "utf-8")
+    viewer.open(str(dataset_file), plugin="napari-celltrain")
+    assert type(viewer.layers[0]).__name__ == "Image"

@@ -18,6 +18,7 @@ from napari_celltrain.dataset.members import Dataset, Member, Role
 from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Completeness, Experiment, Finding, Region
 from napari_celltrain.files import content_of
+from napari_celltrain.formats.cleaning import LAST_TIME_POINT
 from napari_celltrain.formats.documents import parsed_toml
 from napari_celltrain.formats.elsewhere import check_computer, elsewhere
 
@@ -37,7 +38,7 @@ _PARTS = {
 
 Positive = Annotated[float, Field(gt=0, lt=1e6)]
 Channel = Annotated[int, Field(ge=1, le=10_000)]
-TimePoint = Annotated[int, Field(ge=-(10**9), le=10**9)]
+TimePoint = Annotated[int, Field(ge=-LAST_TIME_POINT, le=LAST_TIME_POINT)]
 
 
 class _Strict(BaseModel):

@@ -64,6 +64,8 @@ def _entry_for(member: Member, path: Path, names: _Names) -> dict[str, Any]:
         entry["images"] = _relative(str(images), path.parent)
     if member.annotations is not None:
         entry["annotations"] = _relative(str(member.annotations), path.parent)
+        if member.marks is not None:
+            entry["marks"] = _relative(str(member.marks), path.parent)
         if member.entry is not None:
             entry["entry"] = member.entry
         if member.time_offset:
@@ -183,9 +185,10 @@ class _Names:
         self._folder = path.parent
         self._own = _named_before(path)
         self._kept = {
-            os.path.realpath(member.annotations)
+            os.path.realpath(file)
             for member in dataset.members
-            if member.annotations is not None
+            for file in (member.annotations, member.marks)
+            if file is not None
         }
         self._taken: set[str] = set()
 

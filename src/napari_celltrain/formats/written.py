@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 USUAL_RADIUS_PX = 5.0
 """The radius of cells of which nobody knows one, for formats that must have one."""
 
-OPEN_END = 10**9
+OPEN_END = 10**15
 """Stands for an open end of a range of time points where nobody knows the movie."""
 
 _LONGEST_NAME = 120

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+MOST_BARS = 1_000_000
+"""Time points from the first to the last that are each given a number of cells."""
+
+
 @dataclass(eq=False)
 class Candidates:
     """Candidates of a movie, in the order in which they were found; grows while predicting.
@@ -53,12 +57,19 @@ class Candidates:
         return np.asarray(self.scores >= threshold)
 
     def per_time_point(self, threshold: float) -> tuple[int, NDArray[np.int64]]:
-        """Return the first time point looked at, and the cells of it and each later one."""
+        """Return the first time point looked at, and the cells of it and each later one.
+
+        Where their numbers are dates, there are far too many between them: then only those looked
+        at follow each other.
+        """
         if not self.times:
             return 0, np.zeros(0, np.int64)
         first, last = min(self.times), max(self.times)
-        index = self.t[self.reaching(threshold)] - first
-        return first, np.bincount(index, minlength=last - first + 1)
+        t = self.t[self.reaching(threshold)]
+        if last - first >= MOST_BARS:
+            times = np.unique(np.asarray(self.times))
+            return first, np.bincount(np.searchsorted(times, t), minlength=len(times))
+        return first, np.bincount(t - first, minlength=last - first + 1)
 
     def histogram(self, bins: int = 60) -> NDArray[np.int64]:
         """Return how many candidates have a score in each of so many equal parts of 0 to 1."""

@@ -96,7 +96,9 @@ def read_experiments(place: Path) -> list[Experiment]:
     if place.suffix.lower() == DATASET_SUFFIX:
         from napari_celltrain.dataset import load_dataset
 
-        return [member.experiment for member in load_dataset([place]).members]
+        return [
+            member.experiment for member in load_dataset([place], require_annotations=False).members
+        ]
     from napari_celltrain.formats.registry import read_experiments as read
 
     return read(place)
