@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_celltrain.dataset import Dataset, Member
+from napari_celltrain.detector.detections import Detections
 from napari_celltrain.detector.detector import Detector
 from napari_celltrain.detector.intensity import IntensityRange, intensity_range
 from napari_celltrain.errors import CellTrainError
@@ -26,6 +27,7 @@ from napari_celltrain.prediction.judge import candidates, total
 from napari_celltrain.prediction.movie import predict_to_file
 from napari_celltrain.prediction.options import Options
 from napari_celltrain.prediction.predict import check_request, predict, with_first_look
+from napari_celltrain.prediction.unlike import unlike_ground
 from napari_celltrain.training.loop import train
 
 SIDE = 160
@@ -235,6 +237,30 @@ def test_what_was_stated_has_to_be_stated_again(detector, movie, tmp_path, state
     predict_to_file(detector, movie, parts, Options(resume=True, **stated))
     predict_to_file(detector, movie, whole, Options(**stated))
     assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_a_movie_with_dark_cells_on_bright_ground_is_told_to_one_that_learnt_bright_ones(detector):
+    def told(movie):
+        findings = []
+        list(predict(detector, movie, gamma=1.0, tell=findings.append))
+        return [one for one in findings if one.code == "unlike-ground"]
+
+    plate = _plate(1)
+    assert told(plate.images) == []
+    assert told(_with_gamma(plate, 0.5).images) == []
+    inverted = plate.images.array.max() - plate.images.array
+    frame = inverted[0]
+    level = intensity_range(frame, (1.0, 1.0, 1.0))
+    bright = np.argwhere(frame > np.quantile(frame, 0.4))[::97].astype(float)
+    dark = np.argwhere(frame < np.quantile(frame, 0.02))[::7].astype(float)
+    cases = [(0.6, bright, 1), (0.6, dark, 0), (0.95, bright, 0), (None, bright, 0)]
+    for usual, places, n in cases:
+        info = detector.info.model_copy(update={"brightness": usual})
+        found = Detections(places, np.ones(len(places)), (level,))
+        assert len(found) > 10
+        assert len(unlike_ground(info, "m", 0, frame, level, found)) == n
+    few = Detections(bright[:3], np.ones(3), (level,))
+    assert unlike_ground(detector.info, "m", 0, frame, level, few) is None
 
 
 def test_too_few_cells_say_nothing(detector):

@@ -9,6 +9,7 @@ import numpy as np
 from napari_celltrain.experiment import Finding
 from napari_celltrain.prediction.unlike import (
     not_stored,
+    unlike_ground,
     unlike_intensity,
     unlike_pixels,
     unlike_sign,
@@ -79,7 +80,7 @@ class MovieTeller:
         self._info, self._threshold = detector.info, detector.threshold
         self._name, self._request, self._tell = source.name, request, OnceTeller(tell)
         self._share_stored = getattr(source, "share_stored", None)
-        self._size_known = False
+        self._size_known = self._ground_known = False
 
     def damaged(self, inputs: Inputs) -> None:
         """Tell of a time point, or a neighbour, that can't be read."""
@@ -114,6 +115,11 @@ class MovieTeller:
             )
             self._size_known = sizes is not None
             notes += sizes or []
+        if not self._ground_known and isinstance(frames[0], np.ndarray) and len(frames) == 1:
+            cells = found.above(self._threshold)
+            ground = unlike_ground(self._info, self._name, inputs.t, frames[0], levels[0], cells)
+            self._ground_known = ground is not None
+            notes += ground or []
         if self._share_stored is not None and not self._tell.knows("not-stored"):
             channels = self._request.channels
             share = min(self._share_stored(inputs.t, channel) for channel in channels)

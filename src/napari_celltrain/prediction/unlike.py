@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_celltrain.detector.intensity import HIGH, LOW
-from napari_celltrain.detector.resample import LARGEST, sampled_planes, without_value
+from napari_celltrain.detector.resample import LARGEST, sampled_planes, typical_value, without_value
 from napari_celltrain.experiment import Annotations, Experiment, Finding
 from napari_celltrain.images import ArraySource
+from napari_celltrain.prediction.contrast import brightness_at
 from napari_celltrain.statistics.diameter import estimate_diameter
 from napari_celltrain.statistics.pixels import looks_wrapped, wrapped_finding
 
@@ -29,6 +30,10 @@ VOXEL_FACTOR = 4.0
 """Images are brought to the detector's voxel size; beyond this factor too little is left."""
 NO_FRACTIONS = 1e6
 """Beyond this a step of 1, the smallest of a camera, is lost."""
+BRIGHT_GROUND = 0.8
+"""Half of the pixels are brighter: in images of bright cells it is 0.3 at most, even where cells
+touch; in the same inverted 0.65 to 1."""
+AS_BRIGHT = 0.1
 SIZE_FACTOR = 1.5
 CELLS_TO_MEASURE = 10
 
@@ -267,6 +272,51 @@ def unlike_size(
             f"The cells found at time point {t} look about {estimate.diameter:.3g} {unit} wide, "
             f"and cells {expected:.3g} {unit} wide were looked for.{mend} Look at a few time "
             "points before trusting the result.",
+            name,
+            t,
+        )
+    ]
+
+
+def unlike_ground(
+    info: DetectorInfo,
+    name: str,
+    t: int,
+    frame: NDArray[Any],
+    level: IntensityRange,
+    found: Detections,
+) -> list[Finding] | None:
+    """What it says that the ground is bright; None when there are too few cells to tell.
+
+    A detector of bright cells finds the bright spots between dark ones. Then most of the image is
+    brighter than cells were in training, and what is found as bright as the rest. A detector that
+    learnt dark cells finds what is darker than the rest.
+
+    Parameters
+    ----------
+    info
+        Of the detector.
+    name, t, frame, level
+        The movie's name, the time point, its (z, y, x) pixels and their levels.
+    found
+        Cells above the threshold.
+    """
+    if len(found) < CELLS_TO_MEASURE:
+        return None
+    usual = info.brightness
+    if usual is None or level.constant:
+        return []
+    ground = (typical_value(frame) - level.low) / (level.high - level.low)
+    cells = float(np.median(brightness_at(frame, found.positions, level)))
+    if not (ground > BRIGHT_GROUND and ground - usual > AS_BRIGHT > ground - cells):
+        return []
+    return [
+        Finding(
+            "warning",
+            "unlike-ground",
+            f"Most of time point {t} is brighter than cells were in the training images, and what "
+            "is found is no brighter than the rest of it. Are its cells dark on a bright ground, "
+            "and those of the training bright? Then invert the movie.",
             name,
             t,
         )
