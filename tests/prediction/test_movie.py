@@ -157,6 +157,22 @@ def test_truncated_file_in_the_middle(detector, tmp_path):
     assert "2," not in {line[:2] for line in (tmp_path / "c.csv").read_text().splitlines()}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there a link needs permission")
+def test_a_link_is_replaced_and_what_it_leads_to_is_kept_and_that_is_said(
+    detector, movie, tmp_path
+):
+    other, out = tmp_path / "other.csv", tmp_path / "c.csv"
+    other.write_text("my cells")
+    out.symlink_to("other.csv")
+    told = []
+    predict_to_file(detector, movie, out, tell=told.append)
+    assert [str(other) in one.message for one in told if one.code == "link"] == [True]
+    assert other.read_text() == "my cells"
+    assert not out.is_symlink()
+    predict_to_file(detector, movie, out, tell=told.append)
+    assert len([one for one in told if one.code == "link"]) == 1
+
+
 @pytest.fixture
 def of_any_bytes(tmp_path):
     """A folder of images whose name, like that of its files, is not UTF-8."""

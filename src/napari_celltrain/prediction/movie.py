@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -144,6 +145,8 @@ def predict_to_file(
     work = _Work(detector, experiment, out.with_name(out.name + SUFFIX), options)
     with Reserved(work.path) as place:
         work.check_begun()
+        if out.is_symlink():
+            tell(Finding("warning", "link", _told_of_link(out), experiment.name))
         if not work.look(stopping):
             return Summary(seconds=time.monotonic() - begin, finished=False)
         with work.open(place) as partial:
@@ -331,6 +334,15 @@ class _Work:
             voxel_size_um=self.size,
             channels=self.request.channels,
         )
+
+
+def _told_of_link(out: Path) -> str:
+    """Say what becomes of a link; it may be a stranger's, so what it leads to is not written to."""
+    place = out.parent / os.readlink(out)
+    return (
+        f"{out} is a link to {place}. What is found takes the place of the link, and {place} stays "
+        "as it is; name that file itself to replace it."
+    )
 
 
 def _check_like(detector: Detector, like: str | None) -> None:
