@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 
 import numpy as np
 import pytest
 
+from napari_celltrain.errors import CellTrainError
 from napari_celltrain.experiment import Annotations, Experiment
 from napari_celltrain.formats import read_experiments
 from napari_celltrain.prediction import output
-from napari_celltrain.prediction.output import write_cells
+from napari_celltrain.prediction.output import check_suffix, write_cells
 
 
 def _found(number: int) -> Experiment:
@@ -60,3 +62,12 @@ def test_tables_of_every_suffix_have_the_same_numbers(tmp_path, suffix):
     np.testing.assert_allclose(
         there.annotations.positions, experiment.annotations.positions, atol=1e-4
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a link needs permission")
+def test_a_link_to_a_folder_is_refused_at_once_since_it_cannot_be_replaced(tmp_path):
+    (tmp_path / "real.geff").mkdir()
+    (tmp_path / "c.geff").symlink_to("real.geff")
+    with pytest.raises(CellTrainError, match="is a link; name the folder"):
+        check_suffix(tmp_path / "c.geff")
+    check_suffix(tmp_path / "real.geff")

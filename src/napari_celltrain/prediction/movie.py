@@ -183,11 +183,12 @@ def predict_list(
     check_folder(folder)
     if not experiments:
         raise CellTrainError("There are no experiments in that list.")
-    for one in map(_as_experiment, experiments):
+    with_images = [_as_experiment(one) for one in experiments]
+    for one in with_images:
         check_text(one, folder / f"{folder.resolve().name}.autlist")
     works = [
-        _Work(detector, _as_experiment(one), folder / f"{number}{SUFFIX}", options)
-        for number, one in enumerate(experiments, 1)
+        _Work(detector, one, folder / f"{number}{SUFFIX}", options)
+        for number, one in enumerate(with_images, 1)
     ]
     if len(works) > 1:
         sentence = f"A few frames of each of the {len(works)} movies are looked at first."

@@ -38,6 +38,8 @@ def check_suffix(path: Path) -> None:
     """
     if path.is_dir() and path.suffix.lower() not in FOLDERS:
         raise CellTrainError(f"{path} is a folder; name a file, such as {path / 'cells.csv'}.")
+    if path.is_symlink() and path.suffix.lower() in FOLDERS:
+        raise CellTrainError(f"{path} is a link; name the folder that it leads to, or another one.")
     if not can_be_written(path):
         what = f"nothing is written with the suffix '{path.suffix}'; use one of"
         if not path.suffix:
