@@ -116,3 +116,9 @@ def _only(experiment: Experiment, split: Split, member: int) -> Experiment:
     times = [t for m, t in split.train if m == member]
     annotations = experiment.annotations
     return replace(experiment, annotations=annotations.select(np.isin(annotations.t, times)))
+
+
+def how_measured(diameters: Mapping[int, Diameter]) -> str:
+    """Say where the widths of cells come from."""
+    in_images = any(one.source == "image" for one in diameters.values())
+    return "measured at the annotated cells" if in_images else "from the spacing of the cells"

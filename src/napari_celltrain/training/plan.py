@@ -19,7 +19,12 @@ from napari_celltrain.detector.resample import output_length
 from napari_celltrain.errors import CellTrainError, counted
 from napari_celltrain.experiment import ZYX, Experiment, Finding
 from napari_celltrain.statistics import estimate_diameter
-from napari_celltrain.training.cell_sizes import cell_sizes, measured_diameters, usual_spacing
+from napari_celltrain.training.cell_sizes import (
+    cell_sizes,
+    how_measured,
+    measured_diameters,
+    usual_spacing,
+)
 from napari_celltrain.training.crop_groups import choose_crops
 from napari_celltrain.training.events import Choice
 
@@ -235,7 +240,7 @@ def _new_design(
         Choice(
             "cell diameter",
             f"{diameter:.3g} {unit}",
-            _whence(settings, diameters),
+            "as asked" if settings.design.diameter_um else how_measured(diameters),
         )
     )
     widths = _widths(experiments, diameters, settings, unit, diameter)
@@ -295,13 +300,6 @@ def _new_design(
             )
         )
     return design, widths, sizes, choices, findings
-
-
-def _whence(settings: TrainingSettings, diameters: Mapping[int, Diameter]) -> str:
-    if settings.design.diameter_um:
-        return "as asked"
-    in_images = any(one.source == "image" for one in diameters.values())
-    return "measured at the annotated cells" if in_images else "from the spacing of the cells"
 
 
 def _widths(
