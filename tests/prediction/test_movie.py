@@ -113,8 +113,14 @@ def test_without_resume_nothing_that_was_found_is_lost(detector, movie, tmp_path
     with pytest.raises(CellTrainError, match="2 time points"):
         predict_to_file(detector, movie, out, Options(cell_diameter=9.0))
     with pytest.raises(CellTrainError, match="2 time points"):
-        predict_list(detector, [Experiment("a", images=movie)], folder)
+        predict_list(detector, [Experiment("a", images=movie)], folder, Options(cell_diameter=9.0))
     assert [one.read_bytes() for one in kept] == before
+    monkeypatch.undo()
+    told = []
+    predict_to_file(detector, movie, out, tell=told.append)  # the same comes to the same
+    assert "had got to 2 time points" in next(one.message for one in told if one.code == "going-on")
+    predict_to_file(detector, movie, tmp_path / "whole.csv")
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_changed_image_file_is_computed_again(detector, tmp_path):
@@ -149,8 +155,7 @@ def test_truncated_file_in_the_middle(detector, tmp_path):
         predict_to_file(
             detector, open_images(folder), tmp_path / "c.csv", replace(options, on_damaged="stop")
         )
-    goes_on = replace(options, resume=True)
-    summary = predict_to_file(detector, open_images(folder), tmp_path / "c.csv", goes_on)
+    summary = predict_to_file(detector, open_images(folder), tmp_path / "c.csv", options)
     assert [(t, "t2.tif" in why) for _, t, why in summary.damaged] == [(2, True)]
     assert [n is None for _, _, n in summary.counts] == [False, False, True, False]
     assert counts_table(summary.counts).splitlines()[3].endswith(",2,")

@@ -79,10 +79,18 @@ def test_cut_anywhere_loses_the_last_time_point_at_most(tmp_path_factory, cut):
 def test_without_resume_what_was_found_is_kept_and_it_is_said_how_to_go_on(path):
     fill(path, [frame(0), frame(4, 0), frame(5, 0, "Time point 5 can't be read.")])
     before = path.read_bytes()
-    with pytest.raises(CellTrainError, match=r"2 time points .*\(--resume\), or remove that file"):
+    with pytest.raises(CellTrainError, match=r"2 time points .*, or remove that file"):
         PartialResults(Reserved(path), {**HEADER, "movie": "other"}, resume=False)
     assert path.read_bytes() == before
     fill(path, [], resume=True)  # and it is not locked
+
+
+def test_the_same_is_gone_on_with_although_nobody_asks_for_it(path):
+    """It comes to the same, and takes less time."""
+    fill(path, [frame(0), frame(4, 0)])
+    with PartialResults(Reserved(path), HEADER, resume=False) as partial:
+        assert len(partial) == 2
+        assert partial.result(4) is not None
 
 
 @pytest.mark.parametrize("results", [[], [frame(0, 0, "Time point 0 can't be read.")]])

@@ -6,9 +6,9 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_celltrain.errors import CellTrainError
+from napari_celltrain.errors import CellTrainError, counted
 from napari_celltrain.experiment import Annotations, Experiment, Finding
 from napari_celltrain.prediction.options import DEFAULT, Options
 from napari_celltrain.prediction.output import (
@@ -150,6 +150,7 @@ def predict_to_file(
         if not work.look(stopping):
             return Summary(seconds=time.monotonic() - begin, finished=False)
         with work.open(place) as partial:
+            work.tell_going_on(partial, tell)
             if not work.compute(partial, runner, tell, progress, stopping):
                 return Summary(seconds=time.monotonic() - begin, finished=False)
             write_cells(out, work.experiment_found())
@@ -203,6 +204,7 @@ def predict_list(
             stack.enter_context(work.open(place)) for work, place in zip(works, places, strict=True)
         ]
         for work, partial in zip(works, partials, strict=True):
+            work.tell_going_on(partial, tell)
             if not work.compute(partial, runner, tell, progress, stopping):
                 return Summary(seconds=time.monotonic() - begin, finished=False)
         found = [work.experiment_found() for work in works]
@@ -266,7 +268,13 @@ class _Work:
     def check_begun(self) -> None:
         """Refuse, before anything is looked at, to throw away what was found earlier."""
         if not self.options.resume:
-            check_nothing_lost(self.path)
+            options = vars(self.options)
+            gamma = 1.0 if self.request.gamma is None else self.request.gamma
+            header = self._header(replace(self.request, gamma=gamma))
+            for key in ("cell_diameter", "gamma"):
+                if options[key] is None:  # not measured yet
+                    del header[key]
+            check_nothing_lost(self.path, header)
 
     def look(self, stopping: Callable[[], bool]) -> bool:
         """Find out what the detector has to be told; tell whether that was not stopped."""
@@ -277,10 +285,19 @@ class _Work:
 
     def open(self, place: Reserved) -> PartialResults:
         """Open the file of the results so far."""
+        return PartialResults(place, self._header(self.request), resume=self.options.resume)
+
+    def _header(self, request: Request) -> dict[str, Any]:
         options = vars(self.options)
         stated = [key for key in ("cell_diameter", "gamma") if options[key] is not None]
-        header = header_for(self.detector, self.source, self.request, stated)
-        return PartialResults(place, header, resume=self.options.resume)
+        return header_for(self.detector, self.source, request, stated)
+
+    def tell_going_on(self, partial: PartialResults, tell: Callable[[Finding], None]) -> None:
+        """Say that an earlier prediction is gone on with although nobody has asked for it."""
+        if len(partial) and not self.options.resume:
+            known = counted(len(partial), "time point")
+            sentence = f"Going on with a prediction of the same that had got to {known}."
+            tell(Finding("info", "going-on", sentence, self.experiment.name))
 
     def compute(
         self,

@@ -43,8 +43,9 @@ class Options:
     on_damaged
         ``stop`` or ``skip``, see `predict`.
     resume
-        Go on with what an earlier prediction to the same place left unfinished; without it such
-        a place is refused.
+        Go on with what an earlier prediction to the same place left unfinished, or refuse it where
+        something else was asked for. Without it the same is gone on with too, and of something
+        else nothing is thrown away.
     """
 
     time_range: tuple[int, int] | None = None

@@ -163,7 +163,8 @@ class PartialResults:
     header
         What was asked for (`header_for`).
     resume
-        Go on with what is there; False: there has to be nothing that would be lost.
+        Go on with what is there, and refuse what belongs to another request. False: the same is
+        gone on with as well, since it comes to the same, and of another nothing may be lost.
 
     Raises
     ------
@@ -177,9 +178,11 @@ class PartialResults:
         self._results: dict[int, tuple[FrameResult, str | None]] = {}
         self._last_flush = time.monotonic()
         try:
-            if not resume:
-                check_nothing_lost(path)
-            length = self._take(lines_of(path), header) if resume else 0
+            lines = lines_of(path)
+            if not resume and _differs(lines, header):
+                _check_nothing_lost(path, lines)
+                lines = []
+            length = self._take(lines, header)
             self._file = os.open(path, _HOW_OPENED, 0o666)
             try:
                 os.ftruncate(self._file, length)
@@ -196,6 +199,10 @@ class PartialResults:
         except BaseException:
             place.close()
             raise
+
+    def __len__(self) -> int:
+        """Return how many time points are known."""
+        return len(self._results)
 
     def __enter__(self) -> Self:
         return self
@@ -282,18 +289,12 @@ class PartialResults:
         """Take over what is there; return the length of its unbroken part."""
         if not lines:
             return 0
-        found = json.loads(lines[0])
-        for key, wanted in header.items():
-            if key == "place" and key not in found:
-                continue  # written before it was kept
-            if key == "stated":
-                continue  # the values themselves are compared
-            if found.get(key) != wanted:
-                raise CellTrainError(
-                    f"{self.path} belongs to {_other(key, found.get(key), wanted)}, so this "
-                    "prediction can't go on from it. Ask for the same again, or remove that file "
-                    "to start anew."
-                )
+        other = _differs(lines, header)
+        if other:
+            raise CellTrainError(
+                f"{self.path} belongs to {other}, so this prediction can't go on from it. Ask for "
+                "the same again, or remove that file to start anew."
+            )
         length = len(lines[0]) + 1
         for line, result, stamp in results_of(lines[1:], header["shape"]):
             self._results[result.t] = result, stamp
@@ -301,8 +302,15 @@ class PartialResults:
         return length
 
 
-def check_nothing_lost(path: Path) -> None:
-    """Refuse to begin anew where an earlier prediction is unfinished that has got somewhere.
+def check_nothing_lost(path: Path, header: dict[str, Any]) -> None:
+    """Refuse to begin where another prediction is unfinished that has got somewhere.
+
+    Parameters
+    ----------
+    path
+        Of the file of results so far, which may not be there.
+    header
+        What is asked for, as far as it is known.
 
     Raises
     ------
@@ -313,14 +321,31 @@ def check_nothing_lost(path: Path) -> None:
         lines = lines_of(path)
     except OSError as error:
         raise CellTrainError(cannot_be_written(path, error)) from None
-    if not lines:
-        return
-    shape = json.loads(lines[0]).get("shape")
-    done = {one.t for _, one, _ in results_of(lines[1:], shape) if one.damage is None}
+    if _differs(lines, header):
+        _check_nothing_lost(path, lines)
+
+
+def _differs(lines: Sequence[bytes], header: dict[str, Any]) -> str:
+    """Say what else the lines of a file belong to than what is asked for; nothing for the same."""
+    found = json.loads(lines[0]) if lines else header
+    for key, wanted in header.items():
+        if key == "place" and key not in found:
+            continue  # written before it was kept
+        if key == "stated":
+            continue  # the values themselves are compared
+        if found.get(key) != wanted:
+            return _other(key, found.get(key), wanted)
+    return ""
+
+
+def _check_nothing_lost(path: Path, lines: Sequence[bytes]) -> None:
+    header = json.loads(lines[0])
+    done = {one.t for _, one, _ in results_of(lines[1:], header.get("shape")) if one.damage is None}
     if done:
         raise CellTrainError(
-            f"{path} holds {counted(len(done), 'time point')} of a prediction that was not "
-            "finished. Go on with it (--resume), or remove that file to start anew."
+            f"{path} holds {counted(len(done), 'time point')} of another prediction that was not "
+            "finished: with another detector, movie or options. Ask for that again to go on with "
+            "it (--resume says what is different), or remove that file to start anew."
         )
 
 
