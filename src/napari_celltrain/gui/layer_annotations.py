@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _OWN_COLUMNS = {CELL_ID, "status"}
 LEFT_OUT = "left-out"
 """The code of the finding about positions that are no numbers."""
-_FARTHEST = 1e9
-"""Nothing is so far away; beyond it whole numbers would overflow sooner or later."""
+_FARTHEST = 1e16
+"""Nothing is so far away, dates as time points included; beyond it whole numbers overflow."""
 
 
 def usable_rows(layer: Points | Tracks) -> NDArray[np.int64]:
