@@ -20,6 +20,8 @@ USUAL_RADIUS_PX = 5.0
 
 OPEN_END = 10**15
 """Stands for an open end of a range of time points where nobody knows the movie."""
+_OPEN_ENDS = (10**9, OPEN_END)
+"""The first stood for it before frames could have dates as their numbers."""
 
 _LONGEST_NAME = 120
 """Bytes; file systems have room for 255, encrypted ones for 143, with what is added."""
@@ -100,8 +102,8 @@ def time_range_of(experiment: Experiment) -> tuple[int | None, int | None]:
     The images' own ends are taken for open ones, and where no range is known.
     """
     first, last = experiment.time_range or (None, None)
-    first = None if first is None or first <= -OPEN_END else int(first)
-    last = None if last is None or last == OPEN_END else int(last)
+    first = None if first is None or -first in _OPEN_ENDS else int(first)
+    last = None if last is None or last in _OPEN_ENDS else int(last)
     times = () if experiment.images is None else experiment.images.time_points
     if len(times) and first is None and (last is None or times[0] <= last):
         first = int(times[0])
