@@ -132,25 +132,17 @@ def _by_role(
         )
     seen = {(identity(dataset.experiments[i].images), t) for i, t in train}
     shared = [(i, t) for i, t in held_out if (identity(dataset.experiments[i].images), t) in seen]
-    if shared:
-        name, t = dataset.experiments[shared[0][0]].name, shared[0][1]
-        return Split(
-            train,
-            held_out,
-            False,
-            f"{len(shared)} held-out frames are also learnt from (the first: '{name}', time point "
-            f"{t}), so the held-out F1 is not to be trusted.",
-        )
     before = [frame for frame in held_out if frame in learnt]
-    if before:
-        name, t = dataset.experiments[before[0][0]].name, before[0][1]
-        return Split(
-            train,
-            held_out,
-            False,
-            f"{len(before)} held-out frames have been learnt from before (the first: '{name}', "
-            f"time point {t}), so the held-out F1 is not to be trusted.",
-        )
+    for known, words in ((shared, "are also learnt from"), (before, "were learnt from before")):
+        if known:
+            name, t = dataset.experiments[known[0][0]].name, known[0][1]
+            return Split(
+                train,
+                held_out,
+                False,
+                f"{len(known)} held-out frames {words} (the first: '{name}', time point {t}), so "
+                "the held-out F1 is not to be trusted.",
+            )
     names = ", ".join(m.experiment.name for m in dataset.members if m.role == "held-out")
     return _judged(dataset, train, held_out, f"Held out: {_count(held_out)} of {names}", 0)
 

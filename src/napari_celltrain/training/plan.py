@@ -213,15 +213,10 @@ def _new_design(
             )
         )
     for member, estimate in diameters.items():
-        choices.append(
-            Choice(
-                f"cell diameter in '{experiments[member].name}'",
-                f"{estimate.diameter:.3g} {estimate.unit}",
-                estimate.reason,
-            )
-        )
-    reference = settings.design.diameter_um
-    if reference is None:
+        about, width = f"cell diameter in '{experiments[member].name}'", estimate.diameter
+        choices.append(Choice(about, f"{width:.3g} {estimate.unit}", estimate.reason))
+    diameter = settings.design.diameter_um
+    if diameter is None:
         widths_known = [
             estimate.diameter
             for m, estimate in diameters.items()
@@ -232,10 +227,9 @@ def _new_design(
                 "The cell diameter can't be measured from these images and annotations: give it "
                 "(--set design.diameter_um=...)."
             )
-        reference = float(np.exp(np.mean(np.log(widths_known))))
-    sizes, notes = _voxel_sizes(experiments, diameters, unit, reference)
+        diameter = float(np.exp(np.mean(np.log(widths_known))))
+    sizes, notes = _voxel_sizes(experiments, diameters, unit, diameter)
     findings += notes
-    diameter = reference
     choices.append(
         Choice(
             "cell diameter",
